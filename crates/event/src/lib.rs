@@ -1,0 +1,21 @@
+//! What happened: the event, its kinds (log types), the bytes a peer sent, and its JSON forms.
+//!
+//! The compact line is the contract that OpenCanary 0.9.10 fixed: one JSON object, keys sorted,
+//! `", "` and `": "` between members, everything outside printable ASCII escaped. What Aviary knows
+//! beyond it stands in one extra object, `aviary`. This crate does no I/O and reads no clock.
+
+mod event;
+mod json;
+mod kind;
+mod origin;
+mod peer_bytes;
+mod time;
+mod value;
+
+pub use event::{Aviary, Event, ParseError};
+pub use json::write_string as write_json_string;
+pub use kind::{Class, Kind, KindInfo};
+pub use origin::{Origin, Port};
+pub use peer_bytes::PeerBytes;
+pub use time::Timestamp;
+pub use value::{LogData, Value};

@@ -1,0 +1,156 @@
+//! What a dialogue asks the frame to do, in order.
+
+use std::fmt;
+use std::time::Duration;
+
+use aviary_event::{Kind, LogData, Timestamp, Value};
+
+/// A computation too long for the event loop, such as a Diffie-Hellman step or an RSA signature.
+pub type Computation = Box<dyn FnOnce() -> Vec<u8> + Send>;
+
+/// One thing to do.
+pub enum Step {
+    /// Send these bytes.
+    Reply(Vec<u8>),
+    /// Report an event. A reply after it leaves only when the event is safe in the journal.
+    Report(Kind, LogData),
+    /// Remember a fact about the peer for `aviary.fingerprint` of this session's later events.
+    Note(&'static str, Value),
+    /// Do nothing for a while; what follows waits.
+    Pause(Duration),
+    /// Begin TLS as the server, after the replies before it were sent.
+    StartTls,
+    /// Run this elsewhere, then call `Dialogue::computed`.
+    Compute(Computation),
+    /// Change the idle limit of this connection.
+    IdleLimit(Duration),
+    /// Close. With `reset` the peer gets an RST instead of a FIN.
+    Close {
+        /// Whether to reset.
+        reset: bool,
+    },
+}
+
+impl fmt::Debug for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Reply(bytes) => write!(f, "Reply({})", bytes.escape_ascii()),
+            Self::Report(kind, data) => f.debug_tuple("Report").field(&kind.number).field(data).finish(),
+            Self::Note(name, value) => f.debug_tuple("Note").field(name).field(value).finish(),
+            Self::Pause(time) => f.debug_tuple("Pause").field(time).finish(),
+            Self::StartTls => f.write_str("StartTls"),
+            Self::Compute(_) => f.write_str("Compute"),
+            Self::IdleLimit(time) => f.debug_tuple("IdleLimit").field(time).finish(),
+            Self::Close { reset } => f.debug_struct("Close").field("reset", reset).finish(),
+        }
+    }
+}
+
+/// Collects steps.
+#[derive(Debug)]
+pub struct Outbox {
+    steps: Vec<Step>,
+    now: Timestamp,
+    closing: bool,
+    waiting: bool,
+}
+
+impl Outbox {
+    /// An empty outbox; `now` is what [`Outbox::now`] will say.
+    #[must_use]
+    pub const fn new(now: Timestamp) -> Self {
+        Self { steps: Vec::new(), now, closing: false, waiting: false }
+    }
+
+    /// The moment of this call, for `Date` headers and the like.
+    #[must_use]
+    pub const fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// Sends bytes.
+    pub fn reply(&mut self, bytes: impl AsRef<[u8]>) {
+        if self.closing {
+            return;
+        }
+        let bytes = bytes.as_ref();
+        match self.steps.last_mut() {
+            Some(Step::Reply(last)) => last.extend_from_slice(bytes),
+            _ => self.steps.push(Step::Reply(bytes.to_vec())),
+        }
+    }
+
+    /// Reports an event.
+    pub fn report(&mut self, kind: Kind, data: LogData) {
+        self.steps.push(Step::Report(kind, data));
+    }
+
+    /// Remembers a fact about the peer; see [`Step::Note`].
+    pub fn note(&mut self, name: &'static str, value: impl Into<Value>) {
+        self.steps.push(Step::Note(name, value.into()));
+    }
+
+    /// Waits before what follows.
+    pub fn pause(&mut self, time: Duration) {
+        self.waiting = true;
+        self.steps.push(Step::Pause(time));
+    }
+
+    /// Begins TLS; see [`Step::StartTls`].
+    pub fn start_tls(&mut self) {
+        self.waiting = true;
+        self.steps.push(Step::StartTls);
+    }
+
+    /// Runs something long elsewhere; see [`Step::Compute`].
+    pub fn compute(&mut self, work: impl FnOnce() -> Vec<u8> + Send + 'static) {
+        self.waiting = true;
+        self.steps.push(Step::Compute(Box::new(work)));
+    }
+
+    /// Changes the idle limit of this connection.
+    pub fn idle_limit(&mut self, time: Duration) {
+        self.steps.push(Step::IdleLimit(time));
+    }
+
+    /// Closes with a FIN after everything before was sent. Later replies are dropped.
+    pub fn close(&mut self) {
+        self.end(false);
+    }
+
+    /// Closes with an RST after everything before was sent. Later replies are dropped.
+    pub fn reset(&mut self) {
+        self.end(true);
+    }
+
+    fn end(&mut self, reset: bool) {
+        if !self.closing {
+            self.closing = true;
+            self.steps.push(Step::Close { reset });
+        }
+    }
+
+    /// Whether a close was asked for.
+    #[must_use]
+    pub const fn is_closing(&self) -> bool {
+        self.closing
+    }
+
+    /// Whether the frame must act before it may feed again.
+    #[must_use]
+    pub const fn must_act(&self) -> bool {
+        self.closing || self.waiting
+    }
+
+    /// Whether nothing was asked for.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// The steps, in order.
+    #[must_use]
+    pub fn into_steps(self) -> Vec<Step> {
+        self.steps
+    }
+}

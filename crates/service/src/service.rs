@@ -1,0 +1,107 @@
+//! The service: where it listens, what it allows, whom it talks to.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::{Dialogue, Facts};
+
+/// An imitated service, built from the settings. One value serves all its connections.
+pub trait Service: Send + Sync + 'static {
+    /// Where it listens. At least one.
+    fn endpoints(&self) -> Vec<Endpoint>;
+
+    /// A new conversation on endpoint `endpoint` (an index into [`Service::endpoints`]).
+    fn dialogue(&self, endpoint: usize, facts: &Facts) -> Box<dyn Dialogue>;
+
+    /// The certificate and options for TLS, when an endpoint needs it.
+    fn tls(&self) -> Option<TlsProfile> {
+        None
+    }
+
+    /// Limits of each connection.
+    fn limits(&self) -> Limits {
+        Limits::default()
+    }
+}
+
+/// One listening address of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// TCP port as configured.
+    pub port: u16,
+    /// The word in `aviary.service`: the entry's name, or `tcpbanner_1` and the like.
+    pub label: String,
+    /// Whether TLS comes first, later, or never.
+    pub security: Security,
+    /// A command that touches it, with `{host}` and `{port}` to fill in: `curl http://{host}:{port}/`.
+    pub try_line: &'static str,
+}
+
+/// When TLS begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Security {
+    /// Never.
+    Plain,
+    /// With the first byte. A peer that speaks plainly reaches the dialogue too, with
+    /// [`Facts::transport`] saying so, since real servers answer that in their own way.
+    Tls,
+    /// When the dialogue asks for it with `Outbox::start_tls`.
+    OnDemand,
+}
+
+/// Limits of one connection; the frame enforces them.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Time without a byte from the peer, after which `Dialogue::expired` is called and the connection ends.
+    pub idle: Duration,
+    /// Time after which it ends whatever happens.
+    pub total: Duration,
+    /// Bytes that may wait unconsumed; beyond, `Dialogue::overflowed` is called and the connection ends.
+    pub unconsumed: usize,
+    /// Bytes that the peer may send in all.
+    pub received: u64,
+    /// Connections at once to each endpoint.
+    pub connections: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            idle: Duration::from_secs(300),
+            total: Duration::from_secs(3600),
+            unconsumed: 64 * 1024,
+            received: 16 * 1024 * 1024,
+            connections: 30_000,
+        }
+    }
+}
+
+/// What the service's certificate says. It is made at the first start and kept.
+#[derive(Clone, Debug)]
+pub struct TlsProfile {
+    /// Name under which the vault keeps it, `https`.
+    pub name: String,
+    /// Subject and issuer attributes in order, as (`"CN"`, value); with `issuer` empty it is self-signed.
+    pub subject: Vec<(&'static str, String)>,
+    /// Issuer attributes when the product's certificate names another issuer than itself.
+    pub issuer: Vec<(&'static str, String)>,
+    /// DNS names of the subject alternative name extension.
+    pub names: Vec<String>,
+    /// The key.
+    pub key: TlsKey,
+    /// Days of validity; it begins some months before the first start.
+    pub days: u32,
+    /// ALPN protocols in order of preference.
+    pub alpn: Vec<Vec<u8>>,
+    /// The operator's own certificate chain and key (PEM), used when both can be read.
+    pub files: Option<(PathBuf, PathBuf)>,
+}
+
+/// Kind of key in a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsKey {
+    /// RSA, 2048 bits.
+    Rsa2048,
+    /// ECDSA on P-256.
+    EcdsaP256,
+}

@@ -1,0 +1,15 @@
+//! Bytes that two services share: cursors, framing, limits, NTLMSSP, TLS ClientHello. No I/O.
+
+// Bytes from peers are hostile: nothing here may panic, overflow or truncate on their account.
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions
+    )
+)]
