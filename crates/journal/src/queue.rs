@@ -1,0 +1,160 @@
+//! What the writer, the readers and those who report share.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use aviary_event::Event;
+use tokio::sync::{Semaphore, oneshot, watch};
+
+use crate::Stats;
+use crate::store::Store;
+
+/// Events that may wait for the writer; beyond, who reports waits.
+const ROOM: usize = 1024;
+/// Newest events held in memory for readers that keep up.
+const RECENT: usize = 512;
+
+/// An event on its way into the file.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    pub(crate) event: Event,
+    pub(crate) done: oneshot::Sender<()>,
+}
+
+#[derive(Debug, Default)]
+struct Inbox {
+    waiting: Vec<Pending>,
+    cursors_moved: bool,
+    closed: bool,
+    owed: usize,
+}
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    inbox: Mutex<Inbox>,
+    bell: Condvar,
+    pub(crate) room: Semaphore,
+    recent: Mutex<VecDeque<Arc<Event>>>,
+    head: watch::Sender<u64>,
+    cursors: Mutex<BTreeMap<String, u64>>,
+    counters: Mutex<Stats>,
+    pub(crate) store: Mutex<Store>,
+}
+
+/// A poisoned lock still guards whole data here: every critical section is one assignment or push.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    pub(crate) fn new(store: Store, head: u64, stored: u64, cursors: BTreeMap<String, u64>) -> Self {
+        Self {
+            inbox: Mutex::default(),
+            bell: Condvar::new(),
+            room: Semaphore::new(ROOM),
+            recent: Mutex::default(),
+            head: watch::Sender::new(head),
+            cursors: Mutex::new(cursors),
+            counters: Mutex::new(Stats { head, stored, ..Stats::default() }),
+            store: Mutex::new(store),
+        }
+    }
+
+    pub(crate) fn push(&self, pending: Pending) {
+        lock(&self.inbox).waiting.push(pending);
+        self.bell.notify_one();
+    }
+
+    pub(crate) fn owe_permit(&self) {
+        lock(&self.inbox).owed += 1;
+    }
+
+    pub(crate) fn close(&self) {
+        lock(&self.inbox).closed = true;
+        self.bell.notify_one();
+    }
+
+    /// Everything that waits, whether cursors moved, and whether this is the end. Returns at the
+    /// latest after `patience`.
+    pub(crate) fn take(&self, patience: Duration) -> (Vec<Pending>, bool, bool) {
+        let mut inbox = lock(&self.inbox);
+        if inbox.waiting.is_empty() && !inbox.closed {
+            inbox = self.bell.wait_timeout(inbox, patience).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let taken = std::mem::take(&mut inbox.waiting);
+        let moved = std::mem::take(&mut inbox.cursors_moved);
+        let owed = inbox.owed.min(taken.len());
+        inbox.owed -= owed;
+        let closed = inbox.closed;
+        drop(inbox);
+        self.room.add_permits(taken.len() - owed);
+        (taken, moved, closed)
+    }
+
+    /// Makes written events known to readers.
+    pub(crate) fn publish(&self, events: &[Arc<Event>], head: u64) {
+        let mut recent = lock(&self.recent);
+        recent.extend(events.iter().cloned());
+        while recent.len() > RECENT {
+            recent.pop_front();
+        }
+        drop(recent);
+        self.head.send_replace(head);
+    }
+
+    pub(crate) fn head(&self) -> u64 {
+        *self.head.borrow()
+    }
+
+    pub(crate) fn watch(&self) -> watch::Receiver<u64> {
+        self.head.subscribe()
+    }
+
+    /// Up to `limit` events after `after` if memory holds the very next one.
+    pub(crate) fn recent_after(&self, after: u64, limit: usize) -> Option<Vec<Arc<Event>>> {
+        let recent = lock(&self.recent);
+        let oldest = seq_of(recent.front()?);
+        if oldest > after + 1 {
+            return None;
+        }
+        let skip = usize::try_from(after + 1 - oldest).unwrap_or(usize::MAX);
+        Some(recent.iter().skip(skip).take(limit).cloned().collect())
+    }
+
+    pub(crate) fn cursor(&self, output: &str) -> u64 {
+        let head = self.head();
+        *lock(&self.cursors).entry(output.to_owned()).or_insert(head)
+    }
+
+    pub(crate) fn advance(&self, output: &str, seq: u64) {
+        if let Some(cursor) = lock(&self.cursors).get_mut(output) {
+            *cursor = seq.max(*cursor);
+        }
+        lock(&self.inbox).cursors_moved = true;
+    }
+
+    pub(crate) fn retain_outputs(&self, names: &[String]) {
+        lock(&self.cursors).retain(|name, _| names.contains(name));
+        lock(&self.inbox).cursors_moved = true;
+    }
+
+    pub(crate) fn cursors(&self) -> BTreeMap<String, u64> {
+        lock(&self.cursors).clone()
+    }
+
+    pub(crate) fn count(&self, change: impl FnOnce(&mut Stats)) {
+        change(&mut lock(&self.counters));
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let mut stats = lock(&self.counters).clone();
+        stats.head = self.head();
+        stats.cursors = self.cursors();
+        stats
+    }
+}
+
+pub(crate) fn seq_of(event: &Event) -> u64 {
+    event.aviary.as_ref().map_or(0, |ours| ours.seq)
+}

@@ -1,0 +1,147 @@
+//! Tests of the journal as those who report and those who deliver see it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aviary_event::{Class, Event, KindInfo, LogData, Origin, Timestamp};
+use jiff::tz::TimeZone;
+use uuid::Uuid;
+
+use crate::{Journal, Options};
+
+static KIND: KindInfo = KindInfo {
+    number: 2000,
+    constant: "LOG_FTP_LOGIN_ATTEMPT",
+    class: Class::Login,
+    when: "",
+    keys: &[],
+    technique: &[],
+};
+
+fn now() -> i64 {
+    1_700_000_000_000_000
+}
+
+fn event(n: u64) -> Event {
+    Event::new(
+        &KIND,
+        LogData::new().with("PASSWORD", n.to_string()),
+        Uuid::from_u64_pair(1, n),
+        Timestamp::from_micros(now()),
+        &TimeZone::UTC,
+        "node",
+        "ftp",
+        None,
+        Origin::none(),
+        Origin::none(),
+    )
+}
+
+fn seqs(events: &[Arc<Event>]) -> Vec<u64> {
+    events.iter().map(|e| e.aviary.as_ref().map_or(0, |a| a.seq)).collect()
+}
+
+async fn fill(journal: &Journal, count: u64) {
+    for n in 0..count {
+        journal.append(event(n)).await.wait().await;
+    }
+}
+
+#[tokio::test]
+async fn numbers_events_and_gives_them_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _guard) = Journal::open(&Options::at(dir.path().join("j.db")), now).unwrap();
+    let mut reader = journal.reader("file");
+    fill(&journal, 3).await;
+    assert_eq!(seqs(&reader.next(2).await), [1, 2]);
+    assert_eq!(seqs(&reader.next(2).await), [3]);
+}
+
+#[tokio::test]
+async fn goes_on_where_each_output_stopped() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options::at(dir.path().join("j.db"));
+    {
+        let (journal, guard) = Journal::open(&options, now).unwrap();
+        let mut fast = journal.reader("fast");
+        let _slow = journal.reader("slow");
+        fill(&journal, 4).await;
+        let got = fast.next(3).await;
+        fast.advance(seqs(&got)[2]);
+        drop(guard);
+    }
+    let (journal, _guard) = Journal::open(&options, now).unwrap();
+    assert_eq!(seqs(&journal.reader("fast").next(10).await), [4]);
+    assert_eq!(seqs(&journal.reader("slow").next(10).await), [1, 2, 3, 4]);
+    fill(&journal, 1).await;
+    assert_eq!(journal.stats().head, 5);
+}
+
+#[tokio::test]
+async fn a_new_output_begins_at_the_newest_event() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _guard) = Journal::open(&Options::at(dir.path().join("j.db")), now).unwrap();
+    fill(&journal, 2).await;
+    let mut reader = journal.reader("late");
+    fill(&journal, 1).await;
+    assert_eq!(seqs(&reader.next(10).await), [3]);
+}
+
+#[tokio::test]
+async fn reads_from_the_file_what_memory_no_longer_holds() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _guard) = Journal::open(&Options::at(dir.path().join("j.db")), now).unwrap();
+    let mut reader = journal.reader("slow");
+    let mut receipts = Vec::new();
+    for n in 0..2000 {
+        receipts.push(journal.append(event(n)).await);
+    }
+    for receipt in receipts {
+        receipt.wait().await;
+    }
+    let mut all = Vec::new();
+    while all.len() < 2000 {
+        all.extend(seqs(&reader.next(300).await));
+    }
+    assert_eq!(all, (1..=2000).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn keeps_out_a_second_canary() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options::at(dir.path().join("j.db"));
+    let (_journal, _guard) = Journal::open(&options, now).unwrap();
+    let error = Journal::open(&options, now).unwrap_err();
+    assert!(error.to_string().contains("in use by another process"), "{error}");
+}
+
+#[tokio::test]
+async fn moves_a_damaged_file_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("j.db");
+    std::fs::write(&path, vec![0x5a; 8192]).unwrap();
+    let (journal, _guard) = Journal::open(&Options::at(path), now).unwrap();
+    fill(&journal, 1).await;
+    assert!(dir.path().join("j.db.damaged").exists());
+}
+
+#[tokio::test]
+async fn a_size_bound_drops_the_oldest_and_counts_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = Options::at(dir.path().join("j.db"));
+    options.max_bytes = 64 * 1024;
+    let (journal, _guard) = Journal::open(&options, now).unwrap();
+    let mut reader = journal.reader("dead");
+    fill(&journal, 600).await;
+    tokio::time::timeout(Duration::from_secs(30), async {
+        while journal.stats().lost.is_empty() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .await
+    .unwrap();
+    let lost = journal.stats().lost["dead"];
+    assert!(lost > 0);
+    assert_eq!(reader.behind(), 600);
+    let _ = reader.next(1).await;
+}
