@@ -335,6 +335,75 @@ def read_quiet(peer: socket.socket, quiet: float = 0.3, timeout: float = 5.0) ->
     return data
 
 
+class TelnetClient:
+    """A client that answers options as a plain terminal does: server echo yes, all else no."""
+
+    IAC, DONT, DO, WONT, WILL, SB, SE, ECHO, SGA = 255, 254, 253, 252, 251, 250, 240, 1, 3
+
+    def __init__(self, port: int) -> None:
+        self.socket = connect(port)
+        self.text = b""
+        self.pending = b""
+        self.on: set[int] = set()
+
+    def expect(self, *wanted: bytes, timeout: float = 8.0) -> bytes:
+        """Text up to one of the wanted words; options are answered on the way."""
+        deadline = time.monotonic() + timeout
+        while not any(word in self.text for word in wanted):
+            self.socket.settimeout(max(0.001, deadline - time.monotonic()))
+            try:
+                chunk = self.socket.recv(4096)
+            except TimeoutError:
+                raise AssertionError(f"telnet: none of {wanted} came, but {self.text!r}") from None
+            if not chunk:
+                raise AssertionError(f"telnet: closed before {wanted}, after {self.text!r}")
+            self._take(chunk)
+        text, self.text = self.text, b""
+        return text
+
+    def line(self, text: bytes) -> None:
+        self.socket.sendall(text + b"\r\n")
+
+    def _take(self, chunk: bytes) -> None:
+        self.pending += chunk
+        answers = b""
+        while self.pending:
+            match self.pending[0]:
+                case self.IAC:
+                    if len(self.pending) < 2 or (self.pending[1] >= self.WILL and len(self.pending) < 3):
+                        break
+                    if self.pending[1] < self.SB:
+                        self.pending = self.pending[2:]
+                        continue
+                    if self.pending[1] == self.SB:
+                        end = self.pending.find(bytes([self.IAC, self.SE]))
+                        if end < 0:
+                            break
+                        self.pending = self.pending[end + 2 :]
+                        continue
+                    answers += self._answer(self.pending[1], self.pending[2])
+                    self.pending = self.pending[3:]
+                case _:
+                    self.text += self.pending[:1]
+                    self.pending = self.pending[1:]
+        if answers:
+            self.socket.sendall(answers)
+
+    def _answer(self, verb: int, option: int) -> bytes:
+        match verb:
+            case self.WILL if option in (self.ECHO, self.SGA) and option not in self.on:
+                self.on.add(option)
+                return bytes([self.IAC, self.DO, option])
+            case self.WILL if option not in self.on:
+                return bytes([self.IAC, self.DONT, option])
+            case self.WONT if option in self.on:
+                self.on.discard(option)
+                return bytes([self.IAC, self.DONT, option])
+            case self.DO:
+                return bytes([self.IAC, self.WONT, option])
+        return b""
+
+
 # -- telling how it went -----------------------------------------------------------------------
 
 

@@ -29,9 +29,22 @@ import redis
 import requests
 import urllib3
 from redis.backoff import NoBackoff
+from redis.driver_info import DriverInfo
 from redis.retry import Retry
 
-from canary import LIFECYCLE, LOOPBACK, OURS, Canary, Event, Report, arguments, connect, read_quiet, read_until
+from canary import (
+    LIFECYCLE,
+    LOOPBACK,
+    OURS,
+    Canary,
+    Event,
+    Report,
+    TelnetClient,
+    arguments,
+    connect,
+    read_quiet,
+    read_until,
+)
 
 logging.getLogger("paramiko").setLevel(logging.CRITICAL)
 urllib3.disable_warnings()
@@ -258,16 +271,6 @@ def _(_canary: Canary, port: int) -> None:
     raw(port, b"GET /%69ndex.html HTTP/1.1\r\nHost: nas\r\nUser-Agent: raw\r\n\r\n")
 
 
-@step("http", "absolute target")
-def _(_canary: Canary, port: int) -> None:
-    raw(port, b"GET http://nas/index.html HTTP/1.1\r\nHost: nas\r\nUser-Agent: raw\r\n\r\n")
-
-
-@step("http", "lines that end in LF")
-def _(_canary: Canary, port: int) -> None:
-    raw(port, b"GET /index.html HTTP/1.1\nHost: nas\nUser-Agent: raw\n\n")
-
-
 @step("http", "pipelined")
 def _(_canary: Canary, port: int) -> None:
     request = b"GET /index.html HTTP/1.1\r\nHost: pipe\r\nUser-Agent: %d\r\n\r\n"
@@ -342,75 +345,6 @@ def ssh_passwords(port: int, *credentials: tuple[str, str | bytes]) -> None:
 
 
 # Telnet
-
-
-class TelnetClient:
-    """A client that answers options as a plain terminal does: server echo yes, all else no."""
-
-    IAC, DONT, DO, WONT, WILL, SB, SE, ECHO, SGA = 255, 254, 253, 252, 251, 250, 240, 1, 3
-
-    def __init__(self, port: int) -> None:
-        self.socket = connect(port)
-        self.text = b""
-        self.pending = b""
-        self.on: set[int] = set()
-
-    def expect(self, *wanted: bytes, timeout: float = 8.0) -> bytes:
-        """Text up to one of the wanted words; options are answered on the way."""
-        deadline = time.monotonic() + timeout
-        while not any(word in self.text for word in wanted):
-            self.socket.settimeout(max(0.001, deadline - time.monotonic()))
-            try:
-                chunk = self.socket.recv(4096)
-            except TimeoutError:
-                raise AssertionError(f"telnet: none of {wanted} came, but {self.text!r}") from None
-            if not chunk:
-                raise AssertionError(f"telnet: closed before {wanted}, after {self.text!r}")
-            self._take(chunk)
-        text, self.text = self.text, b""
-        return text
-
-    def line(self, text: bytes) -> None:
-        self.socket.sendall(text + b"\r\n")
-
-    def _take(self, chunk: bytes) -> None:
-        self.pending += chunk
-        answers = b""
-        while self.pending:
-            match self.pending[0]:
-                case self.IAC:
-                    if len(self.pending) < 2 or (self.pending[1] >= self.WILL and len(self.pending) < 3):
-                        break
-                    if self.pending[1] < self.SB:
-                        self.pending = self.pending[2:]
-                        continue
-                    if self.pending[1] == self.SB:
-                        end = self.pending.find(bytes([self.IAC, self.SE]))
-                        if end < 0:
-                            break
-                        self.pending = self.pending[end + 2 :]
-                        continue
-                    answers += self._answer(self.pending[1], self.pending[2])
-                    self.pending = self.pending[3:]
-                case _:
-                    self.text += self.pending[:1]
-                    self.pending = self.pending[1:]
-        if answers:
-            self.socket.sendall(answers)
-
-    def _answer(self, verb: int, option: int) -> bytes:
-        match verb:
-            case self.WILL if option in (self.ECHO, self.SGA) and option not in self.on:
-                self.on.add(option)
-                return bytes([self.IAC, self.DO, option])
-            case self.WILL if option not in self.on:
-                return bytes([self.IAC, self.DONT, option])
-            case self.WONT if option in self.on:
-                self.on.discard(option)
-                return bytes([self.IAC, self.DONT, option])
-            case self.DO:
-                return bytes([self.IAC, self.WONT, option])
-        return b""
 
 
 @step("telnet", "two logins of a terminal")
@@ -585,7 +519,7 @@ def _(_canary: Canary, port: int) -> None:
 
 def redis_commands(port: int, *commands: tuple[str, ...]) -> None:
     """One connection, without redis-py's own greeting; errors are the answer that is expected."""
-    client = redis.connection.Connection(LOOPBACK, port, lib_name=None, lib_version=None, retry=Retry(NoBackoff(), 0))
+    client = redis.connection.Connection(LOOPBACK, port, driver_info=DriverInfo("", lib_version=""), retry=Retry(NoBackoff(), 0))
     client.connect()
     for command in commands:
         client.send_command(*command)

@@ -1,1 +1,36 @@
-//! placeholder
+//! A running canary: listeners, TLS, limits, the pipeline from report to output, reload, privileges.
+
+mod canary;
+mod clock;
+mod connections;
+mod control;
+mod kinds;
+mod listener;
+mod plan;
+mod ports;
+mod privileges;
+mod reporter;
+mod session;
+mod tls;
+mod vault;
+
+pub use canary::{Canary, PostView, StartError, Startup};
+pub use clock::{now, now_micros};
+pub use control::{ControlError, Reload, ask, follow, socket_path};
+pub use kinds::ALL as KINDS;
+pub use plan::{Plan, PortRule, port_trouble, unknown_class};
+pub use ports::holder;
+pub use privileges::{Identity, PrivilegeError, held};
+
+/// An error with all its causes on one line.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,5 @@
+//! The program `aviary`.
+
+fn main() -> std::process::ExitCode {
+    aviary::aviary()
+}

@@ -1,0 +1,139 @@
+//! `aviary config`: check a configuration, show what it means, write a new one.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use aviary_config::{Severity, Spelling, Surroundings};
+
+use crate::configuration;
+use crate::paint::{Ink, Style};
+
+/// Check, show or write a configuration
+#[derive(clap::Subcommand)]
+pub(super) enum Command {
+    /// Check a config and print every problem at once
+    ///
+    /// Exits with 1 if there is an error; warnings alone are 0.
+    #[command(after_help = "Examples:\n  aviary config check\n  aviary config check /etc/opencanaryd/opencanary.conf")]
+    Check(Which),
+    /// Show every setting in force, defaults included
+    #[command(after_help = "Example:\n  aviary config show opencanary.conf | grep ftp")]
+    Show(Which),
+    /// Write a commented config with every key
+    #[command(after_help = "Examples:\n  aviary config copy\n  aviary config copy --toml /etc/aviary/aviary.toml")]
+    Copy(Copy),
+}
+
+#[derive(clap::Args)]
+pub(super) struct Which {
+    /// The config; where it would be looked for if missing
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
+#[derive(clap::Args)]
+pub(super) struct Copy {
+    /// Where to; standard output if missing. A file that exists is never overwritten
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// TOML instead of OpenCanary's JSON
+    #[arg(long)]
+    toml: bool,
+}
+
+pub(super) fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Check(which) => check(which.file.as_deref()),
+        Command::Show(which) => show(which.file.as_deref()),
+        Command::Copy(copy) => {
+            let spelling = if copy.toml { Spelling::Toml } else { Spelling::Json };
+            let text = aviary_config::sample(&configuration::key_space(), spelling);
+            match copy.file {
+                None => print!("{text}"),
+                Some(path) => write_new(&path, &text)?,
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn check(file: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let style = Style::of_stdout();
+    let loaded = aviary_config::load(file, &Surroundings::of_this_process(), &configuration::key_space())?;
+    let mut errors = 0;
+    let mut warnings = 0;
+    for problem in &loaded.problems {
+        let ink = match problem.severity {
+            Severity::Error => {
+                errors += 1;
+                Ink::Alarm
+            }
+            Severity::Warning => {
+                warnings += 1;
+                Ink::Notice
+            }
+        };
+        println!("{}", style.paint(ink, &problem.detailed()));
+    }
+    if errors == 0 {
+        // What the file alone cannot show: outputs and services as they would be built, and the ports.
+        for finding in findings(&loaded.settings) {
+            warnings += 1;
+            println!("{}", style.paint(Ink::Notice, &format!("{}: warning: {finding}", loaded.path.display())));
+        }
+    }
+    println!("{}: {errors} errors, {warnings} warnings", loaded.path.display());
+    Ok(if errors == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn findings(settings: &aviary_config::Settings) -> Vec<String> {
+    let vault = aviary_service::MemoryVault::default();
+    let plan = aviary_sensor::Plan::build(settings, &vault);
+    let mut found = Vec::new();
+    for output in &plan.outputs {
+        if let Err(why) = &output.output {
+            found.push(format!("handler `{}`: {why}", output.handler.name));
+        }
+    }
+    for service in &plan.services {
+        if let Err(why) = &service.service {
+            found.push(format!("service `{}`: {why}", service.entry.name));
+        }
+    }
+    found.extend(aviary_sensor::port_trouble(&plan));
+    found
+}
+
+fn show(file: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let loaded = configuration::load(file)?;
+    println!("# {}", loaded.path.display());
+    for key in configuration::key_space().keys() {
+        let pattern = key.name.split_once('#');
+        for (name, value) in loaded.settings.iter() {
+            let given = name == key.name
+                || pattern.is_some_and(|(before, after)| name.starts_with(before) && name.ends_with(after));
+            if given {
+                println!("{name} = {value}");
+            }
+        }
+        if pattern.is_none() && !loaded.settings.is_set(key.name) && !key.default.is_empty() {
+            println!("{} = {}  # default", key.name, key.default.split_whitespace().collect::<Vec<_>>().join(" "));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes a file that is not there yet.
+pub(crate) fn write_new(path: &Path, text: &str) -> anyhow::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let made = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o640).open(path);
+    match made {
+        Ok(mut file) => file.write_all(text.as_bytes()).with_context(|| format!("{} cannot be written", path.display())),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            bail!("{} is there already; move it away first", path.display())
+        }
+        Err(error) => Err(error).with_context(|| format!("{} cannot be made", path.display())),
+    }
+}

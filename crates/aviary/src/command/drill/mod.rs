@@ -1,0 +1,285 @@
+//! `aviary drill`: attacks oneself through real sockets and proves that every alert arrives.
+//!
+//! Each service that listens is touched the way an intruder would, with a mark that is new in each
+//! drill. The running canary must report the touch, and each output must be done with it: a log file
+//! must hold the mark, any other receiver must have taken the event.
+
+mod knock;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::bail;
+use aviary_event::{Event, Port};
+use serde_json::{Value, json};
+
+use crate::paint::{Ink, Style, Table};
+use crate::process;
+
+/// Attack the running canary's services and see that every event arrives
+///
+/// Exits with 1 when a service did not report or an output did not deliver.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:\n  aviary drill\n  aviary drill --service ssh --wait 60")]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    which: super::Which,
+    /// Only this service; may be given several times
+    #[arg(long, short, value_name = "NAME")]
+    service: Vec<String>,
+    /// Seconds to wait for an event, and for each output
+    #[arg(long, value_name = "SECONDS", default_value_t = 15)]
+    wait: u64,
+}
+
+/// A touched service and what came of it.
+struct Touch {
+    service: String,
+    port: u16,
+    result: Result<Seen, String>,
+}
+
+/// The event that tells of a touch.
+struct Seen {
+    seq: u64,
+    id: String,
+    logtype: i64,
+    took: Duration,
+}
+
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let folder = arguments.which.state_dir();
+    let wait = Duration::from_secs(arguments.wait);
+    process::small_runtime()?.block_on(async {
+        let before = aviary_sensor::ask(&folder, json!({"ask": "status"})).await?;
+        let targets = targets(&before, &arguments.service);
+        if targets.is_empty() {
+            bail!("no service listens that could be touched; `aviary status` says why");
+        }
+        let mark = format!("drill-{:016x}", mark());
+        println!("mark of this drill: {mark}\n");
+        let touches = touch_all(&folder, &targets, &mark, wait).await;
+        let outputs = prove_outputs(&folder, &before, &touches, wait).await?;
+        let style = Style::of_stdout();
+        print!("{}\n{}", touch_table(&touches).print(style), output_table(&outputs).print(style));
+        let well = touches.iter().all(|touch| touch.result.is_ok()) && outputs.iter().all(|output| output.1.is_ok());
+        Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    })
+}
+
+/// A number that no earlier drill used.
+fn mark() -> u64 {
+    u64::try_from(aviary_sensor::now_micros()).unwrap_or(0) ^ (u64::from(std::process::id()) << 48)
+}
+
+fn targets(status: &Value, wanted: &[String]) -> Vec<(String, String, u16)> {
+    status["services"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|service| service["state"] == "listening")
+        .filter_map(|service| {
+            let label = service["service"].as_str()?.to_owned();
+            let address = match service["address"].as_str()? {
+                "*" | "0.0.0.0" | "::" => "127.0.0.1",
+                address => address,
+            };
+            let port = u16::try_from(service["port"].as_u64()?).ok()?;
+            (wanted.is_empty() || wanted.contains(&label)).then(|| (label, address.to_owned(), port))
+        })
+        .collect()
+}
+
+async fn touch_all(folder: &Path, targets: &[(String, String, u16)], mark: &str, wait: Duration) -> Vec<Touch> {
+    // The tail is open before the first touch, so that no event is missed.
+    let (found, mut events) = tokio::sync::mpsc::unbounded_channel();
+    let tail_folder = folder.to_owned();
+    let tail = tokio::runtime::Handle::current().spawn(async move {
+        let follow = aviary_sensor::follow(&tail_folder, 0, |line| match Event::parse(line) {
+            Ok(event) => found.send((event, Instant::now())).is_ok(),
+            Err(_) => true,
+        });
+        drop(follow.await);
+    });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let mut touches = Vec::new();
+    for (service, address, port) in targets {
+        let begun = Instant::now();
+        let knocked = tokio::time::timeout(wait, knock::knock(service, address, *port, mark)).await;
+        let result = match knocked {
+            Err(_) => Err(format!("did not answer within {} s", wait.as_secs())),
+            Ok(Err(error)) => Err(format!("cannot be touched: {error}")),
+            Ok(Ok(source_port)) => {
+                let seen = async {
+                    while let Some((event, when)) = events.recv().await {
+                        if tells_of(&event, source_port, *port) {
+                            return Some((event, when));
+                        }
+                    }
+                    None
+                };
+                match tokio::time::timeout(wait, seen).await {
+                    Ok(Some((event, when))) => Ok(seen_as(&event, when.saturating_duration_since(begun))),
+                    _ => Err("touched, but no event came; is this address in `ip.ignorelist`?".to_owned()),
+                }
+            }
+        };
+        touches.push(Touch { service: service.clone(), port: *port, result });
+    }
+    tail.abort();
+    touches
+}
+
+fn tells_of(event: &Event, source_port: u16, port: u16) -> bool {
+    let is = |origin: &Option<aviary_event::Origin>, port: u16| {
+        origin.as_ref().is_some_and(|origin| origin.port == Port::Number(i64::from(port)))
+    };
+    is(&event.src, source_port) && is(&event.dst, port)
+}
+
+fn seen_as(event: &Event, took: Duration) -> Seen {
+    let (seq, id) = event.aviary.as_ref().map_or((0, String::new()), |ours| (ours.seq, ours.id.to_string()));
+    Seen { seq, id, logtype: event.logtype.unwrap_or(0), took }
+}
+
+/// For each output: how many of the events arrived, or why not.
+async fn prove_outputs(
+    folder: &Path,
+    before: &Value,
+    touches: &[Touch],
+    wait: Duration,
+) -> anyhow::Result<Vec<(String, Result<String, String>)>> {
+    let seen: Vec<&Seen> = touches.iter().filter_map(|touch| touch.result.as_ref().ok()).collect();
+    let last = seen.iter().map(|seen| seen.seq).max().unwrap_or(0);
+    let refused_before: BTreeMap<String, u64> = outputs_of(before)
+        .map(|output| (name_of(output), output["refused"].as_u64().unwrap_or(0)))
+        .collect();
+    let deadline = Instant::now() + wait;
+    loop {
+        let status = aviary_sensor::ask(folder, json!({"ask": "status"})).await?;
+        let waiting = outputs_of(&status).any(|output| {
+            output["state"] != "failed" && output["position"].as_u64().unwrap_or(0) < last
+        });
+        if waiting && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        }
+        return Ok(outputs_of(&status)
+            .map(|output| {
+                let name = name_of(output);
+                let refused = output["refused"].as_u64().unwrap_or(0) > refused_before.get(&name).copied().unwrap_or(0);
+                (name, verdict(output, refused, last, &seen))
+            })
+            .collect());
+    }
+}
+
+fn outputs_of(status: &Value) -> impl Iterator<Item = &Value> {
+    status["outputs"].as_array().into_iter().flatten()
+}
+
+fn name_of(output: &Value) -> String {
+    output["output"].as_str().unwrap_or_default().to_owned()
+}
+
+fn verdict(output: &Value, refused: bool, last: u64, seen: &[&Seen]) -> Result<String, String> {
+    let word = |key: &str| output[key].as_str().unwrap_or_default().to_owned();
+    if output["state"] == "failed" {
+        return Err(word("reason"));
+    }
+    if output["position"].as_u64().unwrap_or(0) < last {
+        let why = word("last_error");
+        return Err(if why.is_empty() { "did not deliver in time".to_owned() } else { format!("did not deliver: {why}") });
+    }
+    if refused {
+        return Err(format!("the receiver refused: {}", word("last_error")));
+    }
+    let Some(file) = output["file"].as_str() else {
+        return Ok(format!("the receiver took all {}", seen.len()));
+    };
+    let text = read_end(Path::new(file)).map_err(|error| format!("{file} cannot be read to see for oneself: {error}"))?;
+    let missing = seen.iter().filter(|seen| !text.contains(&seen.id)).count();
+    match missing {
+        0 => Ok(format!("all {} stand in {file}", seen.len())),
+        n => Err(format!("{n} of {} are not in {file}", seen.len())),
+    }
+}
+
+/// The last 4 MiB of a file.
+fn read_end(path: &Path) -> std::io::Result<String> {
+    use std::io::{Read as _, Seek as _, SeekFrom};
+    const END: u64 = 4 << 20;
+    let mut file = std::fs::File::open(path)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(END)))?;
+    let mut bytes = vec![0; usize::try_from(length.min(END)).unwrap_or(0)];
+    let mut filled = 0;
+    while let Some(space) = bytes.get_mut(filled..).filter(|space| !space.is_empty()) {
+        match file.read(space)? {
+            0 => break,
+            n => filled += n,
+        }
+    }
+    bytes.truncate(filled);
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn touch_table(touches: &[Touch]) -> Table {
+    let mut table = Table::new(&["service", "port", "event", "after", "result"]);
+    for touch in touches {
+        let (event, after, result, ink) = match &touch.result {
+            Ok(seen) => {
+                (seen.logtype.to_string(), format!("{} ms", seen.took.as_millis()), "reported".to_owned(), Ink::Good)
+            }
+            Err(why) => ("-".to_owned(), "-".to_owned(), why.clone(), Ink::Alarm),
+        };
+        table.row(vec![
+            (touch.service.clone(), Some(Ink::Strong)),
+            (touch.port.to_string(), None),
+            (event, None),
+            (after, None),
+            (result, Some(ink)),
+        ]);
+    }
+    table
+}
+
+fn output_table(outputs: &[(String, Result<String, String>)]) -> Table {
+    let mut table = Table::new(&["output", "result"]);
+    for (name, result) in outputs {
+        let (text, ink) = match result {
+            Ok(text) => (text, Ink::Good),
+            Err(text) => (text, Ink::Alarm),
+        };
+        table.row(vec![(name.clone(), Some(Ink::Strong)), (text.clone(), Some(ink))]);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_output_that_lags_or_refuses_is_not_proven() {
+        let seen = Seen { seq: 5, id: "x".to_owned(), logtype: 2000, took: Duration::ZERO };
+        let output = json!({"output": "hook", "state": "failing", "position": 4, "last_error": "connection refused"});
+        assert_eq!(verdict(&output, false, 5, &[&seen]), Err("did not deliver: connection refused".to_owned()));
+        let output = json!({"output": "hook", "state": "working", "position": 5, "last_error": "410 Gone"});
+        assert_eq!(verdict(&output, true, 5, &[&seen]), Err("the receiver refused: 410 Gone".to_owned()));
+        assert!(verdict(&output, false, 5, &[&seen]).is_ok());
+    }
+
+    #[test]
+    fn a_log_file_must_hold_the_event_itself() {
+        let file = std::env::temp_dir().join(format!("aviary-drill-{}", std::process::id()));
+        std::fs::write(&file, "{\"aviary\": {\"id\": \"x\"}}\n").unwrap();
+        let output = json!({"state": "working", "position": 9, "file": file.display().to_string()});
+        let seen = |id: &str| Seen { seq: 1, id: id.to_owned(), logtype: 0, took: Duration::ZERO };
+        assert!(verdict(&output, false, 1, &[&seen("x")]).is_ok());
+        assert!(verdict(&output, false, 1, &[&seen("y")]).is_err());
+        std::fs::remove_file(&file).unwrap();
+    }
+}

@@ -1,0 +1,80 @@
+//! `aviary tail`: follows the events of a running canary.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use aviary_event::Event;
+
+use crate::paint::Style;
+use crate::terminal::Painter;
+use crate::process;
+
+/// Follow the events of the running canary
+#[derive(clap::Args)]
+#[command(after_help = "Examples:\n  aviary tail --service ssh --kind login\n  \
+    aviary tail --last 100 --source 10.1.0.0/16 --json | jq .logdata")]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    which: super::Which,
+    /// Begin with this many of the newest events
+    #[arg(long, short = 'n', value_name = "COUNT", default_value_t = 10)]
+    last: u64,
+    /// Only this service; may be given several times
+    #[arg(long, short, value_name = "NAME")]
+    service: Vec<String>,
+    /// Only this kind: login, connection, command, violation, scan, limit, lifecycle
+    #[arg(long, short, value_name = "KIND")]
+    kind: Vec<String>,
+    /// Only this log type
+    #[arg(long, value_name = "NUMBER")]
+    logtype: Vec<i64>,
+    /// Only sources in this address or network
+    #[arg(long, value_name = "ADDRESS")]
+    source: Vec<String>,
+    /// Whole lines as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+struct Filter<'a> {
+    arguments: &'a Arguments,
+    sources: aviary_config::IgnoreList,
+}
+
+impl Filter<'_> {
+    fn passes(&self, event: &Event) -> bool {
+        let arguments = self.arguments;
+        let one_of = |wanted: &[String], word: Option<&str>| {
+            wanted.is_empty() || word.is_some_and(|word| wanted.iter().any(|wanted| wanted == word))
+        };
+        one_of(&arguments.service, event.service())
+            && one_of(&arguments.kind, event.aviary.as_ref().map(|ours| ours.kind.as_str()))
+            && (arguments.logtype.is_empty() || event.logtype.is_some_and(|number| arguments.logtype.contains(&number)))
+            && (self.sources.is_empty()
+                || event
+                    .src
+                    .as_ref()
+                    .and_then(|src| src.host.parse().ok())
+                    .is_some_and(|address| self.sources.contains(address)))
+    }
+}
+
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let mut sources = aviary_config::IgnoreList::default();
+    for source in &arguments.source {
+        sources.add(source).with_context(|| format!("--source {source}"))?;
+    }
+    let filter = Filter { arguments, sources };
+    let painter = Painter::new(Style::of_stdout());
+    let folder = arguments.which.state_dir();
+    let follow = aviary_sensor::follow(&folder, arguments.last, |line| {
+        let Ok(event) = Event::parse(line) else { return true };
+        if !filter.passes(&event) {
+            return true;
+        }
+        let text = if arguments.json { line.to_owned() } else { painter.event(&event) };
+        process::print_line(&text)
+    });
+    process::small_runtime()?.block_on(follow)?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,120 @@
+//! `aviary up`: a canary in this terminal, with no config at all if there is none.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use aviary_sensor::{Canary, Identity, PortRule, Reload, Startup};
+
+use crate::configuration;
+use crate::paint::{Ink, Style, Table};
+use crate::process;
+use crate::terminal::Painter;
+
+/// Start a canary here, and show what happens to it
+///
+/// Needs no config and no root: a port below 1024 that may not be bound moves to 10000 + port.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:\n  aviary up\n  aviary up --config opencanary.conf\n  aviary up --json > events.jsonl")]
+pub(super) struct Arguments {
+    /// A config; without it every service runs with its defaults
+    #[arg(long, short, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Show events as JSON lines
+    #[arg(long)]
+    json: bool,
+    /// State folder
+    #[arg(long, value_name = "FOLDER")]
+    state: Option<PathBuf>,
+}
+
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    process::start_logging();
+    let (settings, path) = match &arguments.config {
+        Some(path) => {
+            let loaded = configuration::load(Some(path))?;
+            loaded.log_warnings();
+            (loaded.settings, Some(loaded.path))
+        }
+        None => (configuration::without_file(), None),
+    };
+    let state_dir = arguments.state.clone().unwrap_or_else(|| process::state_dir(Some(&settings)));
+    let canary = Canary::start(Startup {
+        settings,
+        state_dir,
+        port_rule: PortRule::MoveUp,
+        identity: Identity::default(),
+        keep_capabilities: false,
+    })?;
+    if !arguments.json {
+        print!("{}", greeting(&canary, path.as_deref(), Style::of_stdout()));
+    }
+    let shown = show_events(&canary, arguments.json);
+    process::runtime()?.block_on(async {
+        let reload = match path.clone() {
+            Some(path) => process::reload_from(&canary, path),
+            None => Arc::new(|| Err("this canary has no config file; start it with --config".to_owned())) as Reload,
+        };
+        let runtime = tokio::runtime::Handle::current();
+        let hangup = runtime.spawn(process::reload_on_hangup(Arc::clone(&reload)));
+        let shown = runtime.spawn(shown);
+        let config = path.map_or_else(|| "built-in defaults".to_owned(), |path| path.display().to_string());
+        canary.run(config, reload, process::told_to_stop()).await;
+        hangup.abort();
+        shown.abort();
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+fn greeting(canary: &Canary, path: Option<&Path>, style: Style) -> String {
+    let config = path.map_or_else(|| "built-in defaults".to_owned(), |path| path.display().to_string());
+    let mut out = format!("{} ({config}; state in {})\n\n", style.paint(Ink::Strong, "Aviary"), canary.state_dir().display());
+    let mut table = Table::new(&["service", "port", "try it"]);
+    for post in canary.posts() {
+        let host = post.address.map_or_else(|| "127.0.0.1".to_owned(), |address| address.to_string());
+        let port = match post.failure {
+            None if post.port == post.configured_port => post.port.to_string(),
+            None => format!("{} (not {})", post.port, post.configured_port),
+            Some(_) => "-".to_owned(),
+        };
+        let (last, ink) = match post.failure {
+            Some(why) => (why, Ink::Alarm),
+            None => (post.try_line.replace("{host}", &host).replace("{port}", &post.port.to_string()), Ink::Good),
+        };
+        table.row(vec![(post.label, Some(Ink::Strong)), (port, None), (last, Some(ink))]);
+    }
+    out.push_str(&table.print(style));
+    out.push_str("\nWaiting for somebody to touch it; Ctrl-C stops. In another terminal: aviary status, aviary tail, aviary drill\n\n");
+    out
+}
+
+/// Prints events until the canary ends. A reader that is slow or gone holds up nothing but itself.
+fn show_events(canary: &Arc<Canary>, json: bool) -> impl Future<Output = ()> + use<> {
+    let canary = Arc::clone(canary);
+    async move {
+        let mut events = canary.events();
+        let painter = Painter::new(Style::of_stdout());
+        loop {
+            let batch = events.next(64).await;
+            let mut text = String::new();
+            for event in batch {
+                if json {
+                    event.write_line(&mut text, true);
+                } else if event.is_lifecycle() {
+                    continue;
+                } else {
+                    text.push_str(&painter.event(&event));
+                }
+                text.push('\n');
+            }
+            if text.is_empty() {
+                continue;
+            }
+            text.pop();
+            let written = tokio::task::spawn_blocking(move || process::print_line(&text)).await;
+            if !matches!(written, Ok(true)) {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! The configuration of this process: the key space of all services, and the file.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::bail;
+use aviary_config::{Document, Format, KeySpace, Problem, Settings, Surroundings};
+
+/// A configuration that a canary can run on.
+pub(crate) struct Usable {
+    pub(crate) path: PathBuf,
+    pub(crate) settings: Settings,
+    pub(crate) problems: Vec<Problem>,
+}
+
+impl Usable {
+    /// Writes warnings to the log.
+    pub(crate) fn log_warnings(&self) {
+        for problem in &self.problems {
+            tracing::warn!("{problem}");
+        }
+    }
+}
+
+/// Every key that a file may hold.
+pub(crate) fn key_space() -> KeySpace {
+    KeySpace::new(aviary_services::ALL.iter().map(|entry| entry.keys))
+}
+
+/// Loads the named file, or the first of the usual places.
+pub(crate) fn load(named: Option<&Path>) -> anyhow::Result<Usable> {
+    let loaded = aviary_config::load(named, &Surroundings::of_this_process(), &key_space())?;
+    if !loaded.is_usable() {
+        let errors: Vec<String> =
+            loaded.problems.iter().filter(|problem| problem.is_error()).map(Problem::detailed).collect();
+        bail!("the configuration cannot be used, and nothing was started\n{}", errors.join("\n"));
+    }
+    Ok(Usable { path: loaded.path, settings: loaded.settings, problems: loaded.problems })
+}
+
+/// What `aviary up` runs on without a file: every service that is built, and a log file in the state
+/// folder. Ports are the services' own.
+pub(crate) fn without_file() -> Settings {
+    let mut text = String::from("[logger.kwargs.handlers.file]\nclass = \"logging.FileHandler\"\n");
+    let log = crate::process::state_dir(None).join("events.jsonl");
+    text.push_str(&format!("filename = {:?}\n", log.display().to_string()));
+    text.push_str("[aviary]\nstate_dir = \"\"\n");
+    for entry in aviary_services::ALL {
+        if entry.name != "tcpbanner" {
+            text.push_str(&format!("[{}]\nenabled = true\n", entry.name));
+        }
+    }
+    text.push_str("[tcpbanner]\nenabled = true\n[tcpbanner_1]\nenabled = true\ninitbanner = \"220 mail relay ready\\r\\n\"\n");
+    let space = key_space();
+    let document = Document::parse(Path::new("built-in"), &text, Format::Toml, &space);
+    document.map(|document| aviary_config::check(&document, &space).0).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_built_in_configuration_enables_every_service() {
+        let settings = without_file();
+        for entry in aviary_services::ALL {
+            assert!(settings.flag(&format!("{}.enabled", entry.name)), "{}", entry.name);
+        }
+        assert_eq!(settings.handlers().len(), 1);
+    }
+}

@@ -1,0 +1,150 @@
+//! What all subcommands share of being a process: state folder, logging, signals, exit codes.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use aviary_config::Settings;
+use aviary_sensor::{Canary, Identity, PortRule, Reload, Startup};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::configuration;
+
+/// Threads that may block at once: host keys, key exchanges, honeycred hashes, reads of the journal.
+const BLOCKING_THREADS: usize = 16;
+/// Threads that serve; more do not help a canary.
+const WORKERS: usize = 4;
+
+/// How to run a canary from its config.
+pub(crate) struct Run {
+    pub(crate) config: Option<PathBuf>,
+    pub(crate) user: Option<String>,
+    pub(crate) group: Option<String>,
+    pub(crate) keep_root: bool,
+}
+
+/// The folder of journal, secrets and control socket: the setting, the environment, or the usual
+/// place for the user.
+pub(crate) fn state_dir(settings: Option<&Settings>) -> PathBuf {
+    if let Some(folder) = std::env::var_os("AVIARY_STATE_DIR").filter(|folder| !folder.is_empty()) {
+        return folder.into();
+    }
+    if let Some(folder) = settings.map(|settings| settings.text("aviary.state_dir")).filter(|folder| !folder.is_empty()) {
+        return folder.into();
+    }
+    if nix::unistd::Uid::effective().is_root() {
+        return "/var/lib/aviary".into();
+    }
+    let home = std::env::home_dir().unwrap_or_else(std::env::temp_dir);
+    match std::env::var_os("XDG_STATE_HOME").filter(|folder| !folder.is_empty()) {
+        Some(folder) => PathBuf::from(folder).join("aviary"),
+        None => home.join(".local/state/aviary"),
+    }
+}
+
+/// Log lines to standard error; `AVIARY_LOG` names the least level, `info` if missing.
+pub(crate) fn start_logging() {
+    let level = std::env::var("AVIARY_LOG").ok().and_then(|level| level.parse().ok()).unwrap_or(tracing::Level::INFO);
+    let started = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_target(false)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .try_init();
+    drop(started);
+}
+
+/// A runtime for asking a canary.
+pub(crate) fn small_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
+}
+
+/// A runtime for a canary.
+pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cores.min(WORKERS))
+        .max_blocking_threads(BLOCKING_THREADS)
+        .thread_keep_alive(std::time::Duration::from_secs(2))
+        .enable_all()
+        .build()
+        .context("runtime cannot be started")
+}
+
+/// Resolves at SIGTERM or SIGINT.
+pub(crate) async fn told_to_stop() {
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        tracing::error!("signals cannot be watched; only SIGKILL will stop this");
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+}
+
+/// Reloads at each SIGHUP.
+pub(crate) async fn reload_on_hangup(reload: Reload) {
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+    while hangup.recv().await.is_some() {
+        let reload = Arc::clone(&reload);
+        match tokio::task::spawn_blocking(move || reload()).await {
+            Ok(Ok(changes)) => tracing::info!(?changes, "reloaded"),
+            Ok(Err(reason)) => tracing::error!("not reloaded, nothing changed: {reason}"),
+            Err(error) => tracing::error!(%error, "not reloaded"),
+        }
+    }
+}
+
+/// Runs a canary from its config until it is told to stop.
+pub(crate) fn run(run: Run) -> anyhow::Result<ExitCode> {
+    start_logging();
+    let loaded = configuration::load(run.config.as_deref())?;
+    loaded.log_warnings();
+    let path = loaded.path.clone();
+    let startup = Startup {
+        state_dir: state_dir(Some(&loaded.settings)),
+        settings: loaded.settings,
+        port_rule: PortRule::AsConfigured,
+        identity: Identity { user: run.user, group: run.group },
+        keep_capabilities: run.keep_root,
+    };
+    let canary = Canary::start(startup)?;
+    for post in canary.posts().iter().filter(|post| post.failure.is_none()) {
+        tracing::info!(service = post.label, port = post.port, "listening");
+    }
+    let runtime = runtime()?;
+    runtime.block_on(async {
+        let reload = reload_from(&canary, path.clone());
+        let hangup = tokio::runtime::Handle::current().spawn(reload_on_hangup(Arc::clone(&reload)));
+        canary.run(path.display().to_string(), reload, told_to_stop()).await;
+        hangup.abort();
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Reloading from a file.
+pub(crate) fn reload_from(canary: &Arc<Canary>, path: PathBuf) -> Reload {
+    let canary = Arc::clone(canary);
+    Arc::new(move || {
+        let loaded = configuration::load(Some(&path)).map_err(|error| format!("{error:#}"))?;
+        loaded.log_warnings();
+        Ok(canary.reload(&loaded.settings))
+    })
+}
+
+/// Prints a line; whether somebody still reads.
+pub(crate) fn print_line(text: &str) -> bool {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{text}").and_then(|()| out.flush()).is_ok()
+}
+
+/// The exit code; an error goes to standard error with its causes.
+pub(crate) fn exit(result: anyhow::Result<ExitCode>) -> ExitCode {
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,703 @@
+//! A canary from start to stop: bind, give up privileges, run, reload, stop.
+
+use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::net::IpAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use aviary_config::Settings;
+use aviary_event::{Event, LogData, Value};
+use aviary_journal::{Journal, Options, Reader};
+use aviary_output::{Batch, Health, Pacing, Source};
+use aviary_service::Endpoint;
+use tokio::sync::{Semaphore, watch};
+
+use crate::connections::Connections;
+use crate::listener::{Listener, Station, bind, explain};
+use crate::plan::{Plan, PlannedOutput, PlannedService, PortRule};
+use crate::privileges::{Identity, PrivilegeError, give_up};
+use crate::reporter::Reporter;
+use crate::session::Shared;
+use crate::vault::FileVault;
+use crate::control::{self, Reload};
+use crate::{clock, kinds};
+
+/// How long a stop waits for sessions, and then for outputs.
+const STOP_PATIENCE: Duration = Duration::from_secs(3);
+/// File descriptors that are not for connections: the journal, outputs, listeners, the runtime.
+const RESERVED_FILES: u64 = 96;
+
+/// How to start.
+pub struct Startup {
+    /// The settings.
+    pub settings: Settings,
+    /// Folder of the journal, the secrets and the control socket.
+    pub state_dir: PathBuf,
+    /// What to do with ports that may not be bound.
+    pub port_rule: PortRule,
+    /// Whom to become once the ports are bound.
+    pub identity: Identity,
+    /// Keep root's capabilities: OpenCanary's `--allow-run-as-root`.
+    pub keep_capabilities: bool,
+}
+
+/// Why a canary did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The state folder.
+    #[error("state folder `{path}` cannot be used; name another with `aviary.state_dir` or AVIARY_STATE_DIR")]
+    State {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The journal.
+    #[error("journal cannot be opened")]
+    Journal(#[from] aviary_journal::OpenError),
+    /// Privileges.
+    #[error("privileges cannot be given up")]
+    Privilege(#[from] PrivilegeError),
+}
+
+/// One address and port, bound or not.
+pub struct Post {
+    /// Word in `aviary.service`.
+    pub label: String,
+    /// The endpoint as the service declares it.
+    pub endpoint: Endpoint,
+    /// The service's place in the plan's registry.
+    pub entry: &'static aviary_service::Entry,
+    /// The address; `None` stands for all.
+    pub address: Option<IpAddr>,
+    /// The port that is bound.
+    pub port: u16,
+    /// Why it is not bound.
+    pub failure: Option<String>,
+    socket: Option<std::net::TcpListener>,
+    live: Option<LivePost>,
+    digest: String,
+}
+
+/// What listens where, for tables.
+#[derive(Clone, Debug)]
+pub struct PostView {
+    /// Word in `aviary.service`.
+    pub label: String,
+    /// The address; `None` stands for all.
+    pub address: Option<IpAddr>,
+    /// The port that is bound.
+    pub port: u16,
+    /// The port that was asked for.
+    pub configured_port: u16,
+    /// Why it is not bound.
+    pub failure: Option<String>,
+    /// A command that touches it, with `{host}` and `{port}`.
+    pub try_line: &'static str,
+}
+
+struct LivePost {
+    listener: Arc<Listener>,
+    stop: watch::Sender<bool>,
+}
+
+/// An output at work.
+pub struct Outlet {
+    /// Name in the file.
+    pub name: String,
+    /// Handler class.
+    pub class: String,
+    /// The log file, where it writes one.
+    pub file: Option<String>,
+    /// Why it is not at work.
+    pub failure: Option<String>,
+    /// How it is doing.
+    pub health: Arc<Health>,
+    digest: String,
+    stop: watch::Sender<bool>,
+    task: Option<tokio::task::JoinHandle<()>>,
+    failing_told: bool,
+}
+
+/// A canary that is bound and about to run, or running.
+pub struct Canary {
+    state_dir: PathBuf,
+    port_rule: PortRule,
+    vault: Arc<FileVault>,
+    reporter: Arc<Reporter>,
+    connections: Arc<Connections>,
+    room: Arc<Semaphore>,
+    workshop: Arc<Semaphore>,
+    started: Instant,
+    posts: Mutex<Vec<Post>>,
+    outlets: Mutex<Vec<Outlet>>,
+    planned: Mutex<Option<Plan>>,
+    losses: Mutex<BTreeMap<String, u64>>,
+    guard: Mutex<Option<aviary_journal::Guard>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Canary {
+    /// Opens the state folder, binds every port, opens the journal, gives up privileges. Before the
+    /// runtime starts, so that no thread keeps what the process gives up.
+    ///
+    /// # Errors
+    /// When nothing could run. A port that cannot be bound is not an error; see [`Canary::posts`].
+    pub fn start(startup: Startup) -> Result<Arc<Self>, StartError> {
+        let started = Instant::now();
+        let Startup { settings, state_dir, port_rule, identity, keep_capabilities } = startup;
+        let identity = identity.resolve()?;
+        let in_state = |source| StartError::State { path: state_dir.clone(), source };
+        make_folder(&state_dir).map_err(in_state)?;
+        let vault = Arc::new(FileVault::open(state_dir.join("secrets")).map_err(in_state)?);
+        let plan = Plan::build(&settings, &*vault);
+        let mut posts = Vec::new();
+        for service in &plan.services {
+            posts.extend(bind_service(service, &plan.addresses, port_rule, &mut Vec::new()));
+        }
+        if let Some(identity) = identity {
+            prepare_files(&state_dir, &plan, identity);
+        }
+        give_up(identity, keep_capabilities)?;
+        let files = raise_file_limit();
+        let options = journal_options(&state_dir, &plan);
+        let (journal, guard) = Journal::open(&options, clock::now_micros)?;
+        let (cap, per_source) = plan.connections;
+        let cap = cap.min(usize::try_from(files.saturating_sub(RESERVED_FILES)).unwrap_or(usize::MAX)).max(16);
+        let reporter = Arc::new(Reporter::new(journal, plan.rules.clone()));
+        Ok(Arc::new(Self {
+            state_dir,
+            port_rule,
+            vault,
+            reporter,
+            connections: Connections::new(cap, per_source),
+            // Above the table's cap: eviction there comes first, this is what never gives way.
+            room: Arc::new(Semaphore::new(cap + 16)),
+            workshop: Arc::new(Semaphore::new(4)),
+            started,
+            posts: Mutex::new(posts),
+            outlets: Mutex::default(),
+            planned: Mutex::new(Some(plan)),
+            losses: Mutex::default(),
+            guard: Mutex::new(Some(guard)),
+        }))
+    }
+
+    /// What listens and what does not.
+    #[must_use]
+    pub fn posts(&self) -> Vec<PostView> {
+        lock(&self.posts)
+            .iter()
+            .map(|post| PostView {
+                label: post.label.clone(),
+                address: post.address,
+                port: post.port,
+                configured_port: post.endpoint.port,
+                failure: post.failure.clone(),
+                try_line: post.endpoint.try_line,
+            })
+            .collect()
+    }
+
+    /// The folder of the journal, the secrets and the control socket.
+    #[must_use]
+    pub fn state_dir(&self) -> &Path {
+        &self.state_dir
+    }
+
+    /// A reader over the events from now on.
+    #[must_use]
+    pub fn events(&self) -> Reader {
+        let journal = self.reporter.journal();
+        journal.peek(journal.stats().head)
+    }
+
+    /// The reporter.
+    #[must_use]
+    pub const fn reporter(&self) -> &Arc<Reporter> {
+        &self.reporter
+    }
+
+    /// The live connections.
+    #[must_use]
+    pub const fn connections(&self) -> &Arc<Connections> {
+        &self.connections
+    }
+
+    /// When it was started.
+    #[must_use]
+    pub const fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// Serves until told to stop, and stops in order. Inside the runtime; the canary may be looked at
+    /// meanwhile. `config` is what `status` shows; `reload` is run on SIGHUP and by `aviary reload`.
+    pub async fn run(self: &Arc<Self>, config: String, reload: Reload, stop: impl Future<Output = ()>) {
+        contain_panics();
+        self.serve();
+        match control::open(&self.state_dir) {
+            Ok(listener) => {
+                let task = control::serve(listener, Arc::clone(self), config, reload);
+                drop(tokio::runtime::Handle::current().spawn(task));
+            }
+            Err(error) => tracing::error!(%error, "control socket cannot be opened: no `status`, `reload` and `tail`"),
+        }
+        let mut ticks = tokio::time::interval(Duration::from_secs(1));
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        tokio::pin!(stop);
+        loop {
+            tokio::select! {
+                () = &mut stop => break,
+                _ = ticks.tick() => self.tick(),
+            }
+        }
+        self.stop().await;
+        let _ = std::fs::remove_file(control::socket_path(&self.state_dir));
+    }
+
+    /// Begins to serve.
+    fn serve(self: &Arc<Self>) {
+        let Some(plan) = lock(&self.planned).take() else { return };
+        self.open_posts(&plan);
+        self.open_outlets(plan.outputs);
+        self.fill_secrets(plan.services);
+    }
+
+    /// Host keys and certificates are made after the ports are open: an RSA key takes seconds.
+    fn fill_secrets(self: &Arc<Self>, services: Vec<PlannedService>) {
+        let vault = Arc::clone(&self.vault);
+        tokio::task::spawn_blocking(move || {
+            vault.fill();
+            for tls in services.into_iter().filter_map(|service| service.tls) {
+                if let Err(error) = tls.wait() {
+                    tracing::error!(%error, "no TLS");
+                }
+            }
+        });
+    }
+
+    /// Starts listeners, and writes OpenCanary's start-up lines.
+    fn open_posts(self: &Arc<Self>, plan: &Plan) {
+        let mut posts = lock(&self.posts);
+        for (number, post) in posts.iter_mut().enumerate() {
+            let Some(service) = plan.services.iter().find(|service| service.entry.name == post.entry.name) else { continue };
+            self.open_post(post, service, plan, u32::try_from(number).unwrap_or(u32::MAX));
+        }
+        for service in &plan.services {
+            let failed = posts.iter().any(|post| post.entry.name == service.entry.name && post.failure.is_some());
+            let text = match &service.service {
+                Err(error) => format!("Failed to add service from class {}. {error}", service.entry.opencanary),
+                Ok(_) if failed => continue,
+                Ok(_) => format!("Added service from class {} to fake", service.entry.opencanary),
+            };
+            self.say(text);
+        }
+        for post in posts.iter().filter(|post| post.failure.is_some()) {
+            let why = post.failure.as_deref().unwrap_or_default();
+            tracing::error!(service = post.label, port = post.endpoint.port, "{why}");
+            self.say(format!("Failed to add service from class {}. {why}", post.entry.opencanary));
+        }
+        self.say("Canary running!!!".to_owned());
+    }
+
+    fn open_post(&self, post: &mut Post, planned: &PlannedService, plan: &Plan, number: u32) {
+        let Some(station) = self.station(post, planned, plan) else { return };
+        if let Some(live) = &post.live {
+            live.listener.set_station(station);
+            return;
+        }
+        let Some(socket) = post.socket.take() else { return };
+        let socket = match tokio::net::TcpListener::from_std(socket) {
+            Ok(socket) => socket,
+            Err(error) => {
+                post.failure = Some(format!("port {} cannot be watched: {error}", post.port));
+                return;
+            }
+        };
+        let listener = Listener::new(station, number);
+        let (stop, stopped) = watch::channel(false);
+        let task = Arc::clone(&listener).run(socket, Arc::clone(&self.connections), Arc::clone(&self.room), stopped);
+        drop(tokio::runtime::Handle::current().spawn(task));
+        post.live = Some(LivePost { listener, stop });
+    }
+
+    fn station(&self, post: &Post, planned: &PlannedService, plan: &Plan) -> Option<Station> {
+        let service = planned.service.as_ref().ok()?;
+        let index = service.endpoints().iter().position(|endpoint| endpoint.label == post.label)?;
+        let limits = service.limits();
+        Some(Station {
+            shared: Arc::new(Shared {
+                service: Arc::clone(service),
+                endpoint: index,
+                security: post.endpoint.security,
+                tls: planned.tls.clone(),
+                unconsumed: limits.unconsumed,
+                received: limits.received,
+                reporter: Arc::clone(&self.reporter),
+                workshop: Arc::clone(&self.workshop),
+            }),
+            label: Arc::from(post.label.as_str()),
+            entry: planned.entry.name,
+            limits,
+            host_name: Arc::from(plan.host_name.as_str()),
+            keep_alive: post.endpoint.keep_alive,
+        })
+    }
+
+    /// A life-cycle line as OpenCanary nests it.
+    fn say(&self, text: String) {
+        let inner = LogData::new().with("logdata", text);
+        self.reporter.report_own(&kinds::MESSAGE, LogData::new().with("msg", Value::from(inner)));
+    }
+
+    fn open_outlets(self: &Arc<Self>, planned: Vec<PlannedOutput>) {
+        let names: Vec<String> = planned.iter().map(|output| output.handler.name.clone()).collect();
+        let mut outlets = lock(&self.outlets);
+        for output in planned {
+            if let Some(old) = outlets.iter().find(|outlet| outlet.name == output.handler.name)
+                && old.digest == output.digest
+                && old.failure.is_none()
+            {
+                continue;
+            }
+            let (stop, stopped) = watch::channel(false);
+            let health = Arc::new(Health::new(output.handler.name.clone(), clock::now));
+            let mut outlet = Outlet {
+                name: output.handler.name.clone(),
+                class: output.handler.class.clone(),
+                file: output.handler.options.get("filename").and_then(|name| name.as_str()).map(str::to_owned),
+                failure: None,
+                health: Arc::clone(&health),
+                digest: output.digest,
+                stop,
+                task: None,
+                failing_told: false,
+            };
+            let place = outlets.iter().position(|outlet| outlet.name == output.handler.name);
+            let before = place.map(|place| outlets.remove(place)).and_then(|old| {
+                let _ = old.stop.send(true);
+                old.task
+            });
+            match output.output {
+                Ok(output) => {
+                    let reader = self.reporter.journal().reader(&outlet.name);
+                    let mut seed = [0; 8];
+                    let _ = getrandom::fill(&mut seed);
+                    let pacing = Pacing { seed: u64::from_ne_bytes(seed), ..Pacing::default() };
+                    outlet.task = Some(tokio::runtime::Handle::current().spawn(async move {
+                        // Two tasks of one name would both move its position.
+                        if let Some(before) = before {
+                            let _ = before.await;
+                        }
+                        aviary_output::run(output, Feed(reader), health, stopped, pacing).await;
+                    }));
+                }
+                Err(why) => {
+                    tracing::error!(output = outlet.name, "{why}");
+                    outlet.failure = Some(why);
+                }
+            }
+            outlets.push(outlet);
+        }
+        outlets.retain(|outlet| {
+            let stays = names.contains(&outlet.name);
+            if !stays {
+                let _ = outlet.stop.send(true);
+            }
+            stays
+        });
+        self.reporter.journal().retain_outputs(&names);
+    }
+
+    /// Applies changed settings. Services whose settings did not change keep their connections.
+    /// Gives one line per change.
+    pub fn reload(self: &Arc<Self>, settings: &Settings) -> Vec<String> {
+        let plan = Plan::build(settings, &*self.vault);
+        let mut changes = Vec::new();
+        {
+            let mut posts = lock(&self.posts);
+            let old = std::mem::take(&mut *posts);
+            let mut kept = Vec::new();
+            for (number, mut post) in old.into_iter().enumerate() {
+                let number = u32::try_from(number).unwrap_or(u32::MAX);
+                let service = plan.services.iter().find(|service| service.entry.name == post.entry.name);
+                let same = service.is_some_and(|service| service.digest == post.digest);
+                let wanted = service.is_some_and(|service| {
+                    plan.addresses.contains(&post.address)
+                        && service.endpoints().iter().any(|e| e.label == post.label && e.port == post.endpoint.port)
+                });
+                match service {
+                    Some(_) if wanted && same && post.failure.is_none() => kept.push(post),
+                    Some(service) if wanted && post.failure.is_none() => {
+                        if let Some(endpoint) = service.endpoints().into_iter().find(|e| e.label == post.label) {
+                            post.endpoint = endpoint;
+                        }
+                        post.digest.clone_from(&service.digest);
+                        self.connections.end(Some(number));
+                        self.open_post(&mut post, service, &plan, number);
+                        changes.push(format!("{} changed on port {}", post.label, post.port));
+                        kept.push(post);
+                    }
+                    _ => {
+                        if let Some(live) = &post.live {
+                            let _ = live.stop.send(true);
+                            changes.push(format!("{} stopped on port {}", post.label, post.port));
+                        }
+                        self.connections.end(Some(number));
+                    }
+                }
+            }
+            for service in &plan.services {
+                for mut post in bind_service(service, &plan.addresses, self.port_rule, &mut kept) {
+                    let number = u32::try_from(kept.len()).unwrap_or(u32::MAX);
+                    self.open_post(&mut post, service, &plan, number);
+                    changes.push(match &post.failure {
+                        None => format!("{} started on port {}", post.label, post.port),
+                        Some(why) => format!("{} did not start: {why}", post.label),
+                    });
+                    kept.push(post);
+                }
+            }
+            *posts = kept;
+        }
+        self.reporter.set_rules(plan.rules.clone());
+        self.open_outlets(plan.outputs);
+        self.fill_secrets(plan.services);
+        self.say(format!("Configuration reloaded: {}", if changes.is_empty() { "no service changed".to_owned() } else { changes.join(", ") }));
+        changes
+    }
+
+    /// What must be done once a second: limits, and what people must be told of outputs and losses.
+    fn tick(&self) {
+        self.connections.sweep();
+        for (source, count) in self.connections.limited() {
+            self.reporter.report_limited(source, count);
+        }
+        for outlet in lock(&self.outlets).iter_mut() {
+            let report = outlet.health.report();
+            if report.failing != outlet.failing_told {
+                outlet.failing_told = report.failing;
+                let error = report.last_error.map(|(_, text)| text).unwrap_or_default();
+                let stats = self.reporter.journal().stats();
+                let waiting = stats.head.saturating_sub(stats.cursors.get(&outlet.name).copied().unwrap_or(stats.head));
+                let data = LogData::new()
+                    .with("ERROR", if report.failing { error } else { String::new() })
+                    .with("OUTPUT", outlet.name.as_str())
+                    .with("STATE", if report.failing { "failing" } else { "working" })
+                    .with("WAITING", i64::try_from(waiting).unwrap_or(i64::MAX));
+                self.reporter.report_own(&kinds::OUTPUT, data);
+            }
+        }
+        self.tell_losses();
+    }
+
+    /// Losses are the first thing said once they are known.
+    fn tell_losses(&self) {
+        let stats = self.reporter.journal().stats();
+        let mut told = lock(&self.losses);
+        let unsaved = (stats.trouble.is_none() && stats.unsaved > 0).then_some(("", stats.unsaved));
+        let lost = stats.lost.iter().map(|(output, count)| (output.as_str(), *count)).chain(unsaved);
+        for (output, count) in lost {
+            let before = told.insert(output.to_owned(), count).unwrap_or(0);
+            if count > before {
+                let reason = if output.is_empty() { "journal could not be written" } else { "journal bound reached" };
+                let data = LogData::new()
+                    .with("COUNT", i64::try_from(count - before).unwrap_or(i64::MAX))
+                    .with("OUTPUT", output)
+                    .with("REASON", reason);
+                self.reporter.report_own(&kinds::LOST, data);
+            }
+        }
+    }
+
+    /// Stops in order: no new connections, the live ones end, outputs get what there is for a while.
+    async fn stop(&self) {
+        for post in lock(&self.posts).iter() {
+            if let Some(live) = &post.live {
+                let _ = live.stop.send(true);
+            }
+        }
+        self.connections.end(None);
+        let deadline = tokio::time::Instant::now() + STOP_PATIENCE;
+        while self.connections.count() > 0 && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        self.say("Canary stopped".to_owned());
+        let deadline = tokio::time::Instant::now() + STOP_PATIENCE;
+        while self.someone_is_behind() && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let tasks: Vec<_> = lock(&self.outlets)
+            .iter_mut()
+            .filter_map(|outlet| {
+                let _ = outlet.stop.send(true);
+                outlet.task.take()
+            })
+            .collect();
+        for task in tasks {
+            let _ = tokio::time::timeout(STOP_PATIENCE, task).await;
+        }
+        let guard = lock(&self.guard).take();
+        let _ = tokio::task::spawn_blocking(move || drop(guard)).await;
+    }
+
+    fn someone_is_behind(&self) -> bool {
+        let stats = self.reporter.journal().stats();
+        lock(&self.outlets)
+            .iter()
+            .filter(|outlet| outlet.failure.is_none() && !outlet.health.report().failing)
+            .any(|outlet| stats.cursors.get(&outlet.name).is_some_and(|cursor| *cursor < stats.head))
+    }
+
+    /// Everything about posts and outputs that `status` shows.
+    pub(crate) fn inspect<R>(&self, look: impl FnOnce(&[Post], &[Outlet]) -> R) -> R {
+        look(&lock(&self.posts), &lock(&self.outlets))
+    }
+}
+
+impl Post {
+    /// Connections taken since the start.
+    #[must_use]
+    pub fn taken(&self) -> u64 {
+        self.live.as_ref().map_or(0, |live| live.listener.taken())
+    }
+}
+
+/// A panic ends one session or one delivery, never the canary; the log says where it was.
+fn contain_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, "a task failed, the others go on");
+    }));
+}
+
+/// The journal as the delivery loop sees it.
+struct Feed(Reader);
+
+impl Source for Feed {
+    fn next(&mut self, limit: usize) -> Batch<'_> {
+        Box::pin(async move { self.0.next(limit).await as Vec<Arc<Event>> })
+    }
+
+    fn advance(&mut self, seq: u64) {
+        self.0.advance(seq);
+    }
+}
+
+/// Binds the endpoints of a service that are not among `present`.
+fn bind_service(
+    planned: &PlannedService,
+    addresses: &[Option<IpAddr>],
+    rule: PortRule,
+    present: &mut [Post],
+) -> Vec<Post> {
+    let mut posts = Vec::new();
+    for endpoint in planned.endpoints() {
+        for address in addresses {
+            let there = present.iter().any(|post| {
+                post.label == endpoint.label && post.address == *address && post.endpoint.port == endpoint.port
+            });
+            if !there {
+                posts.push(bind_post(planned, endpoint.clone(), *address, rule));
+            }
+        }
+    }
+    posts
+}
+
+fn bind_post(planned: &PlannedService, endpoint: Endpoint, address: Option<IpAddr>, rule: PortRule) -> Post {
+    let mut port = endpoint.port;
+    let mut result = bind(address, port);
+    if result.is_err() && rule == PortRule::MoveUp && port < 1024 {
+        port = 10_000 + endpoint.port;
+        result = bind(address, port);
+    }
+    let (socket, failure) = match result {
+        Ok(socket) => (Some(socket), None),
+        Err(error) => (None, Some(explain(port, &error))),
+    };
+    Post {
+        label: endpoint.label.clone(),
+        entry: planned.entry,
+        endpoint,
+        address,
+        port,
+        failure,
+        socket,
+        live: None,
+        digest: planned.digest.clone(),
+    }
+}
+
+fn make_folder(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    // A folder that is there but may not be written to would only show when the first event comes.
+    let probe = path.join(".probe");
+    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&probe)?;
+    std::fs::remove_file(probe)
+}
+
+/// Gives files that were root's to the user whom the canary becomes: its state, and log files, which
+/// OpenCanary opens before it gives up root.
+fn prepare_files(state_dir: &Path, plan: &Plan, identity: crate::privileges::Resolved) {
+    let own = |path: &Path| {
+        if let Err(error) = nix::unistd::chown(path, Some(identity.uid), Some(identity.gid)) {
+            tracing::warn!(path = %path.display(), %error, "owner cannot be changed");
+        }
+    };
+    let mut folders = vec![state_dir.to_owned()];
+    while let Some(folder) = folders.pop() {
+        own(&folder);
+        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => folders.push(entry.path()),
+                Ok(kind) if kind.is_file() || std::os::unix::fs::FileTypeExt::is_socket(&kind) => own(&entry.path()),
+                _ => {}
+            }
+        }
+    }
+    for output in &plan.outputs {
+        if let Some(path) = output.handler.options.get("filename").and_then(|name| name.as_str()) {
+            let path = Path::new(path);
+            let made = OpenOptions::new()
+                .append(true)
+                .create(true)
+                .mode(0o640)
+                .custom_flags(nix::libc::O_NOFOLLOW)
+                .open(path);
+            if made.is_ok() {
+                own(path);
+            }
+        }
+    }
+}
+
+/// As many file descriptors as the system lets us have; gives how many that are.
+fn raise_file_limit() -> u64 {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return 1024 };
+    if soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() {
+        return hard;
+    }
+    soft
+}
+
+fn journal_options(state_dir: &Path, plan: &Plan) -> Options {
+    let mut options = Options::at(state_dir.join("journal.db"));
+    let (bytes, days) = plan.journal;
+    if bytes > 0 {
+        options.max_bytes = bytes;
+    }
+    if days > 0 {
+        options.max_age = Duration::from_secs(days.saturating_mul(86_400));
+    }
+    options
+}

@@ -1,0 +1,19 @@
+//! The clock: the only place that asks what time it is.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use aviary_event::Timestamp;
+
+/// Now.
+#[must_use]
+pub fn now() -> Timestamp {
+    Timestamp::from_micros(now_micros())
+}
+
+/// Microseconds since 1970-01-01 UTC.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "this is the clock")]
+pub fn now_micros() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,301 @@
+//! The table of live connections: who has how many, who was quiet for how long, who goes first.
+//!
+//! There is no timer per connection. Once a second the table is walked; a connection that is over a
+//! limit gets a verdict and its socket's read side is shut, which wakes its task like any other end
+//! of input, so that the service still says what it says when it gives up on a peer.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpStream;
+
+/// Seconds between a verdict and the moment when the socket is shut for writing too, in case the
+/// task hangs in a reply that the peer does not read.
+const GRACE: u32 = 3;
+
+/// Why the frame ends a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Verdict {
+    /// It lives.
+    None = 0,
+    /// Idle for too long.
+    Idle = 1,
+    /// Open for too long.
+    Total = 2,
+    /// Room was needed.
+    Evicted = 3,
+    /// The canary stops, or its service changed.
+    Stopping = 4,
+}
+
+/// A live connection.
+#[derive(Debug)]
+pub struct Live {
+    /// The socket.
+    pub stream: TcpStream,
+    source: IpAddr,
+    endpoint: u32,
+    opened: u32,
+    active: AtomicU32,
+    idle: AtomicU32,
+    total: u32,
+    verdict: AtomicU8,
+    judged: AtomicU32,
+}
+
+impl Live {
+    /// Notes that the peer did something.
+    pub fn touch(&self, now: u32) {
+        self.active.store(now, Ordering::Relaxed);
+    }
+
+    /// Changes the idle limit.
+    pub fn set_idle(&self, limit: Duration) {
+        self.idle.store(seconds(limit), Ordering::Relaxed);
+    }
+
+    /// The verdict.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        match self.verdict.load(Ordering::Acquire) {
+            1 => Verdict::Idle,
+            2 => Verdict::Total,
+            3 => Verdict::Evicted,
+            4 => Verdict::Stopping,
+            _ => Verdict::None,
+        }
+    }
+
+    fn condemn(&self, verdict: Verdict, now: u32) {
+        if self.verdict.compare_exchange(0, verdict as u8, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+            self.judged.store(now, Ordering::Relaxed);
+            let _ = socket2::SockRef::from(&self.stream).shutdown(std::net::Shutdown::Read);
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    live: HashMap<u64, Arc<Live>>,
+    sources: HashMap<IpAddr, u32>,
+    endpoints: HashMap<u32, u32>,
+    limited: HashMap<IpAddr, Limited>,
+}
+
+#[derive(Debug)]
+struct Limited {
+    count: u64,
+    told: u32,
+}
+
+/// All live connections.
+#[derive(Debug)]
+pub struct Connections {
+    table: Mutex<Table>,
+    start: Instant,
+    made: AtomicU64,
+    /// Connections at once, in all.
+    pub cap: usize,
+    /// Connections at once from one source.
+    pub per_source: usize,
+}
+
+/// A place in the table; freed when dropped.
+#[derive(Debug)]
+pub struct Place {
+    connections: Arc<Connections>,
+    number: u64,
+    /// The connection.
+    pub live: Arc<Live>,
+}
+
+impl Place {
+    /// Seconds since the table was made.
+    #[must_use]
+    pub fn now(&self) -> u32 {
+        self.connections.now()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut table = self.connections.lock();
+        if table.live.remove(&self.number).is_some() {
+            let source = self.live.source;
+            if let Some(count) = table.sources.get_mut(&source) {
+                *count -= 1;
+                if *count == 0 {
+                    table.sources.remove(&source);
+                }
+            }
+            if let Some(count) = table.endpoints.get_mut(&self.live.endpoint) {
+                *count -= 1;
+            }
+        }
+        // A table that once was large gives its memory back.
+        if table.live.is_empty() && table.live.capacity() > 1024 {
+            table.live.shrink_to_fit();
+            table.sources.shrink_to_fit();
+        }
+    }
+}
+
+impl Connections {
+    /// An empty table.
+    #[must_use]
+    pub fn new(cap: usize, per_source: usize) -> Arc<Self> {
+        Arc::new(Self {
+            table: Mutex::default(),
+            start: Instant::now(),
+            made: AtomicU64::new(0),
+            cap: cap.max(1),
+            per_source: per_source.max(1),
+        })
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Seconds since the table was made.
+    #[must_use]
+    pub fn now(&self) -> u32 {
+        u32::try_from(self.start.elapsed().as_secs()).unwrap_or(u32::MAX)
+    }
+
+    /// Connections now.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.lock().live.len()
+    }
+
+    /// Takes a connection in, with its idle and total limits. When that makes too many, of the source,
+    /// of the endpoint or in all, those that were quiet for longest go: of this source, or of the
+    /// source that has most.
+    pub fn admit(
+        self: &Arc<Self>,
+        stream: TcpStream,
+        source: IpAddr,
+        endpoint: u32,
+        endpoint_cap: usize,
+        limits: (Duration, Duration),
+    ) -> Place {
+        let now = self.now();
+        let live = Arc::new(Live {
+            stream,
+            source,
+            endpoint,
+            opened: now,
+            active: AtomicU32::new(now),
+            idle: AtomicU32::new(seconds(limits.0)),
+            total: seconds(limits.1),
+            verdict: AtomicU8::new(0),
+            judged: AtomicU32::new(0),
+        });
+        let number = self.made.fetch_add(1, Ordering::Relaxed);
+        let mut table = self.lock();
+        table.live.insert(number, Arc::clone(&live));
+        let of_source = count_one(table.sources.entry(source).or_default());
+        let of_endpoint = count_one(table.endpoints.entry(endpoint).or_default());
+        if of_source > self.per_source {
+            evict(&mut table, of_source / 64 + 1, now, |live| live.source == source);
+        } else if of_endpoint > endpoint_cap {
+            evict(&mut table, of_endpoint / 64 + 1, now, |live| live.endpoint == endpoint);
+        } else if table.live.len() > self.cap {
+            make_room(&mut table, now);
+        }
+        drop(table);
+        Place { connections: Arc::clone(self), number, live }
+    }
+
+    /// Ends the quietest connections of the greediest source: the system is out of file descriptors.
+    pub fn relieve(&self) {
+        make_room(&mut self.lock(), self.now());
+    }
+
+    /// Ends what is over its limits. To be called once a second.
+    pub fn sweep(&self) {
+        let now = self.now();
+        let table = self.lock();
+        for live in table.live.values() {
+            match live.verdict() {
+                Verdict::None if now.saturating_sub(live.opened) >= live.total => live.condemn(Verdict::Total, now),
+                Verdict::None => {
+                    let quiet = now.saturating_sub(live.active.load(Ordering::Relaxed));
+                    if quiet >= live.idle.load(Ordering::Relaxed) {
+                        live.condemn(Verdict::Idle, now);
+                    }
+                }
+                _ if now.saturating_sub(live.judged.load(Ordering::Relaxed)) >= GRACE => {
+                    let _ = socket2::SockRef::from(&live.stream).shutdown(std::net::Shutdown::Both);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Ends all connections, or those of one endpoint.
+    pub fn end(&self, endpoint: Option<u32>) {
+        let now = self.now();
+        for live in self.lock().live.values() {
+            if endpoint.is_none_or(|endpoint| endpoint == live.endpoint) {
+                live.condemn(Verdict::Stopping, now);
+            }
+        }
+    }
+
+    /// Sources that were cut off at a limit and not yet told of in this minute, with how many
+    /// connections that cost them. Forgets sources that were quiet for a minute.
+    pub fn limited(&self) -> Vec<(IpAddr, u64)> {
+        let now = self.now();
+        let mut told = Vec::new();
+        self.lock().limited.retain(|source, limited| {
+            if limited.count > 0 && (limited.told == 0 || now.saturating_sub(limited.told) >= 60) {
+                told.push((*source, std::mem::take(&mut limited.count)));
+                limited.told = now.max(1);
+            }
+            limited.count > 0 || now.saturating_sub(limited.told) < 60
+        });
+        told
+    }
+}
+
+/// Counts one more and gives the new count.
+fn count_one(count: &mut u32) -> usize {
+    *count += 1;
+    usize::try_from(*count).unwrap_or(usize::MAX)
+}
+
+fn make_room(table: &mut Table, now: u32) {
+    let Some(greediest) = table.sources.iter().max_by_key(|(_, count)| **count).map(|(source, _)| *source) else {
+        return;
+    };
+    // Several at a time, so that a flood pays for one walk over the table with room for many.
+    let share = table.live.len() / 64 + 1;
+    evict(table, share, now, |live| live.source == greediest);
+}
+
+fn evict(table: &mut Table, share: usize, now: u32, among: impl Fn(&Live) -> bool) {
+    let mut candidates: Vec<&Arc<Live>> =
+        table.live.values().filter(|live| live.verdict() == Verdict::None && among(live)).collect();
+    let share = share.min(candidates.len());
+    if share == 0 {
+        return;
+    }
+    candidates.select_nth_unstable_by_key(share - 1, |live| (live.active.load(Ordering::Relaxed), live.opened));
+    for live in candidates.iter().take(share) {
+        live.condemn(Verdict::Evicted, now);
+        // LIMIT: sources remembered for the report; a wider flood is told of by its first ones.
+        if table.limited.len() < 4096 || table.limited.contains_key(&live.source) {
+            table.limited.entry(live.source).or_insert(Limited { count: 0, told: 0 }).count += 1;
+        }
+    }
+}
+
+fn seconds(time: Duration) -> u32 {
+    u32::try_from(time.as_secs()).unwrap_or(u32::MAX).max(1)
+}

@@ -1,0 +1,266 @@
+//! The control socket: how `aviary status`, `reload` and `tail` talk to a running canary.
+//!
+//! A Unix socket in the state folder, mode 0600. A request is one line of JSON, `{"ask": "status"}`;
+//! the answer is one line, or for `tail` one line an event until the client goes away.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+
+use crate::canary::Canary;
+use crate::{clock, privileges};
+
+/// Longest request in bytes.
+const REQUEST: u64 = 4096;
+/// Longest answer to one question in bytes.
+const ANSWER: u64 = 1 << 20;
+/// How long a client may take to ask, and a canary to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Requests at once.
+const CLIENTS: usize = 16;
+
+/// Applies the configuration anew: the lines to show, or the reason why nothing changed.
+pub type Reload = Arc<dyn Fn() -> Result<Vec<String>, String> + Send + Sync>;
+
+/// Why a running canary could not be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// Nobody listens.
+    #[error("no canary runs with the state folder `{path}`; start one with `aviary up`, or name its folder with --state")]
+    NotRunning {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The socket belongs to somebody else.
+    #[error("the canary in `{path}` runs as another user; ask as that user or as root")]
+    NotPermitted {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The connection broke.
+    #[error("the canary did not answer")]
+    Connection(#[from] io::Error),
+    /// The answer is not what a canary of this version says.
+    #[error("the canary's answer cannot be read")]
+    Answer(#[from] serde_json::Error),
+    /// The canary refused.
+    #[error("{reason}")]
+    Refused {
+        /// Its words.
+        reason: String,
+    },
+}
+
+/// The socket's path in a state folder.
+#[must_use]
+pub fn socket_path(state_dir: &Path) -> PathBuf {
+    state_dir.join("control.sock")
+}
+
+async fn connect(state_dir: &Path) -> Result<UnixStream, ControlError> {
+    UnixStream::connect(socket_path(state_dir)).await.map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+            ControlError::NotRunning { path: state_dir.to_owned() }
+        }
+        io::ErrorKind::PermissionDenied => ControlError::NotPermitted { path: state_dir.to_owned() },
+        _ => ControlError::Connection(error),
+    })
+}
+
+/// Asks a running canary one question.
+///
+/// # Errors
+/// When there is none, it does not answer, or it refuses.
+pub async fn ask(state_dir: &Path, question: Value) -> Result<Value, ControlError> {
+    let mut stream = connect(state_dir).await?;
+    stream.write_all(format!("{question}\n").as_bytes()).await?;
+    let mut line = String::new();
+    let mut reader = BufReader::new(stream.take(ANSWER));
+    tokio::time::timeout(PATIENCE, reader.read_line(&mut line)).await.map_err(io::Error::from)??;
+    let mut answer: Map<String, Value> = serde_json::from_str(&line)?;
+    match answer.remove("refused") {
+        Some(reason) => Err(ControlError::Refused { reason: reason.as_str().unwrap_or("refused").to_owned() }),
+        None => Ok(Value::Object(answer)),
+    }
+}
+
+/// Follows the events of a running canary, from the `history` newest on; `line` gets each and says
+/// whether to go on.
+///
+/// # Errors
+/// When there is none or it stops.
+pub async fn follow(state_dir: &Path, history: u64, mut line: impl FnMut(&str) -> bool) -> Result<(), ControlError> {
+    let mut stream = connect(state_dir).await?;
+    stream.write_all(format!("{}\n", json!({"ask": "tail", "history": history})).as_bytes()).await?;
+    let mut reader = BufReader::new(stream);
+    let mut text = String::new();
+    loop {
+        text.clear();
+        if reader.read_line(&mut text).await? == 0 || !line(text.trim_end()) {
+            return Ok(());
+        }
+    }
+}
+
+/// Opens the socket. One that a killed canary left behind is replaced: the journal's lock, which is
+/// taken before, has shown that nobody runs here.
+pub(crate) fn open(state_dir: &Path) -> io::Result<UnixListener> {
+    let path = socket_path(state_dir);
+    let _ = std::fs::remove_file(&path);
+    let listener = UnixListener::bind(&path)?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+/// Answers until dropped.
+pub(crate) async fn serve(listener: UnixListener, canary: Arc<Canary>, config: String, reload: Reload) {
+    let room = Arc::new(tokio::sync::Semaphore::new(CLIENTS));
+    loop {
+        let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
+        let Ok((stream, _)) = listener.accept().await else {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        let (canary, config, reload) = (Arc::clone(&canary), config.clone(), Arc::clone(&reload));
+        drop(tokio::runtime::Handle::current().spawn(async move {
+            if let Err(error) = answer(stream, &canary, &config, &reload).await {
+                tracing::debug!(%error, "control client lost");
+            }
+            drop(permit);
+        }));
+    }
+}
+
+async fn answer(mut stream: UnixStream, canary: &Arc<Canary>, config: &str, reload: &Reload) -> io::Result<()> {
+    let mut line = String::new();
+    {
+        let mut reader = BufReader::new((&mut stream).take(REQUEST));
+        tokio::time::timeout(PATIENCE, reader.read_line(&mut line)).await.map_err(io::Error::from)??;
+    }
+    let question: Value = serde_json::from_str(&line).unwrap_or(Value::Null);
+    let answer = match question.get("ask").and_then(Value::as_str) {
+        Some("status") => status(canary, config).await,
+        Some("reload") => {
+            let reload = Arc::clone(reload);
+            match tokio::task::spawn_blocking(move || reload()).await {
+                Ok(Ok(changes)) => json!({ "changes": changes }),
+                Ok(Err(reason)) => json!({ "refused": reason }),
+                Err(error) => json!({ "refused": error.to_string() }),
+            }
+        }
+        Some("tail") => {
+            let history = question.get("history").and_then(Value::as_u64).unwrap_or(0);
+            return tail(stream, canary, history).await;
+        }
+        _ => json!({ "refused": "unknown question; client and canary are of different versions" }),
+    };
+    stream.write_all(format!("{answer}\n").as_bytes()).await
+}
+
+async fn tail(mut stream: UnixStream, canary: &Canary, history: u64) -> io::Result<()> {
+    let journal = canary.reporter().journal();
+    let mut reader = journal.peek(journal.stats().head.saturating_sub(history));
+    let mut gone = [0; 1];
+    loop {
+        let events = tokio::select! {
+            events = reader.next(64) => events,
+            _ = stream.read(&mut gone) => return Ok(()),
+        };
+        let mut text = String::new();
+        for event in events {
+            event.write_line(&mut text, true);
+            text.push('\n');
+        }
+        stream.write_all(text.as_bytes()).await?;
+    }
+}
+
+async fn status(canary: &Arc<Canary>, config: &str) -> Value {
+    let stats = canary.reporter().journal().stats();
+    let mut outputs = Vec::new();
+    let (services, found) = canary.inspect(|posts, outlets| {
+        let services: Vec<Value> = posts
+            .iter()
+            .map(|post| {
+                json!({
+                    "service": post.label,
+                    "address": post.address.map_or_else(|| "*".to_owned(), |address| address.to_string()),
+                    "port": post.port,
+                    "configured_port": post.endpoint.port,
+                    "state": if post.failure.is_some() { "failed" } else { "listening" },
+                    "reason": post.failure,
+                    "connections": post.taken(),
+                })
+            })
+            .collect();
+        let outlets: Vec<_> = outlets
+            .iter()
+            .map(|outlet| (outlet.name.clone(), outlet.class.clone(), outlet.file.clone(), outlet.failure.clone(), outlet.health.report()))
+            .collect();
+        (services, outlets)
+    });
+    for (name, class, file, failure, report) in found {
+        let cursor = stats.cursors.get(&name).copied().unwrap_or(stats.head);
+        let queued = stats.head.saturating_sub(cursor);
+        let oldest = if queued > 0 && failure.is_none() { oldest_after(canary, cursor).await } else { None };
+        let (error_time, error) = report.last_error.clone().map_or((None, None), |(t, e)| (Some(t), Some(e)));
+        let state = match (&failure, report.failing) {
+            (Some(_), _) => "failed",
+            (None, true) => "failing",
+            (None, false) => "working",
+        };
+        outputs.push(json!({
+            "output": name,
+            "class": class,
+            "file": file,
+            "state": state,
+            "reason": failure,
+            "delivered": report.delivered,
+            "refused": report.refused,
+            "retries": report.retries,
+            "queued": queued,
+            "position": cursor,
+            "oldest_undelivered": oldest,
+            "last_success": report.last_success.map(text_of),
+            "last_error": error,
+            "last_error_time": error_time.map(text_of),
+            "lost": stats.lost.get(&name).copied().unwrap_or(0),
+        }));
+    }
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "pid": std::process::id(),
+        "config": config,
+        "state_dir": canary.state_dir().display().to_string(),
+        "uptime_seconds": canary.started().elapsed().as_secs(),
+        "services": services,
+        "outputs": outputs,
+        "journal": {
+            "head": stats.head,
+            "stored": stats.stored,
+            "bytes": stats.bytes,
+            "unsaved": stats.unsaved,
+            "trouble": stats.trouble,
+        },
+        "connections": canary.connections().count(),
+        "ignored": canary.reporter().ignored(),
+        "privileges": privileges::held(),
+        "time": text_of(clock::now()),
+    })
+}
+
+async fn oldest_after(canary: &Canary, cursor: u64) -> Option<String> {
+    let mut reader = canary.reporter().journal().peek(cursor);
+    let events = tokio::time::timeout(Duration::from_secs(1), reader.next(1)).await.ok()?;
+    events.first()?.aviary.as_ref().map(|ours| text_of(ours.time))
+}
+
+fn text_of(time: aviary_event::Timestamp) -> String {
+    time.to_rfc3339(&jiff::tz::TimeZone::UTC)
+}

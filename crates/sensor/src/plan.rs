@@ -1,0 +1,175 @@
+//! The plan: services and outputs built from the settings, before anything is bound or opened.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use aviary_config::{Handler, Settings};
+use aviary_output::{Blueprint, Output};
+use aviary_service::{Endpoint, Entry, Materials, Service, Vault};
+use jiff::tz::TimeZone;
+
+use crate::reporter::Rules;
+use crate::tls::Tls;
+
+/// What to do with a port that may not be bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PortRule {
+    /// Say so; the others run.
+    AsConfigured,
+    /// Try 10000 + port too: for a first try as an ordinary user.
+    MoveUp,
+}
+
+/// A service as planned.
+pub struct PlannedService {
+    /// The registry's line.
+    pub entry: &'static Entry,
+    /// The service, or why it cannot be built.
+    pub service: Result<Arc<dyn Service>, String>,
+    /// TLS, where it has it.
+    pub tls: Option<Tls>,
+    /// Its settings as text: equal text, equal service.
+    pub digest: String,
+}
+
+impl PlannedService {
+    /// Where it listens.
+    #[must_use]
+    pub fn endpoints(&self) -> Vec<Endpoint> {
+        self.service.as_ref().map(|service| service.endpoints()).unwrap_or_default()
+    }
+}
+
+/// An output as planned.
+pub struct PlannedOutput {
+    /// The handler.
+    pub handler: Handler,
+    /// The output, or why it cannot be built.
+    pub output: Result<Box<dyn Output>, String>,
+    /// Its settings as text.
+    pub digest: String,
+}
+
+/// All that the settings ask for.
+pub struct Plan {
+    /// Services that are enabled.
+    pub services: Vec<PlannedService>,
+    /// Outputs.
+    pub outputs: Vec<PlannedOutput>,
+    /// Rules for the reporter.
+    pub rules: Rules,
+    /// Addresses to bind; `None` stands for all.
+    pub addresses: Vec<Option<IpAddr>>,
+    /// Host name that the canary plays.
+    pub host_name: String,
+    /// Connections at once, in all and from one source.
+    pub connections: (usize, usize),
+    /// Bounds of the journal: bytes and days.
+    pub journal: (u64, u64),
+}
+
+impl Plan {
+    /// Builds everything that is enabled. A service or output that cannot be built is planned as
+    /// failed, so that the others run and `status` says why.
+    #[must_use]
+    pub fn build(settings: &Settings, vault: &dyn Vault) -> Self {
+        let host_name = host_name(settings);
+        let services = aviary_services::ALL
+            .iter()
+            .filter(|entry| settings.flag(&format!("{}.enabled", entry.name)))
+            .map(|entry| plan_service(entry, settings, vault, &host_name))
+            .collect();
+        let outputs = settings.handlers().iter().map(|handler| plan_output(handler.clone(), settings)).collect();
+        let mut addresses: Vec<Option<IpAddr>> = settings.listen_addrs().into_iter().map(Some).collect();
+        if addresses.is_empty() {
+            addresses.push(None);
+        }
+        let number = |name| usize::try_from(settings.int(name)).unwrap_or(0);
+        let connections = (number("aviary.limits.connections"), number("aviary.limits.connections_per_source"));
+        let whole = |name| u64::try_from(settings.int(name)).unwrap_or(0);
+        let journal = (whole("aviary.journal.max_mb") << 20, whole("aviary.journal.max_age_days"));
+        Self { services, outputs, rules: rules(settings), addresses, host_name, connections, journal }
+    }
+}
+
+fn plan_service(entry: &'static Entry, settings: &Settings, vault: &dyn Vault, host_name: &str) -> PlannedService {
+    let built = (entry.build)(&Materials { settings, vault, host_name });
+    let service: Result<Arc<dyn Service>, String> = built.map(Arc::from).map_err(|error| error.to_string());
+    let tls = service.as_ref().ok().and_then(|service| service.tls()).map(|profile| Tls::new(profile, vault));
+    PlannedService { entry, service, tls, digest: digest(entry, settings, host_name) }
+}
+
+fn digest(entry: &Entry, settings: &Settings, host_name: &str) -> String {
+    let mut values: BTreeMap<String, String> = BTreeMap::new();
+    let (dot, line) = (format!("{}.", entry.name), format!("{}_", entry.name));
+    for (key, value) in settings.iter() {
+        if key.starts_with(&dot) || key.starts_with(&line) || entry.keys.iter().any(|known| known.name == key) {
+            values.insert(key.to_owned(), value.to_string());
+        }
+    }
+    format!("{host_name} {values:?}")
+}
+
+fn plan_output(handler: Handler, settings: &Settings) -> PlannedOutput {
+    let node_id = settings.node_id();
+    let extended = settings.extended();
+    let digest = format!("{} {:?} {:?} {extended} {node_id}", handler.class, handler.options, handler.formatter);
+    let output = match aviary_outputs::by_class(&handler.class) {
+        Some(entry) => {
+            let (name, options, format) = (&handler.name, &handler.options, handler.format());
+            let blueprint = Blueprint { name, options, format, extended, node_id: &node_id };
+            (entry.build)(&blueprint).map_err(|error| error.to_string())
+        }
+        None => Err(unknown_class(&handler.class)),
+    };
+    PlannedOutput { handler, output, digest }
+}
+
+/// What to say of a handler class that is not in the list.
+#[must_use]
+pub fn unknown_class(class: &str) -> String {
+    if aviary_outputs::FORESEEN.contains(&class) {
+        format!("handler class `{class}` is known, but not built yet; the other outputs run")
+    } else {
+        let known: Vec<&str> = aviary_outputs::ALL.iter().flat_map(|entry| entry.classes).copied().collect();
+        format!("handler class `{class}` is not known; there are {}", known.join(", "))
+    }
+}
+
+fn rules(settings: &Settings) -> Rules {
+    let names = aviary_services::ALL.iter().map(|entry| entry.name);
+    let honeycreds =
+        names.map(|name| (name.to_owned(), settings.honeycreds(name))).filter(|(_, creds)| !creds.is_empty()).collect();
+    Rules {
+        node_id: settings.node_id().into_owned(),
+        ignore: settings.ignore().clone(),
+        honeycreds,
+        zone: TimeZone::try_system().unwrap_or(TimeZone::UTC),
+    }
+}
+
+/// The configured host name, or the machine's own.
+fn host_name(settings: &Settings) -> String {
+    let configured = settings.text("aviary.host_name");
+    if !configured.is_empty() {
+        return configured;
+    }
+    nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_else(|| "localhost".to_owned())
+}
+
+/// Ports of the plan that other processes hold, or that this user may not bind, tried out.
+#[must_use]
+pub fn port_trouble(plan: &Plan) -> Vec<String> {
+    let mut trouble = Vec::new();
+    for service in &plan.services {
+        for endpoint in service.endpoints() {
+            for address in &plan.addresses {
+                if let Err(error) = crate::listener::bind(*address, endpoint.port) {
+                    trouble.push(format!("service `{}`: {}", endpoint.label, crate::listener::explain(endpoint.port, &error)));
+                }
+            }
+        }
+    }
+    trouble
+}

@@ -1,0 +1,73 @@
+//! Who holds a port: read from `/proc`, for the message that a person needs.
+
+use std::fs;
+use std::path::Path;
+
+/// The process that listens on a TCP port, as `name (pid 123)`; `None` if it cannot be told, for
+/// example because it is another user's.
+#[must_use]
+pub fn holder(port: u16) -> Option<String> {
+    let inodes: Vec<String> = ["/proc/net/tcp", "/proc/net/tcp6"]
+        .iter()
+        .filter_map(|table| fs::read_to_string(table).ok())
+        .flat_map(|table| listening_inodes(&table, port))
+        .collect();
+    for process in fs::read_dir("/proc").ok()?.flatten() {
+        let name = process.file_name();
+        let Some(pid) = name.to_str().filter(|name| name.bytes().all(|b| b.is_ascii_digit())) else { continue };
+        if owns_any(&process.path(), &inodes) {
+            let program = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
+            return Some(format!("{} (pid {pid})", program.trim()));
+        }
+    }
+    None
+}
+
+fn owns_any(process: &Path, inodes: &[String]) -> bool {
+    let Ok(files) = fs::read_dir(process.join("fd")) else { return false };
+    files.flatten().any(|file| {
+        fs::read_link(file.path())
+            .ok()
+            .and_then(|target| target.to_str().map(str::to_owned))
+            .and_then(|target| target.strip_prefix("socket:[").map(|rest| rest.trim_end_matches(']').to_owned()))
+            .is_some_and(|inode| inodes.contains(&inode))
+    })
+}
+
+/// Inodes of listening sockets on a port. Columns of the table, from `proc_net(5)`:
+/// `sl local_address rem_address st tx_queue:rx_queue tr:tm->when retrnsmt uid timeout inode`.
+fn listening_inodes(table: &str, port: u16) -> Vec<String> {
+    const LISTEN: &str = "0A";
+    table
+        .lines()
+        .skip(1)
+        .filter_map(|line| {
+            let columns: Vec<&str> = line.split_whitespace().collect();
+            let (local, state, inode) = (columns.get(1)?, columns.get(3)?, columns.get(9)?);
+            let hex = local.rsplit_once(':')?.1;
+            (*state == LISTEN && u16::from_str_radix(hex, 16).ok()? == port).then(|| (*inode).to_owned())
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_the_process_that_listens() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let holder = holder(port).unwrap();
+        assert!(holder.ends_with(&format!("(pid {})", std::process::id())), "{holder}");
+        drop(listener);
+    }
+
+    #[test]
+    fn reads_only_listening_sockets() {
+        let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n\
+                       0: 0100007F:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 111 1\n\
+                       1: 0100007F:0016 0100007F:8000 01 00000000:00000000 00:00000000 00000000     0        0 222 1\n";
+        assert_eq!(listening_inodes(table, 22), ["111"]);
+    }
+}

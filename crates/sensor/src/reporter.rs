@@ -1,0 +1,258 @@
+//! Turns what a session reports into events and hands them to the journal.
+//!
+//! Who, where and when are bound here, once; a service cannot name them. Never waits for an output.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use aviary_config::{HoneyCreds, IgnoreRules};
+use aviary_event::{Event, Kind, LogData, Origin, Port, Value};
+use aviary_journal::{Journal, Receipt};
+use jiff::tz::TimeZone;
+use uuid::{Builder, Uuid};
+
+use crate::{clock, kinds};
+
+/// What the reporter needs to know of the configuration; replaced whole at a reload.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// The canary's name.
+    pub node_id: String,
+    /// What is not reported.
+    pub ignore: IgnoreRules,
+    /// Planted credentials by service.
+    pub honeycreds: BTreeMap<String, HoneyCreds>,
+    /// Local time zone.
+    pub zone: TimeZone,
+}
+
+/// Turns reports into events.
+#[derive(Debug)]
+pub struct Reporter {
+    journal: Journal,
+    rules: std::sync::RwLock<Arc<Rules>>,
+    ids: Ids,
+    ignored: AtomicU64,
+}
+
+/// One session as events name it.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// Word in `aviary.service`.
+    pub service: Arc<str>,
+    /// Name under which planted credentials are configured.
+    pub entry: &'static str,
+    /// The connection.
+    pub session: String,
+    /// The peer.
+    pub peer: SocketAddr,
+    /// The address that it used.
+    pub local: SocketAddr,
+}
+
+impl Reporter {
+    /// A reporter into a journal.
+    #[must_use]
+    pub fn new(journal: Journal, rules: Rules) -> Self {
+        Self { journal, rules: std::sync::RwLock::new(Arc::new(rules)), ids: Ids::new(), ignored: AtomicU64::new(0) }
+    }
+
+    /// Replaces the rules.
+    pub fn set_rules(&self, rules: Rules) {
+        *self.rules.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(rules);
+    }
+
+    /// The rules in force.
+    #[must_use]
+    pub fn rules(&self) -> Arc<Rules> {
+        Arc::clone(&self.rules.read().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    /// Events that ignore rules kept out, since the start.
+    #[must_use]
+    pub fn ignored(&self) -> u64 {
+        self.ignored.load(Ordering::Relaxed)
+    }
+
+    /// The journal.
+    #[must_use]
+    pub const fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// Reports an event of a session; `None` if an ignore rule keeps it out.
+    pub async fn report(
+        &self,
+        context: &Context,
+        kind: Kind,
+        data: LogData,
+        notes: &BTreeMap<String, Value>,
+    ) -> Option<Receipt> {
+        let event = self.make(context, kind, data, notes).await?;
+        Some(self.journal.append(event).await)
+    }
+
+    /// The same without waiting, for the end of a session that panicked.
+    pub fn report_now(&self, context: &Context, kind: Kind, data: LogData) {
+        let rules = self.rules();
+        if let Some(event) = self.stamp(&rules, context, kind, data, &BTreeMap::new()) {
+            drop(self.journal.append_now(event));
+        }
+    }
+
+    /// Reports that connections of a source were cut off at a limit.
+    pub fn report_limited(&self, source: IpAddr, count: u64) {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        let data = LogData::new().with("COUNT", count).with("LIMIT", "connections");
+        let origin = Origin { host: source.to_canonical().to_string(), port: Port::Number(-1) };
+        if !self.rules().ignore.passes_over(Some(source), kinds::LIMITED.number) {
+            self.report_frame(&kinds::LIMITED, data, origin);
+        }
+    }
+
+    /// Reports an event about the canary itself.
+    pub fn report_own(&self, kind: Kind, data: LogData) {
+        self.report_frame(kind, data, Origin::none());
+    }
+
+    fn report_frame(&self, kind: Kind, data: LogData, src: Origin) {
+        let rules = self.rules();
+        if rules.ignore.passes_over(None, kind.number) {
+            return;
+        }
+        let now = clock::now();
+        let event = Event::new(
+            kind,
+            data,
+            self.ids.next(now.as_micros()),
+            now,
+            &rules.zone,
+            &rules.node_id,
+            "aviary",
+            None,
+            src,
+            Origin::none(),
+        );
+        drop(self.journal.append_now(event));
+    }
+
+    async fn make(
+        &self,
+        context: &Context,
+        kind: Kind,
+        data: LogData,
+        notes: &BTreeMap<String, Value>,
+    ) -> Option<Event> {
+        let rules = self.rules();
+        let mut event = self.stamp(&rules, context, kind, data, notes)?;
+        if let Some(creds) = rules.honeycreds.get(context.entry) {
+            event.honeycred = judge(creds, &event.logdata, &rules, context.entry).await;
+        }
+        Some(event)
+    }
+
+    fn stamp(
+        &self,
+        rules: &Rules,
+        context: &Context,
+        kind: Kind,
+        data: LogData,
+        notes: &BTreeMap<String, Value>,
+    ) -> Option<Event> {
+        if rules.ignore.passes_over(Some(context.peer.ip()), kind.number) {
+            self.ignored.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        let now = clock::now();
+        let mut event = Event::new(
+            kind,
+            data,
+            self.ids.next(now.as_micros()),
+            now,
+            &rules.zone,
+            &rules.node_id,
+            &context.service,
+            Some(&context.session),
+            context.peer.into(),
+            context.local.into(),
+        );
+        if !notes.is_empty()
+            && let Some(ours) = &mut event.aviary
+        {
+            ours.more.insert("fingerprint".to_owned(), Value::Map(notes.clone()));
+        }
+        Some(event)
+    }
+}
+
+/// OpenCanary's rule: the flag stands where the service has planted credentials and the event a
+/// non-empty user name or password.
+async fn judge(creds: &HoneyCreds, data: &Value, rules: &Arc<Rules>, entry: &'static str) -> Option<bool> {
+    let bytes = |key| data.get(key).and_then(Value::as_bytes).unwrap_or_default().to_vec();
+    let (username, password) = (bytes("USERNAME"), bytes("PASSWORD"));
+    if username.is_empty() && password.is_empty() {
+        return None;
+    }
+    if creds.is_cheap() {
+        return Some(creds.matches(&username, &password));
+    }
+    let rules = Arc::clone(rules);
+    let verdict = tokio::task::spawn_blocking(move || {
+        rules.honeycreds.get(entry).is_some_and(|creds| creds.matches(&username, &password))
+    });
+    verdict.await.ok()
+}
+
+/// Makes UUIDs of version 7: 48 bits of milliseconds, then bits that never repeat within this
+/// process and differ between processes.
+#[derive(Debug)]
+struct Ids {
+    seed: [u64; 2],
+    count: AtomicU64,
+}
+
+impl Ids {
+    fn new() -> Self {
+        let mut seed = [0; 16];
+        // Without randomness from the system, ids still differ by time and counter.
+        let _ = getrandom::fill(&mut seed);
+        let (a, b) = seed.split_at(8);
+        let word = |half: &[u8]| half.iter().fold(0u64, |word, byte| (word << 8) | u64::from(*byte));
+        Self { seed: [word(a), word(b)], count: AtomicU64::new(0) }
+    }
+
+    fn next(&self, micros: i64) -> Uuid {
+        let n = self.count.fetch_add(1, Ordering::Relaxed);
+        let mut tail = [0; 10];
+        let words = [mix(self.seed[0] ^ n), mix(self.seed[1].wrapping_add(n))];
+        for (place, byte) in tail.iter_mut().zip(words.iter().flat_map(|word| word.to_be_bytes())) {
+            *place = byte;
+        }
+        let millis = u64::try_from(micros / 1000).unwrap_or(0);
+        Builder::from_unix_timestamp_millis(millis, &tail).into_uuid()
+    }
+}
+
+/// The finaliser of SplitMix64, a bijection: distinct inputs give distinct outputs.
+const fn mix(word: u64) -> u64 {
+    let word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    word ^ (word >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn ids_are_version_7_and_never_repeat() {
+        let ids = Ids::new();
+        let made: HashSet<Uuid> = (0..10_000).map(|_| ids.next(1_700_000_000_000_000)).collect();
+        assert_eq!(made.len(), 10_000);
+        assert!(made.iter().all(|id| id.get_version_num() == 7));
+    }
+}

@@ -1,0 +1,484 @@
+//! One connection: moves bytes between socket and dialogue and does what the dialogue asks for.
+//!
+//! INVARIANT: a reply that follows a report leaves only when the journal has the event.
+//! INVARIANT: between two bursts of the peer a session holds no buffer: one lent by the thread takes
+//! what arrives, and everything that works is boxed for as long as it works. A waiting session is
+//! this struct, its dialogue and the socket.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use aviary_event::{LogData, Value};
+use aviary_journal::Receipt;
+use aviary_service::{Dialogue, Facts, Outbox, Security, Service, Step, TlsFacts, Transport};
+
+use crate::connections::{Place, Verdict};
+use crate::reporter::{Context, Reporter};
+use crate::tls::{Filter, Tls};
+use crate::{clock, kinds};
+
+/// Bytes read at once, per thread.
+const CHUNK: usize = 16 * 1024;
+/// Bytes of a connection kept for [`kinds::UNREPORTED`] while nothing else was reported.
+const UNTOLD: usize = 4096;
+/// Rounds of feeding before other connections of the thread get their turn.
+const ROUNDS: usize = 64;
+
+thread_local! {
+    static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; CHUNK].into_boxed_slice());
+}
+
+/// What all connections of an endpoint share.
+pub struct Shared {
+    /// The service.
+    pub service: Arc<dyn Service>,
+    /// Index into its endpoints.
+    pub endpoint: usize,
+    /// When TLS begins.
+    pub security: Security,
+    /// TLS, where the service has it.
+    pub tls: Option<Tls>,
+    /// Bytes that may wait unconsumed.
+    pub unconsumed: usize,
+    /// Bytes that the peer may send in all.
+    pub received: u64,
+    /// Turns reports into events.
+    pub reporter: Arc<Reporter>,
+    /// Long computations at once.
+    pub workshop: Arc<tokio::sync::Semaphore>,
+}
+
+/// A live session.
+pub struct Session {
+    shared: Arc<Shared>,
+    place: Place,
+    context: Context,
+    dialogue: Option<Box<dyn Dialogue>>,
+    facts: Option<Box<Facts>>,
+    filter: Option<Box<Filter>>,
+    pending: Vec<u8>,
+    untold: Vec<u8>,
+    received: u64,
+    opened: Instant,
+    notes: BTreeMap<String, Value>,
+    told: bool,
+    reason: &'static str,
+}
+
+/// Whether the session goes on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    On,
+    End,
+}
+
+impl Session {
+    /// A session on an accepted connection.
+    #[must_use]
+    pub fn new(shared: Arc<Shared>, place: Place, context: Context, facts: Facts) -> Self {
+        Self {
+            shared,
+            place,
+            context,
+            dialogue: None,
+            facts: Some(Box::new(facts)),
+            filter: None,
+            pending: Vec::new(),
+            untold: Vec::new(),
+            received: 0,
+            opened: Instant::now(),
+            notes: BTreeMap::new(),
+            told: false,
+            reason: "closed by peer",
+        }
+    }
+
+    /// Runs to its end.
+    pub async fn run(mut self: Box<Self>) {
+        if self.shared.security != Security::Tls && Box::pin(self.begin(Transport::Plain)).await == Flow::End {
+            return;
+        }
+        loop {
+            if self.place.live.stream.readable().await.is_err() {
+                self.reason = "connection failed";
+                break;
+            }
+            if Box::pin(self.work()).await == Flow::End {
+                break;
+            }
+        }
+    }
+
+    /// Makes the dialogue and lets it greet.
+    async fn begin(&mut self, transport: Transport) -> Flow {
+        let Some(mut facts) = self.facts.take() else { return Flow::End };
+        if let Transport::Tls(tls) = &transport {
+            self.note_tls(tls);
+        }
+        facts.transport = transport;
+        let mut dialogue = self.shared.service.dialogue(self.shared.endpoint, &facts);
+        let mut out = Outbox::new(clock::now());
+        dialogue.open(&mut out);
+        self.dialogue = Some(dialogue);
+        self.act(out).await
+    }
+
+    /// Takes in what the socket has and lets the dialogue work on it.
+    async fn work(&mut self) -> Flow {
+        let read = BUFFER.with_borrow_mut(|buffer| match self.place.live.stream.try_read(buffer) {
+            Ok(n) => {
+                let bytes = buffer.get(..n).unwrap_or_default();
+                self.received += u64::try_from(n).unwrap_or(0);
+                if !self.told {
+                    let room = UNTOLD.saturating_sub(self.untold.len());
+                    self.untold.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
+                }
+                if n > 0 && self.filter.is_none() {
+                    self.pending.extend_from_slice(bytes);
+                    Ok((n, Vec::new()))
+                } else {
+                    Ok((n, bytes.to_vec()))
+                }
+            }
+            Err(error) => Err(error),
+        });
+        let (n, raw) = match read {
+            Ok(read) => read,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Flow::On,
+            Err(_) => {
+                self.reason = "connection reset by peer";
+                self.finish_input().await;
+                return Flow::End;
+            }
+        };
+        if n == 0 {
+            return self.ended().await;
+        }
+        let now = self.now_seconds();
+        self.place.live.touch(now);
+        if self.received > self.shared.received {
+            self.reason = "byte limit";
+            return self.overflow().await;
+        }
+        if self.dialogue.is_none() && self.filter.is_none() {
+            return self.first_bytes().await;
+        }
+        if self.filter.is_some() { self.decrypt(&raw).await } else { self.feed().await }
+    }
+
+    /// The first bytes on a TLS port: TLS, or something else.
+    async fn first_bytes(&mut self) -> Flow {
+        // 0x16 begins a TLS handshake record; 0x80 an SSL 2 hello, which rustls answers with an alert.
+        if !matches!(self.pending.first(), Some(0x16 | 0x80)) {
+            if self.begin(Transport::PlainOnTlsPort).await == Flow::End {
+                return Flow::End;
+            }
+            return self.feed().await;
+        }
+        if self.secure().await == Flow::End {
+            return Flow::End;
+        }
+        let raw = std::mem::take(&mut self.pending);
+        self.decrypt(&raw).await
+    }
+
+    /// Puts TLS between socket and dialogue.
+    async fn secure(&mut self) -> Flow {
+        let Some(tls) = self.shared.tls.clone() else { return Flow::End };
+        let config = match tls.ready() {
+            Some(config) => Ok(config),
+            None => tokio::task::spawn_blocking(move || tls.wait()).await.unwrap_or_else(|error| Err(error.to_string())),
+        };
+        match config.and_then(|config| Filter::new(config).map_err(|error| error.to_string())) {
+            Ok(filter) => {
+                self.filter = Some(Box::new(filter));
+                Flow::On
+            }
+            Err(error) => {
+                tracing::error!(service = %self.context.service, %error, "no TLS");
+                self.reason = "no TLS";
+                Flow::End
+            }
+        }
+    }
+
+    async fn decrypt(&mut self, raw: &[u8]) -> Flow {
+        let Some(filter) = &mut self.filter else { return Flow::End };
+        let decrypted = filter.receive(raw);
+        let outgoing = filter.outgoing();
+        if self.write(&outgoing).await == Flow::End {
+            return Flow::End;
+        }
+        if let Some(error) = decrypted.error {
+            let hello = if self.untold.is_empty() { raw.to_vec() } else { std::mem::take(&mut self.untold) };
+            self.report(&kinds::TLS_FAILED, LogData::new().with("DATA", hello).with("ERROR", error)).await;
+            self.reason = "TLS failed";
+            return Flow::End;
+        }
+        if let Some(facts) = decrypted.secured {
+            // What the handshake said is not what the peer said.
+            self.untold.clear();
+            let flow = if self.dialogue.is_none() {
+                self.begin(Transport::Tls(facts)).await
+            } else {
+                self.note_tls(&facts);
+                let mut out = Outbox::new(clock::now());
+                if let Some(dialogue) = &mut self.dialogue {
+                    dialogue.secured(&facts, &mut out);
+                }
+                self.act(out).await
+            };
+            if flow == Flow::End {
+                return Flow::End;
+            }
+        }
+        if !self.told {
+            let room = UNTOLD.saturating_sub(self.untold.len());
+            self.untold.extend_from_slice(decrypted.plain.get(..room).unwrap_or(&decrypted.plain));
+        }
+        self.pending.extend_from_slice(&decrypted.plain);
+        if self.dialogue.is_some() && self.feed().await == Flow::End {
+            return Flow::End;
+        }
+        if decrypted.closed { self.ended().await } else { Flow::On }
+    }
+
+    /// Lets the dialogue use what waits.
+    async fn feed(&mut self) -> Flow {
+        let mut rounds = 0;
+        while !self.pending.is_empty() {
+            let Some(dialogue) = &mut self.dialogue else { return Flow::End };
+            // Frames that came together are answered together, unless one asks for something first.
+            let mut out = Outbox::new(clock::now());
+            let mut used = 0;
+            loop {
+                let rest = self.pending.get(used..).unwrap_or_default();
+                let step = dialogue.feed(rest, &mut out).min(rest.len());
+                used += step;
+                rounds += 1;
+                if step == 0 || step == rest.len() || out.must_act() || rounds % ROUNDS == 0 {
+                    break;
+                }
+            }
+            self.pending.drain(..used);
+            let idle = used == 0 && out.is_empty();
+            if self.act(out).await == Flow::End {
+                return Flow::End;
+            }
+            if idle {
+                break;
+            }
+            if rounds % ROUNDS == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        if self.pending.is_empty() {
+            self.pending = Vec::new();
+        } else if self.pending.len() > self.shared.unconsumed {
+            self.reason = "unconsumed bytes";
+            return self.overflow().await;
+        }
+        Flow::On
+    }
+
+    /// The end of input: the peer's, or a verdict of the frame.
+    async fn ended(&mut self) -> Flow {
+        let mut out = Outbox::new(clock::now());
+        let verdict = self.place.live.verdict();
+        self.reason = match verdict {
+            Verdict::None => "closed by peer",
+            Verdict::Idle => "idle limit",
+            Verdict::Total => "time limit",
+            Verdict::Evicted => "connection limit",
+            Verdict::Stopping => "service stopped",
+        };
+        if let Some(dialogue) = &mut self.dialogue {
+            match verdict {
+                Verdict::Idle | Verdict::Total => dialogue.expired(&mut out),
+                _ => dialogue.ended(&self.pending, &mut out),
+            }
+        }
+        self.act(out).await;
+        self.close(false).await;
+        Flow::End
+    }
+
+    async fn finish_input(&mut self) {
+        let mut out = Outbox::new(clock::now());
+        if let Some(dialogue) = &mut self.dialogue {
+            dialogue.ended(&self.pending, &mut out);
+        }
+        self.act(out).await;
+    }
+
+    async fn overflow(&mut self) -> Flow {
+        let mut out = Outbox::new(clock::now());
+        if let Some(dialogue) = &mut self.dialogue {
+            dialogue.overflowed(&self.pending, &mut out);
+        }
+        self.act(out).await;
+        self.close(false).await;
+        Flow::End
+    }
+
+    /// Does what the dialogue asked for, in order.
+    async fn act(&mut self, out: Outbox) -> Flow {
+        let mut receipt: Option<Receipt> = None;
+        let mut steps = out.into_steps().into_iter();
+        while let Some(step) = steps.next() {
+            match step {
+                // One writer takes events in order, so the last receipt stands for all before it.
+                Step::Report(kind, data) => {
+                    if let Some(newer) = self.report(kind, data).await {
+                        receipt = Some(newer);
+                    }
+                }
+                Step::Reply(bytes) => {
+                    if let Some(receipt) = receipt.take() {
+                        receipt.wait().await;
+                    }
+                    let bytes = match &mut self.filter {
+                        Some(filter) => {
+                            filter.send(&bytes);
+                            filter.outgoing()
+                        }
+                        None => bytes,
+                    };
+                    if self.write(&bytes).await == Flow::End {
+                        // What was asked for after the reply is still reported.
+                        for step in steps {
+                            if let Step::Report(kind, data) = step {
+                                self.report(kind, data).await;
+                            }
+                        }
+                        return Flow::End;
+                    }
+                }
+                Step::Note(name, value) => {
+                    self.notes.insert(name.to_owned(), value);
+                }
+                Step::Pause(time) => self.pause(time).await,
+                Step::IdleLimit(time) => self.place.live.set_idle(time),
+                Step::StartTls => {
+                    if self.secure().await == Flow::End {
+                        return Flow::End;
+                    }
+                    // INVARIANT: bytes sent before the handshake are never taken as if sent inside it.
+                    let raw = std::mem::take(&mut self.pending);
+                    if !raw.is_empty() && Box::pin(self.decrypt(&raw)).await == Flow::End {
+                        return Flow::End;
+                    }
+                }
+                Step::Compute(work) => {
+                    let permit = self.shared.workshop.clone().acquire_owned().await;
+                    let result = tokio::task::spawn_blocking(work).await;
+                    drop(permit);
+                    let Ok(result) = result else {
+                        self.reason = "computation failed";
+                        return Flow::End;
+                    };
+                    let mut out = Outbox::new(clock::now());
+                    if let Some(dialogue) = &mut self.dialogue {
+                        dialogue.computed(result, &mut out);
+                    }
+                    if Box::pin(self.act(out)).await == Flow::End {
+                        return Flow::End;
+                    }
+                }
+                Step::Close { reset } => {
+                    if let Some(receipt) = receipt.take() {
+                        receipt.wait().await;
+                    }
+                    self.reason = "closed by service";
+                    self.close(reset).await;
+                    return Flow::End;
+                }
+            }
+        }
+        Flow::On
+    }
+
+    /// Waits, but not for a peer that has gone: a connection that is reset meanwhile is noticed then.
+    async fn pause(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+        self.place.live.touch(self.now_seconds());
+    }
+
+    async fn report(&mut self, kind: aviary_event::Kind, data: LogData) -> Option<Receipt> {
+        self.told = true;
+        self.untold = Vec::new();
+        self.shared.reporter.report(&self.context, kind, data, &self.notes).await
+    }
+
+    /// Writes all of it. A peer that does not read is ended by the table's limits, which make this fail.
+    async fn write(&mut self, mut bytes: &[u8]) -> Flow {
+        while !bytes.is_empty() {
+            match self.place.live.stream.try_write(bytes) {
+                Ok(n) => bytes = bytes.get(n..).unwrap_or_default(),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    if self.place.live.stream.writable().await.is_err() {
+                        self.reason = "connection failed";
+                        return Flow::End;
+                    }
+                }
+                Err(_) => {
+                    self.reason = "connection reset by peer";
+                    return Flow::End;
+                }
+            }
+        }
+        Flow::On
+    }
+
+    async fn close(&mut self, reset: bool) {
+        if let Some(filter) = &mut self.filter {
+            filter.close();
+            let bytes = filter.outgoing();
+            self.write(&bytes).await;
+        }
+        let socket = socket2::SockRef::from(&self.place.live.stream);
+        if reset {
+            let _ = socket.set_linger(Some(Duration::ZERO));
+        } else {
+            let _ = socket.shutdown(std::net::Shutdown::Write);
+            // Bytes that lie unread would turn the FIN into an RST that overtakes the reply.
+            BUFFER.with_borrow_mut(|buffer| while matches!(self.place.live.stream.try_read(buffer), Ok(n) if n > 0) {});
+        }
+    }
+
+    fn note_tls(&mut self, tls: &TlsFacts) {
+        let mut facts = BTreeMap::new();
+        if let Some(name) = &tls.server_name {
+            facts.insert("sni".to_owned(), Value::from(name.as_str()));
+        }
+        if let Some(alpn) = &tls.alpn {
+            facts.insert("alpn".to_owned(), Value::from(alpn.as_slice()));
+        }
+        facts.insert("cipher".to_owned(), Value::from(tls.cipher.as_str()));
+        facts.insert("version".to_owned(), Value::from(tls.version));
+        self.notes.insert("tls".to_owned(), Value::Map(facts));
+    }
+
+    fn now_seconds(&self) -> u32 {
+        self.place.now()
+    }
+}
+
+impl Drop for Session {
+    /// Also runs when the dialogue panicked: the connection still leaves its trace.
+    fn drop(&mut self) {
+        if self.told || self.place.live.verdict() == Verdict::Stopping {
+            return;
+        }
+        let duration = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let data = LogData::new()
+            .with("BYTES", i64::try_from(self.received).unwrap_or(i64::MAX))
+            .with("DATA", std::mem::take(&mut self.untold))
+            .with("DURATION_MS", i64::try_from(duration).unwrap_or(i64::MAX))
+            .with("REASON", if std::thread::panicking() { "service failed" } else { self.reason });
+        self.shared.reporter.report_now(&self.context, &kinds::UNREPORTED, data);
+    }
+}

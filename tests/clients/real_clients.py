@@ -1,0 +1,1022 @@
+"""Drives each service with real clients of different make, as an intruder or a scanner would.
+
+A check passes when the client got through its protocol and the credentials it tried stand in the
+log. A tool that is not installed is a visible `SKIP`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import ftplib
+import http.client
+import json
+import logging
+import os
+import re
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import warnings
+import xml.etree.ElementTree as xml
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import asyncssh
+import git
+import paramiko
+import pexpect
+import redis
+import requests
+import urllib3
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from canary import (
+    LOOPBACK,
+    OURS,
+    Canary,
+    Event,
+    Report,
+    Skip,
+    TelnetClient,
+    arguments,
+    chosen_bin_dir,
+    connect,
+    needs,
+    read_quiet,
+    read_until,
+)
+
+logging.getLogger("paramiko").setLevel(logging.CRITICAL)
+logging.getLogger("asyncssh").setLevel(logging.CRITICAL)
+urllib3.disable_warnings()
+warnings.filterwarnings("ignore", category=DeprecationWarning)
+
+CHECKS: list[tuple[str, Callable[[Canary], None]]] = []
+SCRATCH = Path(tempfile.mkdtemp(prefix="clients-"))
+
+
+def check(name: str) -> Callable[[Callable[[Canary], None]], Callable[[Canary], None]]:
+    def add(body: Callable[[Canary], None]) -> Callable[[Canary], None]:
+        CHECKS.append((name, body))
+        return body
+
+    return add
+
+
+def run(*command: str, stdin: str = "", timeout: float = 40, **environment: str) -> str:
+    """Runs a client in the scratch directory and returns what it printed, errors too."""
+    needs(command[0])
+    try:
+        done = subprocess.run(
+            command,
+            input=stdin,
+            cwd=SCRATCH,
+            env=os.environ | {"HOME": str(SCRATCH), "LC_ALL": "C"} | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            timeout=timeout,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise AssertionError(f"`{' '.join(command)}` hung; it had printed {error.stdout!r}") from None
+    return done.stdout
+
+
+def logged(
+    canary: Canary, mark: int, logtype: int | None, *, context: str = "", timeout: float = 5.0, **data: str
+) -> Event:
+    """The event of that type (any if none) with that log data; its absence is a failure."""
+    event = canary.wait_for(
+        lambda e: (logtype is None or e["logtype"] == logtype)
+        and isinstance(e["logdata"], dict)
+        and data.items() <= e["logdata"].items(),
+        mark,
+        timeout,
+    )
+    if event is None:
+        seen = [(e["logtype"], e["logdata"]) for e in canary.events(mark)]
+        raise AssertionError(
+            f"no event {logtype or ''} with {data}; there are {json.dumps(seen)[:1500]}\n{context[-1500:]}"
+        )
+    return event
+
+
+def mentioned(canary: Canary, mark: int, *words: str, context: str = "") -> Event:
+    """An event whose text holds all the words."""
+    event = canary.wait_for(lambda e: all(word in json.dumps(e, ensure_ascii=False) for word in words), mark)
+    if event is None:
+        seen = [(e["logtype"], e["logdata"]) for e in canary.events(mark)]
+        raise AssertionError(f"no event mentions {words}; there are {json.dumps(seen)[:1500]}\n{context[-1500:]}")
+    return event
+
+
+# -- SSH -----------------------------------------------------------------------------------------
+
+SSH_OPTIONS = [
+    "-F", "none",
+    "-o", "StrictHostKeyChecking=no",
+    "-o", "UserKnownHostsFile=/dev/null",
+    "-o", "GlobalKnownHostsFile=/dev/null",
+    "-o", "NumberOfPasswordPrompts=1",
+    "-o", "ConnectTimeout=15",
+    "-o", "IdentityAgent=none",
+]  # fmt: skip
+
+
+def openssh(canary: Canary, user: str, *options: str, password: str | None = None) -> str:
+    command = ["ssh", *SSH_OPTIONS, *options, "-p", str(canary.ports["ssh"]), f"{user}@{LOOPBACK}", "true"]
+    if password is not None:
+        needs("ssh")
+        command = ["sshpass", "-p", password, *command]
+    return run(*command)
+
+
+def openssh_password(canary: Canary, user: str, password: str, *options: str) -> None:
+    mark = canary.mark()
+    output = openssh(
+        canary,
+        user,
+        "-o", "PreferredAuthentications=password",
+        "-o", "PubkeyAuthentication=no",
+        *options,
+        password=password,
+    )  # fmt: skip
+    assert "Permission denied" in output, f"ssh says {output!r}"
+    event = logged(canary, mark, 4002, USERNAME=user, PASSWORD=password, context=output)
+    assert event["logdata"]["REMOTEVERSION"].startswith("SSH-2.0-OpenSSH"), event["logdata"]
+
+
+@check("ssh: OpenSSH, password")
+def _(canary: Canary) -> None:
+    openssh_password(canary, "root", "open ssh 1")
+
+
+@check("ssh: OpenSSH, 20 logins in a row")
+def _(canary: Canary) -> None:
+    for n in range(20):
+        openssh_password(canary, "admin", f"row-{n}")
+
+
+@check("ssh: OpenSSH, keyboard-interactive")
+def _(canary: Canary) -> None:
+    mark = canary.mark()
+    output = openssh(
+        canary,
+        "kbd",
+        "-o", "PreferredAuthentications=keyboard-interactive",
+        "-o", "PubkeyAuthentication=no",
+        password="interactive 1",
+    )  # fmt: skip
+    if "keyboard-interactive" not in ssh_methods(canary):
+        raise Skip(f"the server offers only {', '.join(ssh_methods(canary))}")
+    logged(canary, mark, None, USERNAME="kbd", PASSWORD="interactive 1", context=output)
+
+
+def ssh_methods(canary: Canary) -> list[str]:
+    with paramiko.Transport((LOOPBACK, canary.ports["ssh"])) as transport:
+        transport.start_client(timeout=15)
+        try:
+            transport.auth_none("methods")
+        except paramiko.BadAuthenticationType as error:
+            return list(error.allowed_types)
+    return []
+
+
+for _type, _bits in (("ed25519", ""), ("rsa", "3072"), ("ecdsa", "256")):
+
+    def _public_key(canary: Canary, kind: str = _type, bits: str = _bits) -> None:
+        key = SCRATCH / f"id_{kind}"
+        run("ssh-keygen", "-q", "-t", kind, *(["-b", bits] if bits else []), "-N", "", "-C", "", "-f", str(key))
+        fingerprint = run("ssh-keygen", "-lf", f"{key}.pub").split()[1]
+        mark = canary.mark()
+        output = openssh(
+            canary,
+            f"key-{kind}",
+            "-o", "PreferredAuthentications=publickey",
+            "-o", "IdentitiesOnly=yes",
+            "-i", str(key),
+        )  # fmt: skip
+        assert "Permission denied" in output, f"ssh says {output!r}"
+        event = mentioned(canary, mark, fingerprint, f"key-{kind}", context=output)
+        assert event["logtype"] >= OURS, f"log type {event['logtype']}"
+
+    check(f"ssh: OpenSSH, {_type} key")(_public_key)
+
+
+@check("ssh: OpenSSH, connection shared by three keys and a password")
+def _(canary: Canary) -> None:
+    keys = [option for kind in ("ed25519", "rsa", "ecdsa") for option in ("-i", str(SCRATCH / f"id_{kind}"))]
+    mark = canary.mark()
+    output = openssh(canary, "mixed", "-o", "IdentitiesOnly=yes", *keys, password="after keys")
+    logged(canary, mark, 4002, USERNAME="mixed", PASSWORD="after keys", context=output)
+
+
+@check("ssh: ssh-keyscan")
+def _(canary: Canary) -> None:
+    output = run("ssh-keyscan", "-p", str(canary.ports["ssh"]), LOOPBACK)
+    assert re.search(r"ssh-|ecdsa-", output), f"no host key: {output!r}"
+
+
+def ssh_offer(canary: Canary) -> dict[str, list[str]]:
+    """The algorithm lists of the server's KEXINIT (RFC 4253, 7.1)."""
+    with connect(canary.ports["ssh"]) as peer:
+        stream = peer.makefile("rb")
+        version = stream.readline()
+        peer.sendall(b"SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u10\r\n")
+        if not version.startswith(b"SSH-2.0-"):
+            raise AssertionError(f"no SSH server: {version!r}")
+        length = int.from_bytes(stream.read(4), "big")
+        packet = stream.read(length)
+    assert packet[1] == 20, f"message {packet[1]} instead of KEXINIT"
+    lists: list[list[str]] = []
+    at = 1 + 1 + 16  # padding length, message number, cookie
+    for _ in range(10):
+        size = int.from_bytes(packet[at : at + 4], "big")
+        names = packet[at + 4 : at + 4 + size].decode("ascii")
+        lists.append(names.split(",") if names else [])
+        at += 4 + size
+    keys = ("kex", "host key", "cipher", "cipher back", "mac", "mac back")
+    return dict(zip(keys, lists, strict=False))
+
+
+SSH_LISTS = {
+    # list: what `ssh -Q` calls it, the option that picks one, and its name for asyncssh
+    "kex": ("kex", "KexAlgorithms", "kex_algs"),
+    "host key": ("HostKeyAlgorithms", "HostKeyAlgorithms", "server_host_key_algs"),
+    "cipher": ("cipher", "Ciphers", "encryption_algs"),
+    "mac": ("mac", "MACs", "mac_algs"),
+}
+NOT_ALGORITHMS = re.compile(r"ext-info-.*|kex-strict-.*")
+
+
+@cache
+def ssh_supports(what: str) -> frozenset[str]:
+    return frozenset(run("ssh", "-Q", what).split())
+
+
+def ssh_algorithm_checks(canary: Canary, report: Report, only: str) -> None:
+    """A login with each algorithm that the server offers: OpenSSH, else asyncssh, else a skip."""
+    try:
+        offer = ssh_offer(canary)
+    except (AssertionError, OSError, IndexError) as error:
+        report.fail("ssh: the server's KEXINIT", str(error))
+        return
+    plain = next((c for c in offer["cipher"] if c.endswith("-ctr")), None)
+    for what, (query, option, keyword) in SSH_LISTS.items():
+        for algorithm in dict.fromkeys(offer[what]):
+            if NOT_ALGORITHMS.fullmatch(algorithm):
+                continue
+            name = f"ssh: {what} {algorithm}"
+            if only not in name:
+                continue
+
+            def body() -> None:
+                password = f"{what} {algorithm}"[:60]
+                extra: list[str] = []
+                if what == "mac":
+                    if not plain:
+                        raise Skip("the server offers no cipher that needs a MAC")
+                    extra = ["-o", f"Ciphers={plain}"]
+                if shutil.which("ssh") and algorithm in ssh_supports(query):
+                    openssh_password(canary, "algo", password, "-o", f"{option}={algorithm}", *extra)
+                else:
+                    options: dict[str, Any] = {keyword: [algorithm]}
+                    if what == "mac":
+                        options["encryption_algs"] = [plain]
+                    try:
+                        asyncssh_login(canary, "algo", password, **options)
+                    except ValueError as error:
+                        raise Skip(f"neither OpenSSH nor asyncssh here has it ({error})") from None
+
+            report.check(name, body)
+
+
+def asyncssh_login(canary: Canary, user: str, password: str, **options: Any) -> None:
+    mark = canary.mark()
+
+    async def attempt() -> None:
+        try:
+            async with asyncssh.connect(
+                LOOPBACK,
+                canary.ports["ssh"],
+                username=user,
+                password=password,
+                known_hosts=None,
+                client_keys=None,
+                agent_path=None,
+                config=None,
+                login_timeout=20,
+                **options,
+            ):
+                raise AssertionError("the login was accepted")
+        except asyncssh.PermissionDenied:
+            pass
+
+    asyncio.run(attempt())
+    logged(canary, mark, None, USERNAME=user, PASSWORD=password)
+
+
+@check("ssh: asyncssh, password")
+def _(canary: Canary) -> None:
+    asyncssh_login(canary, "async", "asyncssh pw", preferred_auth="password")
+
+
+@check("ssh: asyncssh, keyboard-interactive")
+def _(canary: Canary) -> None:
+    if "keyboard-interactive" not in ssh_methods(canary):
+        raise Skip("the server does not offer it")
+    asyncssh_login(canary, "async", "asyncssh kbd", preferred_auth="keyboard-interactive")
+
+
+@check("ssh: asyncssh, compression")
+def _(canary: Canary) -> None:
+    asyncssh_login(canary, "async", "squeezed", compression_algs=["zlib@openssh.com", "none"])
+
+
+@check("ssh: paramiko, three passwords in one connection")
+def _(canary: Canary) -> None:
+    mark = canary.mark()
+    with paramiko.Transport((LOOPBACK, canary.ports["ssh"])) as transport:
+        transport.start_client(timeout=15)
+        for n in range(3):
+            try:
+                transport.auth_password("miko", f"paramiko {n}")
+            except paramiko.AuthenticationException:
+                continue
+            raise AssertionError("the login was accepted")
+    for n in range(3):
+        logged(canary, mark, 4002, USERNAME="miko", PASSWORD=f"paramiko {n}")
+
+
+@check("ssh: paramiko, keyboard-interactive")
+def _(canary: Canary) -> None:
+    if "keyboard-interactive" not in ssh_methods(canary):
+        raise Skip("the server does not offer it")
+    mark = canary.mark()
+    with paramiko.Transport((LOOPBACK, canary.ports["ssh"])) as transport:
+        transport.start_client(timeout=15)
+        try:
+            transport.auth_interactive("miko", lambda _t, _i, prompts: ["paramiko kbd" for _ in prompts])
+        except paramiko.AuthenticationException:
+            pass
+    logged(canary, mark, None, USERNAME="miko", PASSWORD="paramiko kbd")
+
+
+@check("ssh: dbclient (Dropbear), password")
+def _(canary: Canary) -> None:
+    mark = canary.mark()
+    output = run(
+        "dbclient", "-y", "-y", "-p", str(canary.ports["ssh"]), f"bear@{LOOPBACK}", "true", DROPBEAR_PASSWORD="drop bear"
+    )
+    logged(canary, mark, 4002, USERNAME="bear", PASSWORD="drop bear", context=output)
+
+
+@check("ssh: plink (PuTTY), password")
+def _(canary: Canary) -> None:
+    needs("plink", "ssh-keyscan", "ssh-keygen")
+    keys = run("ssh-keyscan", "-p", str(canary.ports["ssh"]), LOOPBACK)
+    found = re.findall(r"SHA256:\S+", run("ssh-keygen", "-lf", "-", stdin=keys))
+    mark = canary.mark()
+    output = run(
+        "plink", "-ssh", "-batch", "-P", str(canary.ports["ssh"]), "-l", "putty", "-pw", "plink pw",
+        *(option for fingerprint in found for option in ("-hostkey", fingerprint)),
+        LOOPBACK, "true",
+    )  # fmt: skip
+    logged(canary, mark, None, USERNAME="putty", PASSWORD="plink pw", context=output)
+
+
+# -- HTTP and HTTPS ------------------------------------------------------------------------------
+
+BROWSER = {
+    "Connection": "keep-alive",
+    "Cache-Control": "max-age=0",
+    "sec-ch-ua": '"Chromium";v="142", "Not_A Brand";v="99"',
+    "sec-ch-ua-mobile": "?0",
+    "sec-ch-ua-platform": '"Windows"',
+    "Upgrade-Insecure-Requests": "1",
+    "User-Agent": "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) "
+    "Chrome/142.0.0.0 Safari/537.36",
+    "Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8",
+    "Sec-Fetch-Site": "none",
+    "Sec-Fetch-Mode": "navigate",
+    "Sec-Fetch-User": "?1",
+    "Sec-Fetch-Dest": "document",
+    "Accept-Encoding": "gzip, deflate, br, zstd",
+    "Accept-Language": "en-US,en;q=0.9",
+    "Cookie": "id=4711; stay_login=1",
+}
+
+
+def web(scheme: str) -> None:
+    """The checks of both; only the scheme differs."""
+
+    def url(canary: Canary, path: str = "/index.html") -> str:
+        return f"{scheme}://{LOOPBACK}:{canary.ports[scheme]}{path}"
+
+    def curl(canary: Canary, *options: str, path: str = "/index.html") -> str:
+        return run("curl", "-q", "-sS", "-k", "-i", "--max-time", "20", *options, url(canary, path))
+
+    for version in ("--http1.0", "--http1.1"):
+
+        @check(f"{scheme}: curl {version}")
+        def _(canary: Canary, version: str = version) -> None:
+            mark = canary.mark()
+            output = curl(canary, version)
+            assert re.match(r"HTTP/1\.[01] 200 ", output), f"curl says {output[:300]!r}"
+            event = logged(canary, mark, 3000, PATH="/index.html", context=output)
+            assert event["logdata"]["USERAGENT"].startswith("curl/"), event["logdata"]
+
+    @check(f"{scheme}: curl, form")
+    def _(canary: Canary) -> None:
+        mark = canary.mark()
+        output = curl(canary, "--data-urlencode", "username=curl user", "--data-urlencode", "password=p&w=1")
+        logged(canary, mark, 3001, USERNAME="curl user", PASSWORD="p&w=1", context=output)
+
+    @check(f"{scheme}: curl, multipart form")
+    def _(canary: Canary) -> None:
+        mark = canary.mark()
+        output = curl(canary, "-F", "username=multi", "-F", "password=part pw")
+        logged(canary, mark, 3001, USERNAME="multi", PASSWORD="part pw", context=output)
+
+    @check(f"{scheme}: curl, large form with Expect")
+    def _(canary: Canary) -> None:
+        mark = canary.mark()
+        filler = "x" * 2_000_000
+        body = SCRATCH / "large-form"
+        body.write_text(f"username=large&password=expected&filler={filler}")
+        output = curl(canary, "-H", "Expect: 100-continue", "--data-binary", f"@{body}")
+        assert re.search(r"HTTP/1\.1 (200|302|413)", output), f"curl says {output[:300]!r}"
+        logged(canary, mark, None, USERNAME="large", PASSWORD="expected", context=output[:500])
+
+    @check(f"{scheme}: curl, two requests over one connection")
+    def _(canary: Canary) -> None:
+        mark = canary.mark()
+        output = curl(canary, url(canary))
+        events = [e for e in canary.settle(mark, at_least=2) if e["logtype"] == 3000]
+        assert len(events) == 2, f"{len(events)} events; curl says {output[:300]!r}"
+        assert len({e["src_port"] for e in events}) == 1, "the connection was not kept"
+
+    @check(f"{scheme}: curl, Basic")
+    def _(canary: Canary) -> None:
+        mark = canary.mark()
+        output = curl(canary, "--basic", "-u", "basic-user:basic:pw")
+        logged(canary, mark, None, USERNAME="basic-user", PASSWORD="basic:pw", context=output)
+
+    @check(f"{scheme}: Digest")
+    def _(canary: Canary) -> None:
+        mark = canary.mark()
+        challenged = "digest" in curl(canary).lower().split("www-authenticate:")[-1][:10]
+        header = (
+            'Authorization: Digest username="digest-user", realm="NAS", nonce="abc", uri="/index.html", '
+            'response="0123456789abcdef0123456789abcdef", qop=auth, nc=00000001, cnonce="xyz"'
+        )
+        output = curl(canary, *(["--digest", "-u", "digest-user:pw"] if challenged else ["-H", header]))
+        mentioned(canary, mark, "digest-user", context=output)
+
+    @check(f"{scheme}: NTLM")
+    def _(canary: Canary) -> None:
+        mark = canary.mark()
+        output = curl(canary, "--ntlm", "-u", "CORP\\ntlm-user:ntlm-pw")
+        if re.search(r"(?i)www-authenticate: ntlm \S", output):
+            mentioned(canary, mark, "ntlm-user", "CORP", context=output)
+            return
+        # Without a challenge there is a first message only, and it names no user. So one is sent
+        # that does: type 3 with the user name, as a client replays it.
+        name = "ntlm-user".encode("utf-16-le")
+        fields = b"".join(
+            len(v).to_bytes(2, "little") * 2 + at.to_bytes(4, "little")
+            for v, at in ((b"", 88), (b"\0" * 24, 88), (b"", 64), (name, 64), (b"", 64), (b"", 64))
+        )
+        token = b"NTLMSSP\0\3\0\0\0" + fields + b"\1\2\0\0" + name.ljust(24, b"\0") + bytes(24)
+        mark = canary.mark()
+        curl(canary, "-H", f"Authorization: NTLM {base64.b64encode(token).decode()}")
+        mentioned(canary, mark, "ntlm-user")
+
+    @check(f"{scheme}: curl, methods")
+    def _(canary: Canary) -> None:
+        for method in ("HEAD", "PUT", "DELETE", "OPTIONS", "PROPFIND"):
+            mark = canary.mark()
+            flags = ["-I"] if method == "HEAD" else ["-X", method]
+            output = curl(canary, *flags, path=f"/method-{method}")
+            assert re.match(r"HTTP/1\.[01] \d{3}", output), f"{method}: {output[:300]!r}"
+            mentioned(canary, mark, method, f"/method-{method}", context=output)
+
+    @check(f"{scheme}: requests session, redirect and login")
+    def _(canary: Canary) -> None:
+        mark = canary.mark()
+        with requests.Session() as session:
+            session.verify = False
+            session.get(url(canary, "/"), timeout=20)
+            answer = session.post(url(canary), data={"username": "session", "password": "kept alive"}, timeout=20)
+        assert answer.status_code < 500, answer.status_code
+        logged(canary, mark, 3001, USERNAME="session", PASSWORD="kept alive")
+
+    @check(f"{scheme}: the headers of a browser")
+    def _(canary: Canary) -> None:
+        mark = canary.mark()
+        port = canary.ports[scheme]
+        client = (
+            http.client.HTTPSConnection(LOOPBACK, port, timeout=20, context=unverified())
+            if scheme == "https"
+            else http.client.HTTPConnection(LOOPBACK, port, timeout=20)
+        )
+        client.putrequest("GET", "/index.html", skip_accept_encoding=True)
+        for name, value in BROWSER.items():
+            client.putheader(name, value)
+        client.endheaders()
+        answer = client.getresponse()
+        body = answer.read()
+        client.close()
+        assert answer.status == 200 and body, f"{answer.status}, {len(body)} bytes"
+        logged(canary, mark, 3000, USERAGENT=BROWSER["User-Agent"])
+
+
+web("http")
+web("https")
+
+
+def unverified() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+@check("http: pipelining")
+def _(canary: Canary) -> None:
+    request = "GET /index.html HTTP/1.1\r\nHost: pipe\r\nUser-Agent: pipe-{}\r\n{}\r\n"
+    text = "".join(request.format(n, "Connection: close\r\n" if n == 5 else "") for n in range(1, 6))
+    mark = canary.mark()
+    with connect(canary.ports["http"]) as peer:
+        peer.sendall(text.encode())
+        answer = read_quiet(peer, 2.0)
+    statuses = answer.count(b"HTTP/1.1 200 ")
+    assert statuses == 5, f"{statuses} answers in {answer[:500]!r}"
+    for n in range(1, 6):
+        logged(canary, mark, 3000, USERAGENT=f"pipe-{n}")
+
+
+for _version in ("1.2", "1.3"):
+
+    @check(f"https: curl, TLS {_version} only")
+    def _(canary: Canary, version: str = _version) -> None:
+        mark = canary.mark()
+        port = canary.ports["https"]
+        output = run(
+            "curl", "-q", "-sS", "-k", "-i", f"--tlsv{version}", "--tls-max", version, "--max-time", "20",
+            "-A", f"tls {version}", f"https://{LOOPBACK}:{port}/index.html",
+        )  # fmt: skip
+        logged(canary, mark, 3000, USERAGENT=f"tls {version}", context=output)
+
+
+@check("https: curl, HTTP/2 offered")
+def _(canary: Canary) -> None:
+    mark = canary.mark()
+    port = canary.ports["https"]
+    output = run(
+        "curl", "-q", "-sS", "-k", "-i", "--http2", "--max-time", "20", "-A", "offers-h2",
+        "--resolve", f"nas.example:{port}:{LOOPBACK}", f"https://nas.example:{port}/index.html",
+    )  # fmt: skip
+    logged(canary, mark, 3000, USERAGENT="offers-h2", HOSTNAME="nas.example", context=output)
+
+
+@check("https: openssl s_client")
+def _(canary: Canary) -> None:
+    mark = canary.mark()
+    output = run(
+        "openssl", "s_client", "-connect", f"{LOOPBACK}:{canary.ports['https']}", "-servername", "nas.example",
+        "-quiet", stdin="GET /index.html HTTP/1.0\r\nUser-Agent: s_client\r\n\r\n",
+    )  # fmt: skip
+    logged(canary, mark, 3000, USERAGENT="s_client", context=output)
+
+
+# -- FTP -----------------------------------------------------------------------------------------
+
+
+@check("ftp: ftplib")
+def _(canary: Canary) -> None:
+    mark = canary.mark()
+    with ftplib.FTP(encoding="utf-8") as client:
+        client.connect(LOOPBACK, canary.ports["ftp"], timeout=20)
+        try:
+            client.login("lib", "ftplib pw")
+        except ftplib.error_perm:
+            pass
+        else:
+            raise AssertionError("the login was accepted")
+    logged(canary, mark, 2000, USERNAME="lib", PASSWORD="ftplib pw")
+
+
+@check("ftp: curl")
+def _(canary: Canary) -> None:
+    mark = canary.mark()
+    output = run(
+        "curl", "-q", "-sS", "-v", "--max-time", "20", "-u", "curl:ftp pw", f"ftp://{LOOPBACK}:{canary.ports['ftp']}/"
+    )
+    assert "530" in output, f"curl says {output!r}"
+    logged(canary, mark, 2000, USERNAME="curl", PASSWORD="ftp pw", context=output)
+
+
+def lftp(canary: Canary, settings: str, user: str, password: str) -> str:
+    script = (
+        f"set net:max-retries 1; set net:timeout 15; set net:reconnect-interval-base 1; {settings}"
+        f"open -u {user},'{password}' -p {canary.ports['ftp']} {LOOPBACK}; ls; exit"
+    )
+    return run("lftp", "-d", "-c", script)
+
+
+@check("ftp: lftp")
+def _(canary: Canary) -> None:
+    mark = canary.mark()
+    output = lftp(canary, "set ftp:ssl-allow no; ", "lftp", "l ftp pw")
+    logged(canary, mark, 2000, USERNAME="lftp", PASSWORD="l ftp pw", context=output)
+
+
+@check("ftp: lftp that would like TLS")
+def _(canary: Canary) -> None:
+    mark = canary.mark()
+    output = lftp(canary, "set ssl:verify-certificate no; ", "lftp", "perhaps tls")
+    logged(canary, mark, 2000, USERNAME="lftp", PASSWORD="perhaps tls", context=output)
+
+
+@check("ftp: tnftp")
+def _(canary: Canary) -> None:
+    mark = canary.mark()
+    output = run(
+        "tnftp", "-n", "-d", LOOPBACK, str(canary.ports["ftp"]), stdin="user tn tnftp-pw\nquit\n"
+    )
+    logged(canary, mark, 2000, USERNAME="tn", PASSWORD="tnftp-pw", context=output)
+
+
+def ftp_offers_tls(canary: Canary) -> None:
+    with connect(canary.ports["ftp"]) as peer:
+        read_until(peer, b"\r\n")
+        peer.sendall(b"AUTH TLS\r\n")
+        answer = read_until(peer, b"\r\n")
+    if not answer.startswith(b"234"):
+        raise Skip(f"the server answers AUTH TLS by {answer!r}")
+
+
+@check("ftp: ftplib with TLS")
+def _(canary: Canary) -> None:
+    ftp_offers_tls(canary)
+    mark = canary.mark()
+    client = ftplib.FTP_TLS(context=unverified(), encoding="utf-8")
+    client.connect(LOOPBACK, canary.ports["ftp"], timeout=20)
+    try:
+        client.login("libtls", "ftplib tls")
+    except ftplib.error_perm:
+        pass
+    client.close()
+    logged(canary, mark, 2000, USERNAME="libtls", PASSWORD="ftplib tls")
+
+
+@check("ftp: lftp with TLS")
+def _(canary: Canary) -> None:
+    ftp_offers_tls(canary)
+    mark = canary.mark()
+    output = lftp(canary, "set ftp:ssl-force yes; set ssl:verify-certificate no; ", "lftptls", "forced")
+    logged(canary, mark, 2000, USERNAME="lftptls", PASSWORD="forced", context=output)
+
+
+@check("ftp: curl with TLS")
+def _(canary: Canary) -> None:
+    ftp_offers_tls(canary)
+    mark = canary.mark()
+    output = run(
+        "curl", "-q", "-sS", "-k", "--ssl-reqd", "--max-time", "20", "-u", "curltls:curl tls",
+        f"ftp://{LOOPBACK}:{canary.ports['ftp']}/",
+    )  # fmt: skip
+    logged(canary, mark, 2000, USERNAME="curltls", PASSWORD="curl tls", context=output)
+
+
+# -- Telnet --------------------------------------------------------------------------------------
+
+
+@check("telnet: telnet in a terminal, two logins")
+def _(canary: Canary) -> None:
+    needs("telnet")
+    mark = canary.mark()
+    client = pexpect.spawn("telnet", [LOOPBACK, str(canary.ports["telnet"])], timeout=15, cwd=str(SCRATCH))
+    try:
+        for user, password in (("inet", "utils pw"), ("again", "second pw")):
+            client.expect("(sername|ogin): ?")
+            client.sendline(user)
+            client.expect("assword: ?")
+            client.sendline(password)
+        client.expect(["(sername|ogin): ?", pexpect.EOF])
+    except (pexpect.TIMEOUT, pexpect.EOF) as error:
+        raise AssertionError(f"{type(error).__name__} after {client.before!r}") from None
+    finally:
+        client.close(force=True)
+    logged(canary, mark, 6001, USERNAME="inet", PASSWORD="utils pw")
+    logged(canary, mark, 6001, USERNAME="again", PASSWORD="second pw")
+
+
+@check("telnet: a client that answers each option")
+def _(canary: Canary) -> None:
+    mark = canary.mark()
+    client = TelnetClient(canary.ports["telnet"])
+    client.expect(b"sername:", b"ogin:")
+    client.line(b"iac")
+    client.expect(b"assword:")
+    client.line(b"iac pw")
+    client.expect(b"sername:", b"ogin:")
+    client.socket.close()
+    logged(canary, mark, 6001, USERNAME="iac", PASSWORD="iac pw")
+
+
+@check("telnet: nc, which answers no option")
+def _(canary: Canary) -> None:
+    mark = canary.mark()
+    output = run("nc", "-w", "3", LOOPBACK, str(canary.ports["telnet"]), stdin="bot\r\nbot pw\r\n")
+    logged(canary, mark, 6001, USERNAME="bot", PASSWORD="bot pw", context=output)
+
+
+@check("telnet: curl")
+def _(canary: Canary) -> None:
+    mark = canary.mark()
+    output = run(
+        "curl", "-q", "-sS", "--max-time", "5", f"telnet://{LOOPBACK}:{canary.ports['telnet']}",
+        stdin="curl\r\ncurl telnet\r\n",
+    )  # fmt: skip
+    logged(canary, mark, 6001, USERNAME="curl", PASSWORD="curl telnet", context=output)
+
+
+# -- Redis ---------------------------------------------------------------------------------------
+
+
+def redis_cli(canary: Canary, *words: str, stdin: str = "") -> str:
+    return run("redis-cli", "-h", LOOPBACK, "-p", str(canary.ports["redis"]), *words, stdin=stdin)
+
+
+@check("redis: redis-cli without a password")
+def _(canary: Canary) -> None:
+    mark = canary.mark()
+    output = redis_cli(canary, "CONFIG", "GET", "dir")
+    assert "NOAUTH" in output, f"redis-cli says {output!r}"
+    logged(canary, mark, 17001, CMD="CONFIG GET", ARGS="dir", context=output)
+
+
+@check("redis: redis-cli, password")
+def _(canary: Canary) -> None:
+    mark = canary.mark()
+    output = redis_cli(canary, "--no-auth-warning", "-a", "cli-pw", "PING")
+    assert "WRONGPASS" in output or "invalid password" in output, f"redis-cli says {output!r}"
+    logged(canary, mark, 17001, CMD="AUTH", ARGS="cli-pw", context=output)
+    logged(canary, mark, None, PASSWORD="cli-pw", context=output)
+
+
+@check("redis: redis-cli, user and password")
+def _(canary: Canary) -> None:
+    mark = canary.mark()
+    output = redis_cli(canary, "--no-auth-warning", "--user", "ops", "--pass", "cli ops pw", "PING")
+    logged(canary, mark, 17001, CMD="AUTH", ARGS="ops cli ops pw", context=output)
+    logged(canary, mark, None, USERNAME="ops", PASSWORD="cli ops pw", context=output)
+
+
+@check("redis: redis-cli -3")
+def _(canary: Canary) -> None:
+    mark = canary.mark()
+    output = redis_cli(canary, "-3", "--no-auth-warning", "-a", "resp3", "PING")
+    logged(canary, mark, None, PASSWORD="resp3", context=output)
+
+
+@check("redis: redis-cli, many commands from standard input")
+def _(canary: Canary) -> None:
+    mark = canary.mark()
+    output = redis_cli(canary, stdin="INFO\nKEYS *\nAUTH typed\nQUIT\n")
+    logged(canary, mark, 17001, CMD="INFO", context=output)
+    logged(canary, mark, 17001, CMD="KEYS", ARGS="*", context=output)
+    logged(canary, mark, 17001, CMD="AUTH", ARGS="typed", context=output)
+
+
+for _protocol in (2, 3):
+
+    @check(f"redis: redis-py, RESP{_protocol}")
+    def _(canary: Canary, protocol: int = _protocol) -> None:
+        mark = canary.mark()
+        client = redis.Redis(
+            LOOPBACK,
+            canary.ports["redis"],
+            username="py",
+            password=f"redis-py {protocol}",
+            protocol=protocol,
+            socket_timeout=10,
+            retry=Retry(NoBackoff(), 0),
+        )
+        try:
+            client.ping()
+        except redis.AuthenticationError:
+            pass
+        else:
+            raise AssertionError("the login was accepted")
+        finally:
+            client.close()
+        logged(canary, mark, 17001, CMD="HELLO" if protocol == 3 else "AUTH")
+        logged(canary, mark, None, USERNAME="py", PASSWORD=f"redis-py {protocol}")
+
+
+# -- Git -----------------------------------------------------------------------------------------
+
+
+def git_options(version: int) -> dict[str, str]:
+    return {
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": "protocol.version",
+        "GIT_CONFIG_VALUE_0": str(version),
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_TERMINAL_PROMPT": "0",
+    }
+
+
+for _version_number in (0, 1, 2):
+
+    @check(f"git: git ls-remote, protocol {_version_number}")
+    def _(canary: Canary, version: int = _version_number) -> None:
+        mark = canary.mark()
+        port = canary.ports["git"]
+        output = run("git", "ls-remote", f"git://{LOOPBACK}:{port}/ls/v{version}.git", **git_options(version))
+        assert "remote error" in output or "access denied" in output, f"git says {output!r}"
+        logged(canary, mark, 16001, REPO=f"ls/v{version}.git", HOST=f"{LOOPBACK}:{port}", context=output)
+
+
+@check("git: git push")
+def _(canary: Canary) -> None:
+    repository = git.Repo.init(SCRATCH / "push")
+    repository.index.commit("first", author=git.Actor("a", "a@example.org"), committer=git.Actor("a", "a@example.org"))
+    mark = canary.mark()
+    output = run("git", "-C", str(SCRATCH / "push"), "push", f"git://{LOOPBACK}:{canary.ports['git']}/pushed.git", "HEAD:main")
+    mentioned(canary, mark, "pushed.git", "receive-pack", context=output)
+
+
+@check("git: GitPython clone")
+def _(canary: Canary) -> None:
+    mark = canary.mark()
+    try:
+        git.Repo.clone_from(f"git://{LOOPBACK}:{canary.ports['git']}/py/thon.git", SCRATCH / "clone", env=git_options(2))
+    except git.GitCommandError:
+        pass
+    logged(canary, mark, 16001, REPO="py/thon.git")
+
+
+@check("git: raw request")
+def _(canary: Canary) -> None:
+    mark = canary.mark()
+    with connect(canary.ports["git"]) as peer:
+        peer.sendall(b"0033git-upload-pack /project.git\0host=myserver.com\0")
+        answer = read_quiet(peer, 1.0)
+    assert re.match(rb"[0-9a-f]{4}ERR ", answer) and int(answer[:4], 16) == len(answer), f"the answer is {answer!r}"
+    logged(canary, mark, 16001, REPO="project.git", HOST="myserver.com")
+
+
+# -- TCP banner ----------------------------------------------------------------------------------
+
+
+@check("tcpbanner: nc, plain")
+def _(canary: Canary) -> None:
+    mark = canary.mark()
+    output = run("nc", "-w", "2", LOOPBACK, str(canary.ports["tcpbanner_1"]), stdin="hello\r\n")
+    assert "220 plain ready" in output and "500 what?" in output, f"nc says {output!r}"
+    logged(canary, mark, 18001, BANNER_ID="1", DATA="b'220 plain ready\\r\\n'")
+
+
+@check("tcpbanner: nc, alert string")
+def _(canary: Canary) -> None:
+    mark = canary.mark()
+    run("nc", "-w", "2", LOOPBACK, str(canary.ports["tcpbanner_2"]), stdin="xx SECRET-WORD xx\n")
+    logged(canary, mark, 18005, BANNER_ID="2", ALERT_STRING="SECRET-WORD", DATA="xx SECRET-WORD xx")
+
+
+@check("tcpbanner: curl, keep-alive and secret")
+def _(canary: Canary) -> None:
+    mark = canary.mark()
+    run(
+        "curl", "-q", "-sS", "--max-time", "3", f"telnet://{LOOPBACK}:{canary.ports['tcpbanner_3']}",
+        stdin="this is open-sesame\n",
+    )  # fmt: skip
+    logged(canary, mark, 18002, BANNER_ID="3")
+    logged(canary, mark, 18003, BANNER_ID="3", SECRET_STRING="open-sesame")
+
+
+@check("tcpbanner: keep-alive is set on the socket")
+def _(canary: Canary) -> None:
+    needs("ss")
+    with connect(canary.ports["tcpbanner_3"]) as peer:
+        read_quiet(peer, 0.3)
+        port = canary.ports["tcpbanner_3"]
+        output = run("ss", "-tno", "state", "established", f"( sport = :{port} )")
+    assert "keepalive" in output, f"ss says {output!r}"
+
+
+# -- scanners and guessers -----------------------------------------------------------------------
+
+PRODUCTS = {
+    "ftp": r"vsftpd",
+    "ssh": r"OpenSSH",
+    "http": r"Apache|nginx",
+    "https": r"Apache|nginx",
+    "redis": r"Redis",
+}
+
+
+def nmap_checks(canary: Canary, report: Report, only: str) -> None:
+    """One scan for all services, and a check for each."""
+    names = {service: f"nmap: names {service}" for service in PRODUCTS}
+    wanted = [service for service, name in names.items() if only in name]
+    if not wanted:
+        return
+    try:
+        ports = ",".join(str(canary.ports[service]) for service in wanted)
+        output = run("nmap", "-sT", "-sV", "-Pn", "-n", "-p", ports, "-oX", "-", LOOPBACK, timeout=300)
+        found = {
+            int(port.attrib["portid"]): service.attrib
+            for port in xml.fromstring(output[output.index("<?xml") :]).iter("port")
+            if (service := port.find("service")) is not None
+        }
+    except Skip as reason:
+        for service in wanted:
+            report.skip(names[service], str(reason))
+        return
+    except (AssertionError, ValueError, xml.ParseError) as error:
+        report.fail("nmap", str(error))
+        return
+    for service in wanted:
+
+        def body(service: str = service) -> None:
+            seen = found.get(canary.ports[service], {})
+            product = seen.get("product", "")
+            assert "servicefp" not in seen, f"unrecognized despite returning data:\n{seen['servicefp']}"
+            assert re.search(PRODUCTS[service], product), f"nmap sees {seen}"
+            if service == "https":
+                assert seen.get("tunnel") == "ssl", f"nmap sees {seen}"
+            print(f"     {service}: {product} {seen.get('version', '')} {seen.get('extrainfo', '')}".rstrip())
+
+        report.check(names[service], body)
+
+
+def hydra(module: str, service: str, logtype: int, *target: str) -> None:
+    """A check that each password of hydra's list is in the log, and that hydra believes in none."""
+
+    @check(f"hydra: {service}")
+    def _(canary: Canary) -> None:
+        needs("hydra")
+        passwords = [f"hydra-{service}-{n}" for n in range(5)]
+        words = SCRATCH / f"words-{service}"
+        words.write_text("".join(f"{p}\n" for p in passwords))
+        user = [] if service == "redis" else ["-l", "hydra"]
+        mark = canary.mark()
+        output = run(
+            "hydra", *user, "-P", str(words), "-t", "2", "-w", "15", "-I", "-s", str(canary.ports[service]),
+            LOOPBACK, module, *target, timeout=120,
+        )  # fmt: skip
+        for password in passwords:
+            data = {"CMD": "AUTH", "ARGS": password} if service == "redis" else {"PASSWORD": password}
+            logged(canary, mark, logtype, context=output, **data)
+        assert "0 valid password" in output, f"hydra says {output[-500:]!r}"
+
+
+hydra("ftp", "ftp", 2000)
+hydra("ssh", "ssh", 4002)
+hydra("telnet", "telnet", 6001)
+hydra("redis", "redis", 17001)
+hydra("http-post-form", "http", 3001, "/index.html:username=^USER^&password=^PASS^:S=never-in-the-page")
+
+
+def main() -> int:
+    parser = arguments(__doc__ or "")
+    parser.add_argument("--only", metavar="NAME", default="", help="only checks whose name contains the text")
+    options = parser.parse_args()
+    bin_dir = chosen_bin_dir(parser, options)
+    os.environ["NO_PROXY"] = os.environ["no_proxy"] = "*"
+    report = Report()
+    try:
+        with Canary(bin_dir) as canary:
+            for name, body in CHECKS:
+                if options.only in name:
+                    report.check(name, lambda body=body: body(canary))  # type: ignore[misc]
+            ssh_algorithm_checks(canary, report, options.only)
+            nmap_checks(canary, report, options.only)
+
+            def still_there() -> None:
+                assert canary.alive(), f"the process ended:\n{canary.last_output()}"
+                with socket.create_connection((LOOPBACK, canary.ports["ftp"]), 5) as peer:
+                    assert peer.recv(100), "FTP greets no more"
+
+            if not options.only:
+                report.check("the canary still answers", still_there)
+    finally:
+        shutil.rmtree(SCRATCH, ignore_errors=True)
+    return report.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
