@@ -22,8 +22,8 @@ const fn shipped(key: &'static str, value: &'static str, whose: &'static str, cu
     Shipped { key, value, whose, cure }
 }
 
-/// Sources: OpenCanary 0.9.10's `settings.json` and its modules' defaults; Cowrie's and Kippo's
-/// `*.cfg.dist`; honeydet's and Kippo detectors' lists.
+/// Sources: OpenCanary 0.9.10's `settings.json` and its modules' defaults; the default banners of
+/// Kippo and Cowrie as public detectors list them.
 pub(crate) static SHIPPED: &[Shipped] = &[
     shipped("ftp.banner", "FTP server ready", ITS_SAMPLE, LEAVE_OUT),
     shipped("ftp.banner", "FTP Ready.", ITS_CODE, LEAVE_OUT),
