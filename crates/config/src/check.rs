@@ -1,0 +1,264 @@
+//! The check: a document against the key space. Pure, and all problems at once.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use serde_json::Value;
+
+use crate::Shape;
+use crate::document::{Document, Entry, Format, below};
+use crate::handlers;
+use crate::honeycreds::{HoneyCreds, is_foreign_hash};
+use crate::ignore;
+use crate::key::numbered;
+use crate::keys::UDP;
+use crate::problem::{Location, Problem};
+use crate::settings::Settings;
+use crate::shape::{Fit, read, show};
+use crate::shipped;
+use crate::space::KeySpace;
+
+/// Checks a document. The settings hold what is good; with an error among the problems nothing starts.
+#[must_use]
+pub fn check(document: &Document, space: &KeySpace) -> (Settings, Vec<Problem>) {
+    let mut check = Check { document, space, values: BTreeMap::new(), problems: document.problems.clone() };
+    for entry in &document.entries {
+        check.entry(entry);
+    }
+    if document.entry("device.persona").is_some_and(|entry| entry.value.as_str().is_some_and(|name| !name.is_empty())) {
+        check.values.retain(|key, value| shipped::find(key, value).is_none());
+    }
+    let locate = |pointer: &str| document.entry("logger").map(|entry| entry.locate(pointer).clone());
+    let settings = Settings::located(space.keys().copied(), check.values.clone(), &locate);
+    check.missing();
+    check.services(&settings);
+    check.ports(&settings);
+    let mut problems = check.problems;
+    problems.sort_by(|a, b| a.location.cmp(&b.location));
+    (settings, problems)
+}
+
+struct Check<'a> {
+    document: &'a Document,
+    space: &'a KeySpace,
+    values: BTreeMap<String, Value>,
+    problems: Vec<Problem>,
+}
+
+impl Check<'_> {
+    fn entry(&mut self, entry: &Entry) {
+        let Entry { key, value, location, .. } = entry;
+        let Some(known) = self.space.find(key) else { return self.unknown(entry) };
+        if value.is_null() {
+            let problem = Problem::warning(location.clone(), format!("`{key}` is null, which counts as not given"));
+            return self.problems.push(problem.of_key(key));
+        }
+        if known.is_reserved() {
+            let plan = known.doc.trim_start_matches("Reserved: ");
+            self.problems.push(Problem::warning(location.clone(), format!("`{key}` is reserved: {plan}")).of_key(key));
+        }
+        match read(known.shape, value, key.ends_with(".enabled")) {
+            Ok(Fit::Same) => drop(self.values.insert(key.clone(), value.clone())),
+            Ok(Fit::Read(value, said)) => {
+                self.problems.push(Problem::warning(location.clone(), format!("`{key}` {said}")).of_key(key));
+                self.values.insert(key.clone(), value);
+            }
+            Err(fault) => {
+                let mut problem = Problem::error(location.clone(), format!("`{key}` {fault}")).of_key(key);
+                if known.shape == Shape::Flag && value.as_str().is_some_and(|text| matches!(text, "true" | "false")) {
+                    problem = problem.hint("take the quotes away");
+                }
+                return self.problems.push(problem);
+            }
+        }
+        match key.as_str() {
+            "ip.ignorelist" => self.items(entry, ignore::sources(list(value)).1),
+            "logtype.ignorelist" => self.items(entry, ignore::kinds(list(value)).1),
+            "device.listen_addr" => self.listen_addr(entry),
+            "logger" => {
+                let locate = |pointer: &str| Some(entry.locate(pointer).clone());
+                handlers::read(value, &locate, &mut |problem| self.problems.push(problem));
+            }
+            key if key.ends_with(".honeycreds") => self.honeycreds(entry),
+            _ => {}
+        }
+    }
+
+    fn unknown(&mut self, entry: &Entry) {
+        let Entry { key, value, location, .. } = entry;
+        let mut problem = Problem::warning(location.clone(), format!("unknown key `{key}` has no effect")).of_key(key);
+        let first = value.as_object().and_then(|object| object.keys().next());
+        problem.hint = match first {
+            Some(first)
+                if self.document.format == Format::Json && self.space.services().any(|service| service == key) =>
+            {
+                Some(format!("this file is flat: write `\"{key}.{first}\": ...`"))
+            }
+            _ => self.space.suggestion(key),
+        };
+        self.problems.push(problem);
+    }
+
+    /// Reports faults of a list's items.
+    fn items(&mut self, entry: &Entry, faults: Vec<(usize, String)>) {
+        for (at, fault) in faults {
+            let shown = list(&entry.value).get(at).map(show).unwrap_or_default();
+            let location = entry.locate(&below("", &at.to_string())).clone();
+            let message = format!("{shown} in `{}` {fault}", entry.key);
+            self.problems.push(Problem::error(location, message).of_key(&entry.key));
+        }
+    }
+
+    fn listen_addr(&mut self, entry: &Entry) {
+        let one = std::slice::from_ref(&entry.value);
+        let many = entry.value.as_array().map(Vec::as_slice);
+        for (at, item) in many.unwrap_or(one).iter().enumerate() {
+            let text = item.as_str().unwrap_or_default().trim();
+            if text.parse::<IpAddr>().is_ok() || (text.is_empty() && many.is_none()) {
+                continue;
+            }
+            let location = entry.locate(&below("", &at.to_string())).clone();
+            let message = format!("{} in `{}` is not an address of IPv4 or IPv6", show(item), entry.key);
+            let mut problem = Problem::error(location, message).of_key(&entry.key);
+            if text == "localhost" {
+                problem = problem.hint("write \"127.0.0.1\"");
+            } else if text.contains([',', ' ']) {
+                problem = problem.hint("write several as a list: [\"10.0.0.5\", \"10.0.0.6\"]");
+            } else if text.contains('/') {
+                problem = problem.hint("an address stands here without a prefix");
+            }
+            self.problems.push(problem);
+        }
+    }
+
+    fn honeycreds(&mut self, entry: &Entry) {
+        let key = &entry.key;
+        let (_, faults) = HoneyCreds::parse(list(&entry.value));
+        for (at, fault) in faults {
+            let location = entry.locate(&below("", &at.to_string())).clone();
+            self.problems.push(Problem::error(location, format!("entry {} of `{key}` {fault}", at + 1)).of_key(key));
+        }
+        for (at, item) in list(&entry.value).iter().enumerate() {
+            if item.get("password").and_then(Value::as_str).is_some_and(is_foreign_hash) {
+                let location = entry.locate(&format!("/{at}/password")).clone();
+                let message = format!(
+                    "the password of entry {} of `{key}` looks like a hash, and is compared as it stands",
+                    at + 1
+                );
+                let problem = Problem::warning(location, message).of_key(key);
+                self.problems.push(problem.hint("hashes are $pbkdf2-sha512$, $2b$, $6$ and $5$"));
+            }
+        }
+    }
+
+    fn missing(&mut self) {
+        for (key, message, hint) in [
+            (
+                "device.node_id",
+                "`device.node_id` is not given: events will say \"opencanary-1\"",
+                "give each canary its own",
+            ),
+            (
+                "logger",
+                "`logger` is not given: events go to the console and to /var/tmp/opencanary.log",
+                "OpenCanary itself does not start without it",
+            ),
+        ] {
+            if self.document.entry(key).is_none() {
+                self.problems
+                    .push(Problem::warning(Location::whole(&self.document.file), message).of_key(key).hint(hint));
+            }
+        }
+    }
+
+    /// What is switched on: services that are not built, values that give them away, numbered
+    /// services whose main switch is off.
+    fn services(&mut self, settings: &Settings) {
+        let on = |service: &str| settings.flag(&format!("{service}.enabled"));
+        if !self.space.services().any(|service| on(service) && !self.space.is_unbuilt(service)) {
+            let problem = Problem::warning(
+                Location::whole(&self.document.file),
+                "no service is on: nobody can touch this canary",
+            );
+            self.problems.push(problem.hint("set one, such as `ftp.enabled`, to true"));
+        }
+        for entry in &self.document.entries {
+            let Entry { key, value, location, .. } = entry;
+            let Some((family, rest)) = key.split_once('.') else { continue };
+            let mut warn = |message: String, hint: &str| {
+                self.problems.push(Problem::warning(location.clone(), message).of_key(key).hint(hint));
+            };
+            if rest == "enabled" && on(family) {
+                if self.space.is_unbuilt(family) {
+                    let message = format!("`{family}` is switched on, but this version does not play it yet");
+                    warn(message, "the other services run; nothing listens for this one");
+                }
+                if let Some((pattern, number)) = numbered(family) {
+                    let main = pattern.trim_end_matches("_#");
+                    let most = format!("{main}.maxnum");
+                    if self.space.find(&format!("{main}.enabled")).is_some() && !on(main) {
+                        warn(format!("`{key}` has no effect while `{main}.enabled` is false"), "switch both on");
+                    } else if self.space.find(&most).is_some() && i64::from(number) > settings.int(&most) {
+                        warn(format!("`{key}` has no effect: `{most}` is {}", settings.int(&most)), "raise it");
+                    }
+                }
+            }
+            // One setting may serve two services, as `http.banner` does `https`.
+            let shown = on(family) || (family == "http" && on("https"));
+            if let Some(found) = shipped::find(key, value).filter(|_| shown && settings.is_set(key)) {
+                let message =
+                    format!("{} in `{key}` is {}, which scanners know as a honeypot's", show(value), found.whose);
+                warn(message, found.cure);
+            }
+        }
+    }
+
+    /// Ports that two services want at once. OpenCanary does not start then either.
+    fn ports(&mut self, settings: &Settings) {
+        let mut wanted: BTreeMap<(bool, u16), Vec<String>> = BTreeMap::new();
+        let declared = self.space.keys().filter(|key| key.shape == Shape::Port && !key.name.contains('#'));
+        let given = self.document.entries.iter().map(|entry| entry.key.as_str());
+        let given = given
+            .filter(|name| self.space.find(name).is_some_and(|key| key.shape == Shape::Port && key.name.contains('#')));
+        for name in declared.map(|key| key.name).chain(given) {
+            let Some((family, _)) = name.split_once('.') else { continue };
+            if self.is_on(family, settings) && settings.port(name) != 0 {
+                let place = (UDP.contains(&family), settings.port(name));
+                wanted.entry(place).or_default().push(name.to_owned());
+            }
+        }
+        for ((_, port), names) in wanted.into_iter().filter(|(_, names)| names.len() > 1) {
+            let place = |name: &String| {
+                let switch = format!("{}.enabled", name.split('.').next().unwrap_or_default());
+                let entry = self.document.entry(name).or_else(|| self.document.entry(&switch));
+                entry.map(|entry| entry.location.clone())
+            };
+            let last = names.iter().filter_map(place).max();
+            let location = last.unwrap_or_else(|| Location::whole(&self.document.file));
+            let message = format!("port {port} is wanted by `{}` at once", names.join("` and `"));
+            let problem = Problem::error(location, message).of_key(names.last().map_or("", String::as_str));
+            self.problems.push(problem.hint("give one of them another port, or switch it off"));
+        }
+    }
+
+    /// Whether a service, or a numbered one of a service, really listens.
+    fn is_on(&self, family: &str, settings: &Settings) -> bool {
+        let on = |service: &str| settings.flag(&format!("{service}.enabled"));
+        match numbered(family) {
+            Some((pattern, number)) => {
+                let main = pattern.trim_end_matches("_#");
+                let most = format!("{main}.maxnum");
+                let counted = self.space.find(&most).is_none() || i64::from(number) <= settings.int(&most);
+                on(family) && counted && (self.space.find(&format!("{main}.enabled")).is_none() || on(main))
+            }
+            None => on(family) && !self.space.is_unbuilt(family),
+        }
+    }
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+#[cfg(test)]
+mod tests;

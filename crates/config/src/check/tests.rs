@@ -1,0 +1,109 @@
+//! Whole files against their messages.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::*;
+use crate::load::load;
+use crate::testing::{space, surroundings};
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
+}
+
+/// What is said about a file, with its folder left out.
+fn said(name: &str) -> String {
+    let path = fixture(name);
+    let text = match load(Some(&path), &surroundings(), &space()) {
+        Ok(loaded) => loaded.problems.iter().map(Problem::detailed).collect::<Vec<_>>().join("\n"),
+        Err(crate::LoadError::Stopped(problem)) => problem.detailed(),
+        Err(error) => error.to_string(),
+    };
+    text.replace(&format!("{}/", path.parent().expect("a folder").display()), "")
+}
+
+#[test]
+fn every_bad_file_is_explained() {
+    let mut names: Vec<_> = fs::read_dir(fixture("bad"))
+        .expect("the folder")
+        .map(|entry| entry.expect("a file").file_name().into_string().expect("UTF-8"))
+        .collect();
+    names.sort();
+    assert!(names.len() > 20);
+    for name in names {
+        let text = said(&format!("bad/{name}"));
+        assert!(!text.is_empty(), "{name} is not bad");
+        insta::with_settings!({snapshot_path => "../../fixtures/snapshots", prepend_module_to_snapshot => false}, {
+            insta::assert_snapshot!(name, text);
+        });
+    }
+}
+
+#[test]
+fn opencanarys_own_files_load_without_an_error_or_an_unknown_key() {
+    for name in ["article-opencanary.conf", "opencanary-0.9.10-settings.json"] {
+        let loaded = load(Some(&fixture(name)), &surroundings(), &space()).expect("loaded");
+        assert!(loaded.is_usable(), "{name}: {}", said(name));
+        assert!(!loaded.problems.iter().any(|problem| problem.message.contains("unknown")), "{name}: {}", said(name));
+        assert_eq!(loaded.problems.len(), 1, "{name}: {}", said(name));
+        assert!(loaded.problems[0].message.contains("which scanners know"), "{name}: {}", said(name));
+        let settings = loaded.settings;
+        assert!(settings.flag("ftp.enabled"));
+        assert_eq!(settings.port("ntp.port"), 123);
+        assert_eq!(settings.port("telnet.port"), 23);
+        assert_eq!(settings.handlers().len(), 2);
+        assert_eq!(settings.handlers()[1].options["filename"], "/var/tmp/opencanary.log");
+        assert!(settings.honeycreds("telnet").matches(b"admin", b"admin1"));
+        assert!(!settings.honeycreds("telnet").is_cheap());
+    }
+}
+
+#[test]
+fn a_good_file_in_toml_has_no_problem() {
+    let loaded = load(Some(&fixture("good.toml")), &surroundings(), &space()).expect("loaded");
+    assert_eq!(said("good.toml"), "");
+    let settings = loaded.settings;
+    assert_eq!(settings.node_id(), "rack-3");
+    assert_eq!(settings.listen_addrs().len(), 2);
+    assert!(settings.ignore().passes_over("::ffff:10.0.0.7".parse().ok(), 2000));
+    assert!(!settings.extended());
+    assert_eq!(settings.handlers()[0].format(), "<%(message)s>");
+    assert_eq!(settings.text("tcpbanner_1.alertstring"), "bingo");
+}
+
+#[test]
+fn a_persona_sets_aside_what_opencanary_ships() {
+    let text = r#"{"device.persona": "ubuntu", "ssh.enabled": true, "ssh.version": "SSH-2.0-OpenSSH_5.1p1 Debian-4"}"#;
+    let (settings, problems) = check(&crate::testing::document(text), &space());
+    assert!(!settings.is_set("ssh.version"));
+    assert!(!problems.iter().any(|problem| problem.message.contains("which scanners know")), "{problems:?}");
+}
+
+#[test]
+fn ports_clash_only_among_services_that_listen_the_same_way() {
+    let clashes = |text: &str| {
+        let (_, problems) = check(&crate::testing::document(text), &space());
+        problems.iter().filter(|problem| problem.is_error()).count()
+    };
+    assert_eq!(clashes(r#"{"ftp.enabled": true, "ftp.port": 22, "ssh.enabled": true}"#), 1);
+    assert_eq!(clashes(r#"{"ftp.enabled": true, "ftp.port": 22, "ssh.enabled": false}"#), 0);
+    // Not built, so it does not listen.
+    assert_eq!(clashes(r#"{"ftp.enabled": true, "ftp.port": 3306, "mysql.enabled": true}"#), 0);
+    let banner = r#""tcpbanner_1.enabled": true, "tcpbanner_1.port": 21, "ftp.enabled": true"#;
+    assert_eq!(clashes(&format!("{{{banner}}}")), 0);
+    assert_eq!(clashes(&format!("{{{banner}, \"tcpbanner.enabled\": true}}")), 1);
+}
+
+#[test]
+fn a_port_of_udp_is_free_for_tcp() {
+    static BUILT: [crate::Key; 2] = [
+        crate::Key { name: "ntp.enabled", shape: Shape::Flag, default: "false", doc: "On." },
+        crate::Key { name: "git.enabled", shape: Shape::Flag, default: "false", doc: "On." },
+    ];
+    static PORT: [crate::Key; 1] = [crate::Key { name: "git.port", shape: Shape::Port, default: "123", doc: "Port." }];
+    let space = KeySpace::new([&BUILT[..], &PORT[..]]);
+    let text = r#"{"ntp.enabled": true, "git.enabled": true, "ntp.port": "123"}"#;
+    let document = Document::parse(Path::new("x"), text, Format::Json, &space).expect("parses");
+    let (_, problems) = check(&document, &space);
+    assert!(!problems.iter().any(Problem::is_error), "{problems:?}");
+}
