@@ -3,13 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use jiff::tz::TimeZone;
+use jiff::tz::{Offset, TimeZone};
 use uuid::Uuid;
 
-use crate::json::{from_json, write_string, write_value};
-use crate::{Class, Kind, LogData, Origin, PeerBytes, Port, Timestamp, Value};
+use crate::json::{from_json, read, write_string, write_value};
+use crate::{Class, Kind, LogData, Origin, Port, Timestamp, Value, raw};
 
 /// Why a line is not an event.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +27,9 @@ pub enum ParseError {
         expected: &'static str,
     },
 }
+
+/// Levels of nesting that `logdata` keeps. JSON readers refuse deep nesting, serde_json at 128.
+const DEEPEST: usize = 64;
 
 /// What only Aviary knows of an event: the extra top-level object.
 #[derive(Clone, Debug, PartialEq)]
@@ -80,6 +81,9 @@ pub struct Event {
 
 impl Event {
     /// A new event of ours. `zone` is the canary's local time zone.
+    ///
+    /// LIMIT: what is nested deeper than 64 levels is kept as its JSON text, so that every line can
+    /// be read back.
     #[must_use]
     #[expect(clippy::too_many_arguments, reason = "one call site, in the reporter; each is a field of the contract")]
     pub fn new(
@@ -99,7 +103,7 @@ impl Event {
             dst: Some(dst),
             src: Some(src),
             logtype: Some(kind.number),
-            logdata: logdata.into(),
+            logdata: Value::from(logdata).flattened_below(DEEPEST),
             node_id: Some(node_id.to_owned()),
             honeycred: None,
             local_time: Some(utc.clone()),
@@ -171,36 +175,28 @@ impl Event {
         members.key("id");
         let _ = write!(members.out, "\"{}\"", ours.id.hyphenated());
         members.text("kind", Some(&ours.kind));
-        let mut raw = BTreeMap::new();
-        collect_raw(&self.logdata, "", &mut raw);
-        if !raw.is_empty() {
-            members.value("raw", &Value::Map(raw));
+        if raw::is_needed(&self.logdata) {
+            members.value("raw", &Value::Map(raw::collect(&self.logdata)));
         }
         members.key("seq");
         let _ = write!(members.out, "{}", ours.seq);
         members.text("service", Some(&ours.service));
         members.text("session", ours.session.as_deref());
         if !ours.technique.is_empty() {
-            let list = ours.technique.iter().map(|t| Value::Text(t.clone())).collect();
-            members.value("technique", &Value::List(list));
+            members.key("technique");
+            for (n, technique) in ours.technique.iter().enumerate() {
+                members.out.push_str(if n == 0 { "[" } else { ", " });
+                write_string(members.out, technique);
+            }
+            members.out.push(']');
         }
-        let local_zone = self.zone_of(ours.time);
-        members.text("time", Some(&ours.time.to_rfc3339(&local_zone)));
+        let local = self.local_time_adjusted.as_deref().and_then(|reading| ours.time.offset_of(reading));
+        members.key("time");
+        members.out.push('"');
+        ours.time.write_rfc3339(members.out, local.unwrap_or(Offset::UTC));
+        members.out.push('"');
         members.rest();
         out.push('}');
-    }
-
-    /// The fixed offset that makes `local_time_adjusted` of `time`; UTC if there is none.
-    fn zone_of(&self, time: Timestamp) -> TimeZone {
-        let utc = time.to_jiff().to_zoned(TimeZone::UTC).datetime();
-        self.local_time_adjusted
-            .as_deref()
-            .and_then(|text| text.replacen(' ', "T", 1).parse::<jiff::civil::DateTime>().ok())
-            .and_then(|local| local.since(utc).ok())
-            .and_then(|span| span.total(jiff::Unit::Second).ok())
-            .map(|seconds| (seconds / 60.0).round() as i32 * 60)
-            .and_then(|seconds| jiff::tz::Offset::from_seconds(seconds).ok())
-            .map_or(TimeZone::UTC, TimeZone::fixed)
     }
 
     /// Reads a line: ours, OpenCanary's, or that of a program that writes the same keys.
@@ -208,7 +204,7 @@ impl Event {
     /// # Errors
     /// When the line is no JSON object, or a key of the contract has a type it never has.
     pub fn parse(line: &str) -> Result<Self, ParseError> {
-        let serde_json::Value::Object(map) = serde_json::from_str(line)? else {
+        let serde_json::Value::Object(map) = read(line)? else {
             return Err(ParseError::NotAnObject);
         };
         let mut map: BTreeMap<String, Value> = map.into_iter().map(|(k, v)| (k, from_json(v))).collect();
@@ -299,66 +295,11 @@ impl<'a, I: Iterator<Item = (&'a String, &'a Value)>> Members<'a, I> {
     }
 }
 
-/// Base64 of every bytes value that its text form does not give back whole, by dotted path.
-fn collect_raw(value: &Value, path: &str, raw: &mut BTreeMap<String, Value>) {
-    let below = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
-    match value {
-        Value::Bytes(bytes) if bytes.as_str().is_none() => {
-            raw.insert(path.to_owned(), Value::Text(STANDARD.encode(bytes.as_bytes())));
-        }
-        Value::List(items) => {
-            for (n, item) in items.iter().enumerate() {
-                if matches!(item, Value::Bytes(_) | Value::List(_) | Value::Map(_)) {
-                    collect_raw(item, &below(&n.to_string()), raw);
-                }
-            }
-        }
-        Value::Map(map) => {
-            for (key, item) in map {
-                if matches!(item, Value::Bytes(_) | Value::List(_) | Value::Map(_)) {
-                    collect_raw(item, &below(key), raw);
-                }
-            }
-        }
-        _ => {}
-    }
-}
-
-/// Puts whole bytes back where their escaped text stands.
-fn restore_raw(value: &mut Value, path: &str, bytes: &PeerBytes) {
-    if matches!(value, Value::Text(_)) && path.is_empty() {
-        *value = Value::Bytes(bytes.clone());
-        return;
-    }
-    match value {
-        // A key may itself hold dots, so every key that the path starts with is tried.
-        Value::Map(map) => {
-            for (key, item) in map {
-                if path == key {
-                    restore_raw(item, "", bytes);
-                } else if let Some(rest) = path.strip_prefix(key.as_str()).and_then(|rest| rest.strip_prefix('.')) {
-                    restore_raw(item, rest, bytes);
-                }
-            }
-        }
-        Value::List(items) => {
-            let (first, rest) = path.split_once('.').unwrap_or((path, ""));
-            if let Some(item) = first.parse::<usize>().ok().and_then(|n| items.get_mut(n)) {
-                restore_raw(item, rest, bytes);
-            }
-        }
-        _ => {}
-    }
-}
-
 fn parse_aviary(mut ours: BTreeMap<String, Value>, logdata: &mut Value) -> Result<Aviary, ParseError> {
     if let Some(Value::Map(raw)) = ours.remove("raw") {
         for (path, value) in raw {
-            let bytes = value.as_bytes().and_then(|text| STANDARD.decode(text).ok());
-            let Some(bytes) = bytes else {
-                return Err(ParseError::Field { key: "aviary.raw", expected: "base64" });
-            };
-            restore_raw(logdata, &path, &PeerBytes::from(bytes));
+            raw::restore(logdata, &path, &value)
+                .ok_or(ParseError::Field { key: "aviary.raw", expected: "paths of `logdata` with base64" })?;
         }
     }
     let id = take_text(&mut ours, "id")?.and_then(|text| Uuid::try_parse(&text).ok());

@@ -12,24 +12,42 @@ use crate::Value;
 /// Appends `text` as a JSON string.
 pub fn write_string(out: &mut String, text: &str) {
     out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\u{8}' => out.push_str("\\b"),
-            '\u{c}' => out.push_str("\\f"),
-            ' '..='~' => out.push(c),
-            _ => {
-                for unit in c.encode_utf16(&mut [0; 2]) {
-                    let _ = write!(out, "\\u{unit:04x}");
-                }
+    let mut rest = text;
+    // Whole runs of plain characters are copied at once: nearly all text is one run.
+    while let Some(at) = rest.bytes().position(|byte| !is_plain(byte)) {
+        let (plain, special) = rest.split_at(at);
+        out.push_str(plain);
+        let mut chars = special.chars();
+        if let Some(c) = chars.next() {
+            write_escape(out, c);
+        }
+        rest = chars.as_str();
+    }
+    out.push_str(rest);
+    out.push('"');
+}
+
+/// Whether a byte stands for itself in a JSON string. The first byte of every character beyond
+/// ASCII is not plain, so a run of plain bytes ends where a character ends.
+const fn is_plain(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\'
+}
+
+fn write_escape(out: &mut String, c: char) {
+    match c {
+        '"' => out.push_str("\\\""),
+        '\\' => out.push_str("\\\\"),
+        '\n' => out.push_str("\\n"),
+        '\r' => out.push_str("\\r"),
+        '\t' => out.push_str("\\t"),
+        '\u{8}' => out.push_str("\\b"),
+        '\u{c}' => out.push_str("\\f"),
+        _ => {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                let _ = write!(out, "\\u{unit:04x}");
             }
         }
     }
-    out.push('"');
 }
 
 /// Appends a float as Python's `repr(float)` does; infinities and NaN as `json.dumps` does.
@@ -99,14 +117,56 @@ pub(crate) fn write_value(out: &mut String, value: &Value) {
     }
 }
 
-/// Reads a parsed JSON value; numbers too large for `i64` become floats.
+/// Reads JSON text, with the `NaN`, `Infinity` and `-Infinity` that Python writes and JSON lacks.
+pub(crate) fn read(text: &str) -> Result<serde_json::Value, serde_json::Error> {
+    serde_json::from_str(text).or_else(|error| match without_python_numbers(text) {
+        Some(plain) => serde_json::from_str(&plain),
+        None => Err(error),
+    })
+}
+
+/// Stands for `NaN` between the two readings: a spelling of zero that no program writes.
+const NAN: &str = "-0.00e+0";
+
+/// The text with Python's three words replaced by numbers; `None` when it holds none of them.
+fn without_python_numbers(text: &str) -> Option<String> {
+    let mut plain = String::with_capacity(text.len() + 16);
+    let (mut in_string, mut found, mut rest) = (false, false, text);
+    while let Some(c) = rest.chars().next() {
+        let word = ["NaN", "Infinity"].iter().find(|word| !in_string && rest.starts_with(**word));
+        let length = match word {
+            Some(word) => {
+                found = true;
+                plain.push_str(if *word == "NaN" { NAN } else { "1e999" });
+                word.len()
+            }
+            None => {
+                let escaped = if in_string && c == '\\' { rest.chars().nth(1) } else { None };
+                in_string ^= c == '"';
+                let length = c.len_utf8() + escaped.map_or(0, char::len_utf8);
+                plain.push_str(rest.get(..length)?);
+                length
+            }
+        };
+        rest = rest.get(length..)?;
+    }
+    found.then_some(plain)
+}
+
+/// Reads a parsed JSON value.
+///
+/// LIMIT: whole numbers beyond 64 bits with sign become floats; no event of OpenCanary or ours
+/// holds one.
 pub(crate) fn from_json(value: serde_json::Value) -> Value {
     match value {
         serde_json::Value::Null => Value::Null,
         serde_json::Value::Bool(flag) => Value::Bool(flag),
         serde_json::Value::Number(number) => match number.as_i64() {
             Some(whole) => Value::Int(whole),
-            None => Value::Float(number.as_f64().unwrap_or(f64::NAN)),
+            None => {
+                let text = number.to_string();
+                Value::Float(if text == NAN { f64::NAN } else { text.parse().unwrap_or(f64::NAN) })
+            }
         },
         serde_json::Value::String(text) => Value::Text(text),
         serde_json::Value::Array(items) => Value::List(items.into_iter().map(from_json).collect()),
@@ -150,5 +210,15 @@ mod tests {
         let mut out = String::new();
         write_string(&mut out, "a\"\\\n\u{7f}\u{0}é\u{1f600}");
         assert_eq!(out, r#""a\"\\\n\u007f\u0000\u00e9\ud83d\ude00""#);
+    }
+
+    #[test]
+    fn reads_the_numbers_that_only_python_writes() {
+        let text = r#"{"a": NaN, "b": [Infinity, -Infinity, 1], "c": "NaN \" Infinity \\"}"#;
+        let Value::Map(map) = from_json(read(text).unwrap()) else { panic!("an object") };
+        let mut out = String::new();
+        write_value(&mut out, &Value::Map(map));
+        assert_eq!(out, text);
+        assert!(read("{\"a\": Nan}").is_err() && read("NaNa").is_err());
     }
 }

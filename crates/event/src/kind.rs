@@ -25,6 +25,10 @@ pub enum Class {
 }
 
 impl Class {
+    /// Every class.
+    pub const ALL: [Self; 7] =
+        [Self::Login, Self::Connection, Self::Command, Self::Violation, Self::Scan, Self::Limit, Self::Lifecycle];
+
     /// The word in `aviary.kind`.
     #[must_use]
     pub const fn word(self) -> &'static str {
@@ -36,6 +40,25 @@ impl Class {
             Self::Scan => "scan",
             Self::Limit => "limit",
             Self::Lifecycle => "lifecycle",
+        }
+    }
+
+    /// The class of a word that [`Class::word`] gives.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|class| class.word() == word)
+    }
+
+    /// The class of one of OpenCanary's log types, for lines that do not say it themselves. What is
+    /// not known is a [`Class::Command`]: a peer did something.
+    #[must_use]
+    pub const fn of_opencanary(logtype: i64) -> Self {
+        match logtype {
+            1000..=1005 => Self::Lifecycle,
+            2000 | 2001 | 3001 | 4002 | 6001 | 7001 | 8001 | 9001 | 9002 | 12001 => Self::Login,
+            4000 | 4001 | 6002 | 9003 | 14001 | 18001 | 18002 => Self::Connection,
+            5001..=5005 => Self::Scan,
+            _ => Self::Command,
         }
     }
 }

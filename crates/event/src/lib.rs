@@ -5,10 +5,12 @@
 //! beyond it stands in one extra object, `aviary`. This crate does no I/O and reads no clock.
 
 mod event;
+mod forms;
 mod json;
 mod kind;
 mod origin;
 mod peer_bytes;
+mod raw;
 mod time;
 mod value;
 

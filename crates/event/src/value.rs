@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::PeerBytes;
+use crate::json::write_value;
 
 /// One value in an event's data.
 #[derive(Clone, Debug, PartialEq)]
@@ -183,5 +184,33 @@ impl Value {
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Self> {
         self.as_map()?.get(key)
+    }
+
+    /// Lists and objects more than `levels` deep become their JSON text.
+    pub(crate) fn flattened_below(self, levels: usize) -> Self {
+        match self {
+            Self::List(_) | Self::Map(_) if levels == 0 => {
+                let mut text = String::new();
+                write_value(&mut text, &self);
+                Self::Text(text)
+            }
+            Self::List(mut items) => {
+                for item in items.iter_mut().filter(|item| item.is_container()) {
+                    *item = std::mem::replace(item, Self::Null).flattened_below(levels - 1);
+                }
+                Self::List(items)
+            }
+            Self::Map(mut map) => {
+                for item in map.values_mut().filter(|item| item.is_container()) {
+                    *item = std::mem::replace(item, Self::Null).flattened_below(levels - 1);
+                }
+                Self::Map(map)
+            }
+            other => other,
+        }
+    }
+
+    const fn is_container(&self) -> bool {
+        matches!(self, Self::List(_) | Self::Map(_))
     }
 }

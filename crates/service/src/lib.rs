@@ -14,6 +14,6 @@ pub use dialogue::{Dialogue, Facts, SessionId, TlsFacts, Transport};
 pub use entry::{Entry, Materials, Rejection};
 pub use outbox::{Computation, Outbox, Step};
 pub use service::{Endpoint, Limits, Security, Service, TlsKey, TlsProfile};
-pub use vault::{MemoryVault, Slot, Vault};
+pub use vault::{Maker, MemoryVault, Slot, Vault};
 
 mod service;

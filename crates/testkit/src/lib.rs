@@ -1,7 +1,11 @@
 //! Drives dialogues without sockets: what tests, snapshots and fuzzing of services stand on.
 //!
 //! [`exchange`] plays the frame: it opens a dialogue, feeds it the peer's bytes chunk by chunk and
-//! writes down, in order, what was sent and reported. Pauses pass at once; computations run inline.
+//! writes down, in order, what was sent and reported. Pauses pass at once, computations run inline,
+//! and TLS stands as soon as it is asked for.
+
+pub mod battery;
+pub mod oracle;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,7 +13,9 @@ use std::sync::Arc;
 
 use aviary_config::{Key, Settings};
 use aviary_event::{LogData, Timestamp, Value};
-use aviary_service::{Dialogue, Entry, Facts, Materials, MemoryVault, Outbox, Service, SessionId, Step, Transport};
+use aviary_service::{
+    Dialogue, Entry, Facts, Materials, MemoryVault, Outbox, Service, SessionId, Step, TlsFacts, Transport,
+};
 
 /// The moment at which every test happens: 2026-11-22 22:00:00 UTC.
 pub const NOW: i64 = 1_795_384_800_000_000;
@@ -222,7 +228,12 @@ impl<'a> Talk<'a> {
                 Step::Report(kind, data) => self.transcript.lines.push(Line::Event(kind.number, data)),
                 Step::Note(name, value) => self.transcript.lines.push(Line::Note(name, value)),
                 Step::Pause(time) => self.transcript.lines.push(Line::Pause(time.as_millis())),
-                Step::StartTls => self.transcript.lines.push(Line::Tls),
+                Step::StartTls => {
+                    self.transcript.lines.push(Line::Tls);
+                    let mut out = Outbox::new(Timestamp::from_micros(NOW));
+                    self.dialogue.secured(&TlsFacts::default(), &mut out);
+                    self.act(out);
+                }
                 Step::IdleLimit(_) => {}
                 Step::Compute(work) => {
                     let mut out = Outbox::new(Timestamp::from_micros(NOW));

@@ -1,0 +1,154 @@
+//! What a service does with bytes: any bytes, in pieces of any size.
+
+use aviary_service::Entry;
+
+use super::declaration::undeclared;
+use super::{Finding, Installation, Subject, converse, cut_off, segments};
+use crate::{Line, Transcript};
+
+/// Words that no reply may hold: they name what runs here, or what others of our kind say.
+const TELLING: [&str; 13] = [
+    "canary",
+    "honeypot",
+    "thinkst",
+    "twisted",
+    "conch",
+    "python",
+    "rust",
+    "tokio",
+    "hyper",
+    "axum",
+    "russh",
+    "demosite",
+    "synologynas",
+];
+
+/// Bytes that a service may send whatever it was sent, and for each byte that it was sent.
+const ALLOWED: (usize, usize) = (512 * 1024, 64);
+
+/// A stream has no pieces: byte by byte, halves and one piece give the same replies and events.
+///
+/// # Errors
+/// With the first input whose pieces matter.
+pub fn chunk_size_changes_nothing(subject: &Subject<'_>) -> Finding {
+    let installation = subject.install()?;
+    for input in &subject.inputs {
+        // Replies between two segments may be waited for, so only segments themselves are cut.
+        let whole = told(&installation, &input.segments, usize::MAX);
+        for size in [1, 2, 7, 64] {
+            let cut = told(&installation, &input.segments, size);
+            if cut != whole {
+                let (a, b) = first_difference(&whole, &cut);
+                return Err(format!(
+                    "{}: {}: in pieces of {size} bytes\n  {b}\ninstead of\n  {a}",
+                    subject.entry.name, input.name
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn told(installation: &Installation, input: &[Vec<u8>], size: usize) -> Vec<String> {
+    let chunks: Vec<Vec<u8>> = input.iter().flat_map(|segment| segment.chunks(size)).map(<[u8]>::to_vec).collect();
+    installation.exchanges([0x42; 32], &chunks).iter().map(without_sizes).collect()
+}
+
+/// What a transcript says beside where the pieces ended: replies as one, events in order.
+fn without_sizes(transcript: &Transcript) -> String {
+    let mut text = format!("replies {}", transcript.replies().escape_ascii());
+    for line in &transcript.lines {
+        match line {
+            Line::Event(number, data) => text.push_str(&format!("\n  event {number} {data:?}")),
+            Line::Note(name, value) => text.push_str(&format!("\n  note {name} {value:?}")),
+            Line::Close { reset } => text.push_str(&format!("\n  closed, reset {reset}")),
+            Line::Tls => text.push_str("\n  TLS"),
+            Line::Sent(_) | Line::Reply(_) | Line::Pause(_) => {}
+        }
+    }
+    text
+}
+
+fn first_difference<'a>(a: &'a [String], b: &'a [String]) -> (&'a str, &'a str) {
+    let pair = a.iter().zip(b).find(|(a, b)| a != b);
+    pair.map_or(("", "another number of endpoints"), |(a, b)| (a.as_str(), b.as_str()))
+}
+
+/// Silence, garbage, an idle limit and too much waiting are all survived.
+///
+/// # Errors
+/// When it cannot be built; a panic ends the test.
+pub fn ends_whatever_comes(subject: &Subject<'_>) -> Finding {
+    let installation = subject.install()?;
+    for input in &subject.inputs {
+        drop(installation.exchanges([0x42; 32], &input.segments));
+        for overflow in [false, true] {
+            installation.on_each_endpoint([0x42; 32], |_, dialogue| {
+                cut_off(dialogue, &input.whole(), overflow);
+                Ok(())
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// What it sends is bounded by what it was sent.
+///
+/// # Errors
+/// With the input that draws too much.
+pub fn answers_are_bounded(subject: &Subject<'_>) -> Finding {
+    let installation = subject.install()?;
+    for input in &subject.inputs {
+        for transcript in installation.exchanges([0x42; 32], &input.segments) {
+            bounded(&transcript).map_err(|what| format!("{}: {}: {what}", subject.entry.name, input.name))?;
+        }
+    }
+    Ok(())
+}
+
+fn bounded(transcript: &Transcript) -> Finding {
+    let sent: usize = transcript.lines.iter().map(|l| if let Line::Sent(bytes) = l { bytes.len() } else { 0 }).sum();
+    let (got, most) = (transcript.replies().len(), ALLOWED.0 + ALLOWED.1 * sent);
+    if got > most { Err(format!("{got} bytes for {sent}, more than {most}")) } else { Ok(()) }
+}
+
+/// No reply holds a word that gives the game away, unless the peer said it first.
+///
+/// # Errors
+/// With the word and what drew it.
+pub fn names_nothing_of_ours(subject: &Subject<'_>) -> Finding {
+    let installation = subject.install()?;
+    for input in &subject.inputs {
+        let said = input.whole().to_ascii_lowercase();
+        for transcript in installation.exchanges([0x42; 32], &input.segments) {
+            let replies = transcript.replies().to_ascii_lowercase();
+            if let Some(word) = TELLING.iter().find(|word| holds(&replies, word) && !holds(&said, word)) {
+                return Err(format!("{}: {}: a reply says `{word}`", subject.entry.name, input.name));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether a word stands in text with no letter before it: `trust` does not say `rust`.
+fn holds(text: &[u8], word: &str) -> bool {
+    text.windows(word.len()).enumerate().any(|(at, window)| {
+        let starts = at == 0 || !text[at - 1].is_ascii_alphabetic();
+        window == word.as_bytes() && starts
+    })
+}
+
+/// What a fuzz target and the replay of its findings hold every input to: no panic, replies
+/// bounded, and only declared kinds and keys.
+///
+/// # Panics
+/// When the service breaks one of them.
+pub fn fuzz_oracle(entry: &Entry, installation: &Installation, data: &[u8]) {
+    let segments = segments(data);
+    let checked = installation.on_each_endpoint([0x42; 32], |label, dialogue| {
+        let transcript = converse(dialogue, segments.iter().map(Vec::as_slice));
+        let found = bounded(&transcript).and_then(|()| undeclared(entry, &transcript));
+        found.map_err(|what| format!("{label}: {what}"))
+    });
+    assert!(checked.is_ok(), "{checked:?}");
+}
