@@ -13,3 +13,6 @@
         clippy::as_conversions
     )
 )]
+
+pub mod ntlm;
+pub mod spnego;

@@ -1,0 +1,50 @@
+//! SPNEGO's answers ([RFC 4178], section 4.2.2): the DER around a server's NTLMSSP message.
+//!
+//! [RFC 4178]: https://www.rfc-editor.org/rfc/rfc4178
+
+/// Object identifier of NTLMSSP, 1.3.6.1.4.1.311.2.2.10, with its tag and length.
+const NTLMSSP: &[u8] = b"\x06\x0a\x2b\x06\x01\x04\x01\x82\x37\x02\x02\x0a";
+
+/// A NegTokenResp: `accept-incomplete`, NTLMSSP chosen, and the message.
+#[must_use]
+pub fn incomplete(message: &[u8]) -> Vec<u8> {
+    let state = der(0xa0, b"\x0a\x01\x01");
+    let mechanism = der(0xa1, NTLMSSP);
+    let token = der(0xa2, &der(0x04, message));
+    der(0xa1, &der(0x30, &[state, mechanism, token].concat()))
+}
+
+/// A NegTokenResp: `reject`.
+#[must_use]
+pub fn rejected() -> Vec<u8> {
+    der(0xa1, &der(0x30, &der(0xa0, b"\x0a\x01\x02")))
+}
+
+/// Tag, definite length, content.
+fn der(tag: u8, content: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(content.len()).unwrap_or(u16::MAX);
+    let [high, low] = length.to_be_bytes();
+    let mut out = vec![tag];
+    match length {
+        0..=0x7f => out.push(low),
+        0x80..=0xff => out.extend_from_slice(&[0x81, low]),
+        _ => out.extend_from_slice(&[0x82, high, low]),
+    }
+    out.extend_from_slice(content);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wraps_with_the_shortest_lengths() {
+        let short = incomplete(b"NTLMSSP\0");
+        assert_eq!(short[..6], [0xa1, 0x21, 0x30, 0x1f, 0xa0, 0x03]);
+        assert!(short.ends_with(b"\xa2\x0a\x04\x08NTLMSSP\0"));
+        let long = incomplete(&[0; 200]);
+        assert_eq!(long[..3], [0xa1, 0x81, 0xe4]);
+        assert_eq!(rejected(), b"\xa1\x07\x30\x05\xa0\x03\x0a\x01\x02");
+    }
+}
