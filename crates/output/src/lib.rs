@@ -1,9 +1,20 @@
 //! What a destination of events is, and the loop that delivers to it.
 //!
 //! An [`Output`] encodes events and hands them over; everything else — its own queue position,
-//! retry with back-off, time limits, health — belongs to the loop around it, so that no destination
-//! can slow a service or another destination.
+//! retry with back-off, time limits, health — belongs to the loop around it ([`run`]), so that no
+//! destination can slow a service or another destination.
 
+mod backoff;
+mod delivery;
+mod format;
+mod health;
 mod output;
 
+pub use backoff::Pacing;
+pub use delivery::{Batch, Source, run};
+pub use format::{LineFormat, moment};
+pub use health::{Health, HealthReport, State};
 pub use output::{Blueprint, Delivery, DeliveryError, Entry, Failure, Output, Rejection};
+
+#[cfg(test)]
+mod delivery_tests;

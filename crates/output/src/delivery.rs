@@ -1,0 +1,312 @@
+//! The delivery loop: takes events from a source and hands them to one output, for as long as it takes.
+
+use std::any::Any;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use aviary_event::Event;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::backoff::Backoff;
+use crate::{DeliveryError, Failure, Health, Output, Pacing, State};
+
+/// Events as a [`Source`] gives them.
+pub type Batch<'a> = Pin<Box<dyn Future<Output = Vec<Arc<Event>>> + Send + 'a>>;
+
+/// Where events come from: one output's reading position in the journal.
+pub trait Source: Send {
+    /// The next events in order, at most `limit`. Waits until there is at least one; none at all
+    /// means that there never will be one again. Dropping the future loses nothing.
+    fn next(&mut self, limit: usize) -> Batch<'_>;
+
+    /// Everything up to `seq`, that one included, is done: delivered, refused, or not wanted.
+    /// The loop calls it for the whole of a batch before it asks for the next.
+    fn advance(&mut self, seq: u64);
+}
+
+/// A refusal or failure is logged at once, and then at most once in this time.
+const QUIET: Duration = Duration::from_secs(60);
+
+/// An event at which the output panics this many times in a row, alone, is passed over.
+const PANICS: u32 = 5;
+
+/// Longest error text that is kept, in characters.
+const ERROR_TEXT: usize = 300;
+
+/// Delivers until `stop` says true, its sender is gone, or the source ends.
+///
+/// Order is kept: what fails is tried again, with growing waits, before anything after it. A
+/// refused event is counted and passed over. An output that panics is kept and tried again. When
+/// told to stop, a delivery in flight gets [`Pacing::grace`] to end.
+pub async fn run(
+    output: Box<dyn Output>,
+    mut source: impl Source,
+    health: Arc<Health>,
+    mut stop: watch::Receiver<bool>,
+    pacing: Pacing,
+) {
+    let mut courier = Courier::new(output, health, pacing);
+    let mut reached = 0;
+    loop {
+        courier.health.enter(State::Idle);
+        let events = tokio::select! {
+            biased;
+            () = stopped(&mut stop) => return,
+            events = source.next(courier.output.batch_limit().max(1)) => events,
+        };
+        if events.is_empty() {
+            return;
+        }
+        let mut load = courier.pick(events);
+        load.advance(&mut source, &mut reached);
+        while !load.events.is_empty() {
+            let answer = tokio::select! {
+                biased;
+                answer = courier.deliver(&load.events) => answer,
+                () = async { stopped(&mut stop).await; sleep(pacing.grace).await } => return,
+            };
+            let wait = courier.settle(&mut load, answer);
+            load.advance(&mut source, &mut reached);
+            if let Some(wait) = wait {
+                courier.health.back_off(wait);
+                tokio::select! {
+                    biased;
+                    () = stopped(&mut stop) => return,
+                    () = sleep(wait) => {}
+                }
+            } else if *stop.borrow() {
+                return;
+            }
+        }
+    }
+}
+
+/// Resolves when the loop shall end.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // An error means that whoever could say so is gone.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// What of a batch is still to be delivered.
+struct Load {
+    events: Vec<Arc<Event>>,
+    /// The position of the batch's last event, wanted or not.
+    end: Option<u64>,
+}
+
+impl Load {
+    /// Tells the source how far all is done, if that is further than `reached`.
+    fn advance(&self, source: &mut impl Source, reached: &mut u64) {
+        let done = match self.events.first() {
+            Some(event) => position(event).and_then(|seq| seq.checked_sub(1)),
+            None => self.end,
+        };
+        if let Some(seq) = done.filter(|seq| *seq > *reached) {
+            *reached = seq;
+            source.advance(seq);
+        }
+    }
+}
+
+/// The event's place in the journal; lines of other canaries have none.
+fn position(event: &Event) -> Option<u64> {
+    event.aviary.as_ref().map(|ours| ours.seq)
+}
+
+/// What one try came to.
+enum Answer {
+    /// So many events from the head of the load.
+    Delivered(usize),
+    Failed(Failure),
+    TooLate(Duration),
+    Panicked(String),
+}
+
+/// The output and what is remembered between deliveries.
+struct Courier {
+    output: Box<dyn Output>,
+    health: Arc<Health>,
+    backoff: Backoff,
+    /// Panics since the last thing that went well. After one, events go one by one.
+    panics: u32,
+    failures: Notice,
+    refusals: Notice,
+}
+
+impl Courier {
+    fn new(output: Box<dyn Output>, health: Arc<Health>, pacing: Pacing) -> Self {
+        Self {
+            output,
+            health,
+            backoff: Backoff::new(pacing),
+            panics: 0,
+            failures: Notice::default(),
+            refusals: Notice::default(),
+        }
+    }
+
+    /// Leaves out what the output does not want.
+    fn pick(&self, events: Vec<Arc<Event>>) -> Load {
+        let end = events.iter().rev().find_map(|event| position(event));
+        let wanted = |event: &Arc<Event>| {
+            if event.is_lifecycle() && !self.output.takes_lifecycle() {
+                return false;
+            }
+            // If even the question panics, the event goes the ordinary way, where panics are dealt with.
+            catch_unwind(AssertUnwindSafe(|| self.output.wants(event))).unwrap_or(true)
+        };
+        Load { events: events.into_iter().filter(wanted).collect(), end }
+    }
+
+    async fn deliver(&mut self, events: &[Arc<Event>]) -> Answer {
+        self.health.enter(State::Delivering);
+        let most = if self.panics > 0 { 1 } else { self.output.batch_limit().max(1) };
+        let batch = events.get(..most).unwrap_or(events);
+        let limit = self.output.time_limit();
+        let output = &mut self.output;
+        let guarded = async {
+            let begin = move || {
+                // Moved in, so that the delivery may outlive this closure.
+                let output = output;
+                output.deliver(batch)
+            };
+            let mut delivery = catch_unwind(AssertUnwindSafe(begin))?;
+            poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| delivery.as_mut().poll(context))) {
+                Ok(Poll::Ready(result)) => Poll::Ready(Ok(result)),
+                Ok(Poll::Pending) => Poll::Pending,
+                Err(panic) => Poll::Ready(Err(panic)),
+            })
+            .await
+        };
+        match timeout(limit, guarded).await {
+            Ok(Ok(Ok(()))) => Answer::Delivered(batch.len()),
+            Ok(Ok(Err(failure))) => {
+                Answer::Failed(Failure { delivered: failure.delivered.min(batch.len()), error: failure.error })
+            }
+            Ok(Err(panic)) => Answer::Panicked(panic_text(&*panic)),
+            Err(_) => Answer::TooLate(limit),
+        }
+    }
+
+    /// Takes what is done off the load; says how long to wait when something is to be tried again.
+    fn settle(&mut self, load: &mut Load, answer: Answer) -> Option<Duration> {
+        match answer {
+            Answer::Delivered(events) => {
+                self.went_well(events);
+                load.events.drain(..events);
+                None
+            }
+            Answer::Failed(Failure { delivered, error }) => {
+                if delivered > 0 {
+                    self.went_well(delivered);
+                    load.events.drain(..delivered);
+                }
+                match error {
+                    DeliveryError::Temporary { reason, retry_after } => Some(self.try_again(&reason, retry_after)),
+                    DeliveryError::Refused { reason } => {
+                        self.pass_over(load, &reason);
+                        None
+                    }
+                }
+            }
+            Answer::TooLate(limit) => {
+                Some(self.try_again(&format!("no answer within {} s", limit.as_secs_f32()), None))
+            }
+            Answer::Panicked(text) => {
+                self.panics = self.panics.saturating_add(1);
+                let reason = format!("the output panicked: {text}");
+                if self.panics >= PANICS {
+                    self.pass_over(load, &reason);
+                    return None;
+                }
+                Some(self.try_again(&reason, None))
+            }
+        }
+    }
+
+    fn went_well(&mut self, events: usize) {
+        self.health.count_delivered(events);
+        self.backoff.reset();
+        self.panics = 0;
+        if std::mem::take(&mut self.failures.open) {
+            tracing::info!(output = self.health.name(), "delivers again");
+        }
+    }
+
+    fn pass_over(&mut self, load: &mut Load, reason: &str) {
+        if load.events.is_empty() {
+            return;
+        }
+        let event = load.events.remove(0);
+        // The receiver did answer, so whatever comes next need not wait.
+        self.backoff.reset();
+        self.panics = 0;
+        let reason = printable(reason);
+        self.health.count_refused();
+        self.health.note_error(&format!("refused: {reason}"));
+        if let Some(unsaid) = self.refusals.speak() {
+            let seq = position(&event);
+            tracing::warn!(output = self.health.name(), seq, unsaid, "event refused and passed over: {reason}");
+        }
+    }
+
+    fn try_again(&mut self, reason: &str, retry_after: Option<Duration>) -> Duration {
+        let reason = printable(reason);
+        self.health.note_error(&reason);
+        let wait = self.backoff.next(retry_after);
+        if let Some(unsaid) = self.failures.speak() {
+            self.failures.open = true;
+            let seconds = wait.as_secs_f32();
+            tracing::warn!(
+                output = self.health.name(),
+                unsaid,
+                "failed to deliver, next try in {seconds:.1} s: {reason}"
+            );
+        }
+        wait
+    }
+}
+
+/// Holds back repetitions of a log line.
+#[derive(Default)]
+struct Notice {
+    last: Option<Instant>,
+    unsaid: u64,
+    /// Whether something was said that is not yet over.
+    open: bool,
+}
+
+impl Notice {
+    /// Whether to speak now, and how many times it was silent since the last time.
+    fn speak(&mut self) -> Option<u64> {
+        let now = Instant::now();
+        if self.last.is_some_and(|last| now.duration_since(last) < QUIET) {
+            self.unsaid = self.unsaid.saturating_add(1);
+            return None;
+        }
+        self.last = Some(now);
+        Some(std::mem::take(&mut self.unsaid))
+    }
+}
+
+/// A receiver's words made fit for a terminal: no control characters, not endless.
+fn printable(text: &str) -> String {
+    let mut shown: String = text.chars().take(ERROR_TEXT).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if text.chars().nth(ERROR_TEXT).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".to_owned())
+}
