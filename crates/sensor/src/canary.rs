@@ -347,7 +347,7 @@ impl Canary {
             entry: planned.entry.name,
             limits,
             host_name: Arc::from(plan.host_name.as_str()),
-            keep_alive: post.endpoint.keep_alive,
+            keep_alive: service.keep_alive(index),
         })
     }
 

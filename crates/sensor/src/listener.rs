@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use aviary_service::{Facts, Limits, SessionId, Transport};
+use aviary_service::{Facts, KeepAlive, Limits, SessionId, Transport};
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
@@ -33,8 +33,8 @@ pub struct Station {
     pub limits: Limits,
     /// Host name that the canary plays.
     pub host_name: Arc<str>,
-    /// TCP keep-alive: idle, interval, probes.
-    pub keep_alive: Option<(Duration, Duration, u32)>,
+    /// TCP keep-alive of each connection.
+    pub keep_alive: Option<KeepAlive>,
 }
 
 /// Opens a listening socket. `None` stands for every address, IPv6 and IPv4 on one socket where the
@@ -139,7 +139,7 @@ impl Listener {
             let Ok(local) = stream.local_addr() else { continue };
             let (peer, local) = (canonical(peer), canonical(local));
             let _ = stream.set_nodelay(true);
-            if let Some((idle, interval, probes)) = station.keep_alive {
+            if let Some(KeepAlive { idle, interval, probes }) = station.keep_alive {
                 let options = TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(probes);
                 let _ = socket2::SockRef::from(&stream).set_tcp_keepalive(&options);
             }

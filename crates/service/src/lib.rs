@@ -13,7 +13,7 @@ mod vault;
 pub use dialogue::{Dialogue, Facts, SessionId, TlsFacts, Transport};
 pub use entry::{Entry, Materials, Rejection};
 pub use outbox::{Computation, Outbox, Step};
-pub use service::{Endpoint, Limits, Security, Service, TlsKey, TlsProfile};
+pub use service::{Endpoint, KeepAlive, Limits, Security, Service, TlsKey, TlsProfile};
 pub use vault::{Maker, MemoryVault, Slot, Vault};
 
 mod service;

@@ -22,6 +22,23 @@ pub trait Service: Send + Sync + 'static {
     fn limits(&self) -> Limits {
         Limits::default()
     }
+
+    /// TCP keep-alive of endpoint `endpoint`'s connections; `None` leaves it off.
+    fn keep_alive(&self, endpoint: usize) -> Option<KeepAlive> {
+        let _ = endpoint;
+        None
+    }
+}
+
+/// TCP keep-alive as the kernel is asked for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeepAlive {
+    /// Silence before the first probe (`TCP_KEEPIDLE`).
+    pub idle: Duration,
+    /// Time between probes (`TCP_KEEPINTVL`).
+    pub interval: Duration,
+    /// Unanswered probes after which the connection is dead (`TCP_KEEPCNT`).
+    pub probes: u32,
 }
 
 /// One listening address of a service.
