@@ -49,7 +49,9 @@ pub(crate) fn without_file() -> Settings {
             text.push_str(&format!("[{}]\nenabled = true\n", entry.name));
         }
     }
-    text.push_str("[tcpbanner]\nenabled = true\n[tcpbanner_1]\nenabled = true\ninitbanner = \"220 mail relay ready\\r\\n\"\n");
+    text.push_str(
+        "[tcpbanner]\nenabled = true\n[tcpbanner_1]\nenabled = true\ninitbanner = \"220 mail relay ready\\r\\n\"\n",
+    );
     let space = key_space();
     let document = Document::parse(Path::new("built-in"), &text, Format::Toml, &space);
     document.map(|document| aviary_config::check(&document, &space).0).unwrap_or_default()

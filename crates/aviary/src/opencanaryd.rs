@@ -120,7 +120,9 @@ fn act(options: Options) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Some(Action::CopyConfig) => copy_config(Path::new(SAMPLE)),
-        Some(Action::UserModule) => bail!("user modules are not built yet, so there is nothing to run with --usermodule"),
+        Some(Action::UserModule) => {
+            bail!("user modules are not built yet, so there is nothing to run with --usermodule")
+        }
         Some(Action::Dev) => {
             warn_of_root(&options);
             if std::env::var_os(DETACHED).is_some() {
@@ -213,7 +215,9 @@ fn start(options: &Options) -> anyhow::Result<ExitCode> {
 
 fn stop() -> anyhow::Result<ExitCode> {
     let folder = state_dir();
-    let Some(pid) = pid_of_running(&folder)? else { bail!("opencanaryd does not run (state folder {})", folder.display()) };
+    let Some(pid) = pid_of_running(&folder)? else {
+        bail!("opencanaryd does not run (state folder {})", folder.display())
+    };
     kill(Pid::from_raw(pid), Signal::SIGTERM).with_context(|| format!("process {pid} cannot be stopped"))?;
     let begun = Instant::now();
     while begun.elapsed() < PATIENCE {
@@ -232,7 +236,7 @@ fn copy_config(path: &Path) -> anyhow::Result<ExitCode> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
     }
-    command::config::write_new(path, &aviary_config::sample(&configuration::key_space(), Spelling::Json))?;
+    command::config::write_new(path, &aviary_config::sample(&configuration::key_space(), Spelling::Commented))?;
     println!("[*] A sample config file is ready {}\n", path.display());
     println!("[*] Edit your configuration, then launch with \"opencanaryd --start\"");
     Ok(ExitCode::SUCCESS)

@@ -60,7 +60,9 @@ impl Table {
     pub(crate) fn print(&self, style: Style) -> String {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let widths: Vec<usize> = (0..columns)
-            .map(|n| self.rows.iter().filter_map(|row| row.get(n)).map(|(text, _)| text.chars().count()).max().unwrap_or(0))
+            .map(|n| {
+                self.rows.iter().filter_map(|row| row.get(n)).map(|(text, _)| text.chars().count()).max().unwrap_or(0)
+            })
             .collect();
         let mut out = String::new();
         for row in &self.rows {

@@ -31,7 +31,8 @@ pub(crate) fn state_dir(settings: Option<&Settings>) -> PathBuf {
     if let Some(folder) = std::env::var_os("AVIARY_STATE_DIR").filter(|folder| !folder.is_empty()) {
         return folder.into();
     }
-    if let Some(folder) = settings.map(|settings| settings.text("aviary.state_dir")).filter(|folder| !folder.is_empty()) {
+    if let Some(folder) = settings.map(|settings| settings.text("aviary.state_dir")).filter(|folder| !folder.is_empty())
+    {
         return folder.into();
     }
     if nix::unistd::Uid::effective().is_root() {

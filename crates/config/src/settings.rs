@@ -64,6 +64,11 @@ impl Settings {
         self.get(name).cloned()
     }
 
+    /// Every key that the file holds, in order, with its value.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.values.iter().map(|(name, value)| (name.as_str(), value))
+    }
+
     /// Whether the file holds the key.
     #[must_use]
     pub fn is_set(&self, name: &str) -> bool {

@@ -16,13 +16,13 @@ use aviary_service::Endpoint;
 use tokio::sync::{Semaphore, watch};
 
 use crate::connections::Connections;
+use crate::control::{self, Reload};
 use crate::listener::{Listener, Station, bind, explain};
 use crate::plan::{Plan, PlannedOutput, PlannedService, PortRule};
 use crate::privileges::{Identity, PrivilegeError, give_up};
 use crate::reporter::Reporter;
 use crate::session::Shared;
 use crate::vault::FileVault;
-use crate::control::{self, Reload};
 use crate::{clock, kinds};
 
 /// How long a stop waits for sessions, and then for outputs.
@@ -65,7 +65,7 @@ pub enum StartError {
 }
 
 /// One address and port, bound or not.
-pub struct Post {
+pub(crate) struct Post {
     /// Word in `aviary.service`.
     pub label: String,
     /// The endpoint as the service declares it.
@@ -106,7 +106,7 @@ struct LivePost {
 }
 
 /// An output at work.
-pub struct Outlet {
+pub(crate) struct Outlet {
     /// Name in the file.
     pub name: String,
     /// Handler class.
@@ -221,19 +221,19 @@ impl Canary {
 
     /// The reporter.
     #[must_use]
-    pub const fn reporter(&self) -> &Arc<Reporter> {
+    pub(crate) const fn reporter(&self) -> &Arc<Reporter> {
         &self.reporter
     }
 
     /// The live connections.
     #[must_use]
-    pub const fn connections(&self) -> &Arc<Connections> {
+    pub(crate) const fn connections(&self) -> &Arc<Connections> {
         &self.connections
     }
 
     /// When it was started.
     #[must_use]
-    pub const fn started(&self) -> Instant {
+    pub(crate) const fn started(&self) -> Instant {
         self.started
     }
 
@@ -287,7 +287,9 @@ impl Canary {
     fn open_posts(self: &Arc<Self>, plan: &Plan) {
         let mut posts = lock(&self.posts);
         for (number, post) in posts.iter_mut().enumerate() {
-            let Some(service) = plan.services.iter().find(|service| service.entry.name == post.entry.name) else { continue };
+            let Some(service) = plan.services.iter().find(|service| service.entry.name == post.entry.name) else {
+                continue;
+            };
             self.open_post(post, service, plan, u32::try_from(number).unwrap_or(u32::MAX));
         }
         for service in &plan.services {
@@ -470,7 +472,10 @@ impl Canary {
         self.reporter.set_rules(plan.rules.clone());
         self.open_outlets(plan.outputs);
         self.fill_secrets(plan.services);
-        self.say(format!("Configuration reloaded: {}", if changes.is_empty() { "no service changed".to_owned() } else { changes.join(", ") }));
+        self.say(format!(
+            "Configuration reloaded: {}",
+            if changes.is_empty() { "no service changed".to_owned() } else { changes.join(", ") }
+        ));
         changes
     }
 
@@ -565,7 +570,7 @@ impl Canary {
 impl Post {
     /// Connections taken since the start.
     #[must_use]
-    pub fn taken(&self) -> u64 {
+    pub(crate) fn taken(&self) -> u64 {
         self.live.as_ref().map_or(0, |live| live.listener.taken())
     }
 }
@@ -667,12 +672,8 @@ fn prepare_files(state_dir: &Path, plan: &Plan, identity: crate::privileges::Res
     for output in &plan.outputs {
         if let Some(path) = output.handler.options.get("filename").and_then(|name| name.as_str()) {
             let path = Path::new(path);
-            let made = OpenOptions::new()
-                .append(true)
-                .create(true)
-                .mode(0o640)
-                .custom_flags(nix::libc::O_NOFOLLOW)
-                .open(path);
+            let made =
+                OpenOptions::new().append(true).create(true).mode(0o640).custom_flags(nix::libc::O_NOFOLLOW).open(path);
             if made.is_ok() {
                 own(path);
             }

@@ -19,7 +19,7 @@ const GRACE: u32 = 3;
 /// Why the frame ends a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// It lives.
     None = 0,
     /// Idle for too long.
@@ -34,7 +34,7 @@ pub enum Verdict {
 
 /// A live connection.
 #[derive(Debug)]
-pub struct Live {
+pub(crate) struct Live {
     /// The socket.
     pub stream: TcpStream,
     source: IpAddr,
@@ -49,18 +49,18 @@ pub struct Live {
 
 impl Live {
     /// Notes that the peer did something.
-    pub fn touch(&self, now: u32) {
+    pub(crate) fn touch(&self, now: u32) {
         self.active.store(now, Ordering::Relaxed);
     }
 
     /// Changes the idle limit.
-    pub fn set_idle(&self, limit: Duration) {
+    pub(crate) fn set_idle(&self, limit: Duration) {
         self.idle.store(seconds(limit), Ordering::Relaxed);
     }
 
     /// The verdict.
     #[must_use]
-    pub fn verdict(&self) -> Verdict {
+    pub(crate) fn verdict(&self) -> Verdict {
         match self.verdict.load(Ordering::Acquire) {
             1 => Verdict::Idle,
             2 => Verdict::Total,
@@ -94,7 +94,7 @@ struct Limited {
 
 /// All live connections.
 #[derive(Debug)]
-pub struct Connections {
+pub(crate) struct Connections {
     table: Mutex<Table>,
     start: Instant,
     made: AtomicU64,
@@ -106,7 +106,7 @@ pub struct Connections {
 
 /// A place in the table; freed when dropped.
 #[derive(Debug)]
-pub struct Place {
+pub(crate) struct Place {
     connections: Arc<Connections>,
     number: u64,
     /// The connection.
@@ -116,7 +116,7 @@ pub struct Place {
 impl Place {
     /// Seconds since the table was made.
     #[must_use]
-    pub fn now(&self) -> u32 {
+    pub(crate) fn now(&self) -> u32 {
         self.connections.now()
     }
 }
@@ -147,7 +147,7 @@ impl Drop for Place {
 impl Connections {
     /// An empty table.
     #[must_use]
-    pub fn new(cap: usize, per_source: usize) -> Arc<Self> {
+    pub(crate) fn new(cap: usize, per_source: usize) -> Arc<Self> {
         Arc::new(Self {
             table: Mutex::default(),
             start: Instant::now(),
@@ -163,20 +163,20 @@ impl Connections {
 
     /// Seconds since the table was made.
     #[must_use]
-    pub fn now(&self) -> u32 {
+    pub(crate) fn now(&self) -> u32 {
         u32::try_from(self.start.elapsed().as_secs()).unwrap_or(u32::MAX)
     }
 
     /// Connections now.
     #[must_use]
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.lock().live.len()
     }
 
     /// Takes a connection in, with its idle and total limits. When that makes too many, of the source,
     /// of the endpoint or in all, those that were quiet for longest go: of this source, or of the
     /// source that has most.
-    pub fn admit(
+    pub(crate) fn admit(
         self: &Arc<Self>,
         stream: TcpStream,
         source: IpAddr,
@@ -213,12 +213,12 @@ impl Connections {
     }
 
     /// Ends the quietest connections of the greediest source: the system is out of file descriptors.
-    pub fn relieve(&self) {
+    pub(crate) fn relieve(&self) {
         make_room(&mut self.lock(), self.now());
     }
 
     /// Ends what is over its limits. To be called once a second.
-    pub fn sweep(&self) {
+    pub(crate) fn sweep(&self) {
         let now = self.now();
         let table = self.lock();
         for live in table.live.values() {
@@ -239,7 +239,7 @@ impl Connections {
     }
 
     /// Ends all connections, or those of one endpoint.
-    pub fn end(&self, endpoint: Option<u32>) {
+    pub(crate) fn end(&self, endpoint: Option<u32>) {
         let now = self.now();
         for live in self.lock().live.values() {
             if endpoint.is_none_or(|endpoint| endpoint == live.endpoint) {
@@ -250,7 +250,7 @@ impl Connections {
 
     /// Sources that were cut off at a limit and not yet told of in this minute, with how many
     /// connections that cost them. Forgets sources that were quiet for a minute.
-    pub fn limited(&self) -> Vec<(IpAddr, u64)> {
+    pub(crate) fn limited(&self) -> Vec<(IpAddr, u64)> {
         let now = self.now();
         let mut told = Vec::new();
         self.lock().limited.retain(|source, limited| {

@@ -32,7 +32,9 @@ pub type Reload = Arc<dyn Fn() -> Result<Vec<String>, String> + Send + Sync>;
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
     /// Nobody listens.
-    #[error("no canary runs with the state folder `{path}`; start one with `aviary up`, or name its folder with --state")]
+    #[error(
+        "no canary runs with the state folder `{path}`; start one with `aviary up`, or name its folder with --state"
+    )]
     NotRunning {
         /// The folder.
         path: PathBuf,
@@ -201,7 +203,15 @@ async fn status(canary: &Arc<Canary>, config: &str) -> Value {
             .collect();
         let outlets: Vec<_> = outlets
             .iter()
-            .map(|outlet| (outlet.name.clone(), outlet.class.clone(), outlet.file.clone(), outlet.failure.clone(), outlet.health.report()))
+            .map(|outlet| {
+                (
+                    outlet.name.clone(),
+                    outlet.class.clone(),
+                    outlet.file.clone(),
+                    outlet.failure.clone(),
+                    outlet.health.report(),
+                )
+            })
             .collect();
         (services, outlets)
     });

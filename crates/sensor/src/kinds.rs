@@ -3,7 +3,7 @@
 use aviary_event::{Class, KindInfo};
 
 /// OpenCanary's `LOG_BASE_MSG`: a line about the canary itself.
-pub static MESSAGE: KindInfo = KindInfo {
+pub(crate) static MESSAGE: KindInfo = KindInfo {
     number: 1001,
     constant: "LOG_BASE_MSG",
     class: Class::Lifecycle,
@@ -13,7 +13,7 @@ pub static MESSAGE: KindInfo = KindInfo {
 };
 
 /// A connection that ended without any other event.
-pub static UNREPORTED: KindInfo = KindInfo {
+pub(crate) static UNREPORTED: KindInfo = KindInfo {
     number: 30000,
     constant: "LOG_CONNECTION_UNREPORTED",
     class: Class::Connection,
@@ -23,7 +23,7 @@ pub static UNREPORTED: KindInfo = KindInfo {
 };
 
 /// A TLS handshake that failed.
-pub static TLS_FAILED: KindInfo = KindInfo {
+pub(crate) static TLS_FAILED: KindInfo = KindInfo {
     number: 30001,
     constant: "LOG_TLS_HANDSHAKE_FAILED",
     class: Class::Violation,
@@ -33,7 +33,7 @@ pub static TLS_FAILED: KindInfo = KindInfo {
 };
 
 /// Connections refused or cut off at a limit.
-pub static LIMITED: KindInfo = KindInfo {
+pub(crate) static LIMITED: KindInfo = KindInfo {
     number: 30002,
     constant: "LOG_CONNECTIONS_LIMITED",
     class: Class::Limit,
@@ -43,7 +43,7 @@ pub static LIMITED: KindInfo = KindInfo {
 };
 
 /// An output fails, or works again.
-pub static OUTPUT: KindInfo = KindInfo {
+pub(crate) static OUTPUT: KindInfo = KindInfo {
     number: 30010,
     constant: "LOG_OUTPUT_STATE",
     class: Class::Lifecycle,
@@ -53,7 +53,7 @@ pub static OUTPUT: KindInfo = KindInfo {
 };
 
 /// Events that could not be kept.
-pub static LOST: KindInfo = KindInfo {
+pub(crate) static LOST: KindInfo = KindInfo {
     number: 30011,
     constant: "LOG_EVENTS_LOST",
     class: Class::Lifecycle,

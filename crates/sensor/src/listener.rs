@@ -22,7 +22,7 @@ const BACKLOG: i32 = 1024;
 const RELIEF: Duration = Duration::from_millis(20);
 
 /// What an endpoint needs to take connections; replaced at a reload.
-pub struct Station {
+pub(crate) struct Station {
     /// For its sessions.
     pub shared: Arc<Shared>,
     /// Word in `aviary.service`.
@@ -42,7 +42,7 @@ pub struct Station {
 ///
 /// # Errors
 /// What the system says: in use, not permitted, no such address.
-pub fn bind(address: Option<IpAddr>, port: u16) -> io::Result<std::net::TcpListener> {
+pub(crate) fn bind(address: Option<IpAddr>, port: u16) -> io::Result<std::net::TcpListener> {
     match address {
         Some(ip) => listen(SocketAddr::new(ip, port), false),
         None => match listen(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port), true) {
@@ -88,7 +88,7 @@ pub(crate) fn explain(port: u16, error: &std::io::Error) -> String {
 }
 
 /// A listening endpoint whose station can be replaced while it runs.
-pub struct Listener {
+pub(crate) struct Listener {
     station: RwLock<Arc<Station>>,
     number: u32,
     count: AtomicU64,
@@ -97,30 +97,30 @@ pub struct Listener {
 impl Listener {
     /// Endpoint `number` with its first station.
     #[must_use]
-    pub fn new(station: Station, number: u32) -> Arc<Self> {
+    pub(crate) fn new(station: Station, number: u32) -> Arc<Self> {
         Arc::new(Self { station: RwLock::new(Arc::new(station)), number, count: AtomicU64::new(0) })
     }
 
     /// Replaces the station; new connections get the new one.
-    pub fn set_station(&self, station: Station) {
+    pub(crate) fn set_station(&self, station: Station) {
         *self.station.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(station);
     }
 
     /// The station in force.
     #[must_use]
-    pub fn station(&self) -> Arc<Station> {
+    pub(crate) fn station(&self) -> Arc<Station> {
         Arc::clone(&self.station.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Connections taken since the start.
     #[must_use]
-    pub fn taken(&self) -> u64 {
+    pub(crate) fn taken(&self) -> u64 {
         self.count.load(Ordering::Relaxed)
     }
 
     /// Accepts until told to stop. `room` bounds sessions in all: a permit is taken before a
     /// connection is accepted, so that what cannot be served waits in the kernel.
-    pub async fn run(
+    pub(crate) async fn run(
         self: Arc<Self>,
         listener: TcpListener,
         connections: Arc<Connections>,
@@ -151,7 +151,8 @@ impl Listener {
             let count = self.count.fetch_add(1, Ordering::Relaxed) + 1;
             let session = SessionId(entropy.iter().rev().take(8).fold(0, |word, byte| (word << 8) | u64::from(*byte)));
             let limits = station.limits;
-            let place = connections.admit(stream, peer.ip(), self.number, limits.connections, (limits.idle, limits.total));
+            let place =
+                connections.admit(stream, peer.ip(), self.number, limits.connections, (limits.idle, limits.total));
             let context = Context {
                 service: Arc::clone(&station.label),
                 entry: station.entry,
@@ -192,7 +193,10 @@ async fn accept(listener: &TcpListener, connections: &Connections, room: &Arc<Se
         Ok((stream, peer)) => Some((stream, peer, permit)),
         Err(error) => {
             let number = error.raw_os_error().map(nix::errno::Errno::from_raw);
-            if matches!(number, Some(nix::errno::Errno::EMFILE | nix::errno::Errno::ENFILE | nix::errno::Errno::ENOBUFS)) {
+            if matches!(
+                number,
+                Some(nix::errno::Errno::EMFILE | nix::errno::Errno::ENFILE | nix::errno::Errno::ENOBUFS)
+            ) {
                 connections.relieve();
                 tokio::time::sleep(RELIEF).await;
             } else {

@@ -166,7 +166,11 @@ pub fn port_trouble(plan: &Plan) -> Vec<String> {
         for endpoint in service.endpoints() {
             for address in &plan.addresses {
                 if let Err(error) = crate::listener::bind(*address, endpoint.port) {
-                    trouble.push(format!("service `{}`: {}", endpoint.label, crate::listener::explain(endpoint.port, &error)));
+                    trouble.push(format!(
+                        "service `{}`: {}",
+                        endpoint.label,
+                        crate::listener::explain(endpoint.port, &error)
+                    ));
                 }
             }
         }

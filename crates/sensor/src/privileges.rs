@@ -91,7 +91,7 @@ fn find_group(name: &str) -> Result<Gid, PrivilegeError> {
 ///
 /// # Errors
 /// When a step fails that the operator asked for; capabilities are given up as far as they were held.
-pub fn give_up(identity: Option<Resolved>, keep_capabilities: bool) -> Result<(), PrivilegeError> {
+pub(crate) fn give_up(identity: Option<Resolved>, keep_capabilities: bool) -> Result<(), PrivilegeError> {
     let system = |what| move |source| PrivilegeError::System { what, source };
     if let Some(Resolved { uid, gid }) = identity
         && (uid != Uid::effective() || gid != Gid::effective())

@@ -30,7 +30,7 @@ pub struct Rules {
 
 /// Turns reports into events.
 #[derive(Debug)]
-pub struct Reporter {
+pub(crate) struct Reporter {
     journal: Journal,
     rules: std::sync::RwLock<Arc<Rules>>,
     ids: Ids,
@@ -39,7 +39,7 @@ pub struct Reporter {
 
 /// One session as events name it.
 #[derive(Clone, Debug)]
-pub struct Context {
+pub(crate) struct Context {
     /// Word in `aviary.service`.
     pub service: Arc<str>,
     /// Name under which planted credentials are configured.
@@ -55,35 +55,35 @@ pub struct Context {
 impl Reporter {
     /// A reporter into a journal.
     #[must_use]
-    pub fn new(journal: Journal, rules: Rules) -> Self {
+    pub(crate) fn new(journal: Journal, rules: Rules) -> Self {
         Self { journal, rules: std::sync::RwLock::new(Arc::new(rules)), ids: Ids::new(), ignored: AtomicU64::new(0) }
     }
 
     /// Replaces the rules.
-    pub fn set_rules(&self, rules: Rules) {
+    pub(crate) fn set_rules(&self, rules: Rules) {
         *self.rules.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(rules);
     }
 
     /// The rules in force.
     #[must_use]
-    pub fn rules(&self) -> Arc<Rules> {
+    pub(crate) fn rules(&self) -> Arc<Rules> {
         Arc::clone(&self.rules.read().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
     /// Events that ignore rules kept out, since the start.
     #[must_use]
-    pub fn ignored(&self) -> u64 {
+    pub(crate) fn ignored(&self) -> u64 {
         self.ignored.load(Ordering::Relaxed)
     }
 
     /// The journal.
     #[must_use]
-    pub const fn journal(&self) -> &Journal {
+    pub(crate) const fn journal(&self) -> &Journal {
         &self.journal
     }
 
     /// Reports an event of a session; `None` if an ignore rule keeps it out.
-    pub async fn report(
+    pub(crate) async fn report(
         &self,
         context: &Context,
         kind: Kind,
@@ -95,7 +95,7 @@ impl Reporter {
     }
 
     /// The same without waiting, for the end of a session that panicked.
-    pub fn report_now(&self, context: &Context, kind: Kind, data: LogData) {
+    pub(crate) fn report_now(&self, context: &Context, kind: Kind, data: LogData) {
         let rules = self.rules();
         if let Some(event) = self.stamp(&rules, context, kind, data, &BTreeMap::new()) {
             drop(self.journal.append_now(event));
@@ -103,7 +103,7 @@ impl Reporter {
     }
 
     /// Reports that connections of a source were cut off at a limit.
-    pub fn report_limited(&self, source: IpAddr, count: u64) {
+    pub(crate) fn report_limited(&self, source: IpAddr, count: u64) {
         let count = i64::try_from(count).unwrap_or(i64::MAX);
         let data = LogData::new().with("COUNT", count).with("LIMIT", "connections");
         let origin = Origin { host: source.to_canonical().to_string(), port: Port::Number(-1) };
@@ -113,7 +113,7 @@ impl Reporter {
     }
 
     /// Reports an event about the canary itself.
-    pub fn report_own(&self, kind: Kind, data: LogData) {
+    pub(crate) fn report_own(&self, kind: Kind, data: LogData) {
         self.report_frame(kind, data, Origin::none());
     }
 

@@ -32,7 +32,7 @@ thread_local! {
 }
 
 /// What all connections of an endpoint share.
-pub struct Shared {
+pub(crate) struct Shared {
     /// The service.
     pub service: Arc<dyn Service>,
     /// Index into its endpoints.
@@ -52,7 +52,7 @@ pub struct Shared {
 }
 
 /// A live session.
-pub struct Session {
+pub(crate) struct Session {
     shared: Arc<Shared>,
     place: Place,
     context: Context,
@@ -78,7 +78,7 @@ enum Flow {
 impl Session {
     /// A session on an accepted connection.
     #[must_use]
-    pub fn new(shared: Arc<Shared>, place: Place, context: Context, facts: Facts) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, place: Place, context: Context, facts: Facts) -> Self {
         Self {
             shared,
             place,
@@ -97,7 +97,7 @@ impl Session {
     }
 
     /// Runs to its end.
-    pub async fn run(mut self: Box<Self>) {
+    pub(crate) async fn run(mut self: Box<Self>) {
         if self.shared.security != Security::Tls && Box::pin(self.begin(Transport::Plain)).await == Flow::End {
             return;
         }
@@ -190,7 +190,9 @@ impl Session {
         let Some(tls) = self.shared.tls.clone() else { return Flow::End };
         let config = match tls.ready() {
             Some(config) => Ok(config),
-            None => tokio::task::spawn_blocking(move || tls.wait()).await.unwrap_or_else(|error| Err(error.to_string())),
+            None => {
+                tokio::task::spawn_blocking(move || tls.wait()).await.unwrap_or_else(|error| Err(error.to_string()))
+            }
         };
         match config.and_then(|config| Filter::new(config).map_err(|error| error.to_string())) {
             Ok(filter) => {
@@ -402,7 +404,7 @@ impl Session {
     }
 
     /// Waits, but not for a peer that has gone: a connection that is reset meanwhile is noticed then.
-    async fn pause(&self, time: Duration) {
+    async fn pause(&mut self, time: Duration) {
         tokio::time::sleep(time).await;
         self.place.live.touch(self.now_seconds());
     }

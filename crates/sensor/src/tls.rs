@@ -14,7 +14,7 @@ use crate::clock;
 
 /// Why a service has no TLS.
 #[derive(Debug, thiserror::Error)]
-pub enum TlsError {
+pub(crate) enum TlsError {
     /// The operator's certificate or key.
     #[error("`{path}` is not usable: {reason}")]
     File {
@@ -53,7 +53,10 @@ impl Tls {
         let key = vault.slot(&format!("tls/{}.key", profile.name), Box::new(move || make_key(kind)));
         let certificate = {
             let (profile, key) = (profile.clone(), key.clone());
-            vault.slot(&format!("tls/{}.crt", profile.name.clone()), Box::new(move || make_certificate(&profile, key.wait())))
+            vault.slot(
+                &format!("tls/{}.crt", profile.name.clone()),
+                Box::new(move || make_certificate(&profile, key.wait())),
+            )
         };
         Self { inner: Arc::new(Inner { profile, key, certificate, config: OnceLock::new() }) }
     }
@@ -139,11 +142,8 @@ fn try_make_certificate(profile: &TlsProfile, key: &[u8]) -> Result<Vec<u8>, rcg
     };
     let mut params = CertificateParams::default();
     params.distinguished_name = distinguished(&profile.subject);
-    params.subject_alt_names = profile
-        .names
-        .iter()
-        .filter_map(|name| name.as_str().try_into().ok().map(SanType::DnsName))
-        .collect();
+    params.subject_alt_names =
+        profile.names.iter().filter_map(|name| name.as_str().try_into().ok().map(SanType::DnsName)).collect();
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
     // It began between one and nine months ago: a certificate as old as the process betrays it.
     let mut random = [0; 20];
@@ -185,14 +185,14 @@ fn distinguished(attributes: &[(&'static str, String)]) -> DistinguishedName {
 }
 
 /// One TLS connection, without a socket.
-pub struct Filter {
+pub(crate) struct Filter {
     connection: ServerConnection,
     told: bool,
 }
 
 /// What came of bytes from the peer.
 #[derive(Debug, Default)]
-pub struct Decrypted {
+pub(crate) struct Decrypted {
     /// What the peer said inside.
     pub plain: Vec<u8>,
     /// The handshake has just been completed.
@@ -208,14 +208,14 @@ impl Filter {
     ///
     /// # Errors
     /// When rustls refuses the configuration.
-    pub fn new(config: Arc<ServerConfig>) -> Result<Self, rustls::Error> {
+    pub(crate) fn new(config: Arc<ServerConfig>) -> Result<Self, rustls::Error> {
         let mut connection = ServerConnection::new(config)?;
         connection.set_buffer_limit(None);
         Ok(Self { connection, told: false })
     }
 
     /// Takes bytes from the peer. `plain` is bounded by the input's length, since TLS expands.
-    pub fn receive(&mut self, mut bytes: &[u8]) -> Decrypted {
+    pub(crate) fn receive(&mut self, mut bytes: &[u8]) -> Decrypted {
         let mut result = Decrypted::default();
         while !bytes.is_empty() {
             match self.connection.read_tls(&mut bytes) {
@@ -248,17 +248,17 @@ impl Filter {
     }
 
     /// Encrypts a reply; what is to be sent comes from [`Filter::outgoing`].
-    pub fn send(&mut self, plain: &[u8]) {
+    pub(crate) fn send(&mut self, plain: &[u8]) {
         let _ = self.connection.writer().write_all(plain);
     }
 
     /// Says goodbye in TLS.
-    pub fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         self.connection.send_close_notify();
     }
 
     /// Bytes for the socket.
-    pub fn outgoing(&mut self) -> Vec<u8> {
+    pub(crate) fn outgoing(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
         while self.connection.wants_write() {
             if self.connection.write_tls(&mut bytes).is_err() {
@@ -270,13 +270,13 @@ impl Filter {
 
     /// Whether the handshake is still going on.
     #[must_use]
-    pub fn is_handshaking(&self) -> bool {
+    pub(crate) fn is_handshaking(&self) -> bool {
         self.connection.is_handshaking()
     }
 
     fn facts(&self) -> TlsFacts {
         TlsFacts {
-            server_name: self.connection.server_name().map(|name| name.as_ref().to_owned()),
+            server_name: self.connection.server_name().map(|name| AsRef::<str>::as_ref(name).to_owned()),
             alpn: self.connection.alpn_protocol().map(<[u8]>::to_vec),
             version: match self.connection.protocol_version() {
                 Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",

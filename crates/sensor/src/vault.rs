@@ -14,7 +14,7 @@ const CAP: u64 = 64 * 1024;
 
 /// A vault in a folder.
 #[derive(Debug)]
-pub struct FileVault {
+pub(crate) struct FileVault {
     folder: PathBuf,
     slots: Mutex<HashMap<String, Slot>>,
 }
@@ -24,13 +24,13 @@ impl FileVault {
     ///
     /// # Errors
     /// When the folder cannot be made.
-    pub fn open(folder: PathBuf) -> std::io::Result<Self> {
+    pub(crate) fn open(folder: PathBuf) -> std::io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
         Ok(Self { folder, slots: Mutex::default() })
     }
 
     /// Fills every slot that was asked for; blocks until all are there (seconds at the first start).
-    pub fn fill(&self) {
+    pub(crate) fn fill(&self) {
         let slots: Vec<Slot> = self.slots.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
         for slot in slots {
             let _ = slot.wait();
@@ -95,7 +95,8 @@ mod tests {
     fn keeps_a_secret_between_starts_and_from_others() {
         static MADE: AtomicU8 = AtomicU8::new(0);
         let dir = tempfile::tempdir().unwrap();
-        let make = || Box::new(|| vec![MADE.fetch_add(1, Ordering::Relaxed) + 1]) as Box<dyn Fn() -> Vec<u8> + Send + Sync>;
+        let make =
+            || Box::new(|| vec![MADE.fetch_add(1, Ordering::Relaxed) + 1]) as Box<dyn Fn() -> Vec<u8> + Send + Sync>;
         for _ in 0..2 {
             let vault = FileVault::open(dir.path().join("secrets")).unwrap();
             assert_eq!(vault.slot("ssh/rsa", make()).wait(), [1]);

@@ -41,6 +41,9 @@ pub(super) struct Copy {
     /// TOML instead of OpenCanary's JSON
     #[arg(long)]
     toml: bool,
+    /// JSON without comments, which OpenCanary itself reads too
+    #[arg(long, conflicts_with = "toml")]
+    plain: bool,
 }
 
 pub(super) fn run(command: Command) -> anyhow::Result<ExitCode> {
@@ -48,7 +51,11 @@ pub(super) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Check(which) => check(which.file.as_deref()),
         Command::Show(which) => show(which.file.as_deref()),
         Command::Copy(copy) => {
-            let spelling = if copy.toml { Spelling::Toml } else { Spelling::Json };
+            let spelling = match (copy.toml, copy.plain) {
+                (true, _) => Spelling::Toml,
+                (false, true) => Spelling::Plain,
+                (false, false) => Spelling::Commented,
+            };
             let text = aviary_config::sample(&configuration::key_space(), spelling);
             match copy.file {
                 None => print!("{text}"),
@@ -130,7 +137,9 @@ pub(crate) fn write_new(path: &Path, text: &str) -> anyhow::Result<()> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let made = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o640).open(path);
     match made {
-        Ok(mut file) => file.write_all(text.as_bytes()).with_context(|| format!("{} cannot be written", path.display())),
+        Ok(mut file) => {
+            file.write_all(text.as_bytes()).with_context(|| format!("{} cannot be written", path.display()))
+        }
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
             bail!("{} is there already; move it away first", path.display())
         }

@@ -6,8 +6,8 @@ use anyhow::Context as _;
 use aviary_event::Event;
 
 use crate::paint::Style;
-use crate::terminal::Painter;
 use crate::process;
+use crate::terminal::Painter;
 
 /// Follow the events of the running canary
 #[derive(clap::Args)]

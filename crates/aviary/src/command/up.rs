@@ -15,7 +15,9 @@ use crate::terminal::Painter;
 ///
 /// Needs no config and no root: a port below 1024 that may not be bound moves to 10000 + port.
 #[derive(clap::Args)]
-#[command(after_help = "Examples:\n  aviary up\n  aviary up --config opencanary.conf\n  aviary up --json > events.jsonl")]
+#[command(
+    after_help = "Examples:\n  aviary up\n  aviary up --config opencanary.conf\n  aviary up --json > events.jsonl"
+)]
 pub(super) struct Arguments {
     /// A config; without it every service runs with its defaults
     #[arg(long, short, value_name = "FILE")]
@@ -68,7 +70,8 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 
 fn greeting(canary: &Canary, path: Option<&Path>, style: Style) -> String {
     let config = path.map_or_else(|| "built-in defaults".to_owned(), |path| path.display().to_string());
-    let mut out = format!("{} ({config}; state in {})\n\n", style.paint(Ink::Strong, "Aviary"), canary.state_dir().display());
+    let mut out =
+        format!("{} ({config}; state in {})\n\n", style.paint(Ink::Strong, "Aviary"), canary.state_dir().display());
     let mut table = Table::new(&["service", "port", "try it"]);
     for post in canary.posts() {
         let host = post.address.map_or_else(|| "127.0.0.1".to_owned(), |address| address.to_string());

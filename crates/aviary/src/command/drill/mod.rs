@@ -153,15 +153,13 @@ async fn prove_outputs(
 ) -> anyhow::Result<Vec<(String, Result<String, String>)>> {
     let seen: Vec<&Seen> = touches.iter().filter_map(|touch| touch.result.as_ref().ok()).collect();
     let last = seen.iter().map(|seen| seen.seq).max().unwrap_or(0);
-    let refused_before: BTreeMap<String, u64> = outputs_of(before)
-        .map(|output| (name_of(output), output["refused"].as_u64().unwrap_or(0)))
-        .collect();
+    let refused_before: BTreeMap<String, u64> =
+        outputs_of(before).map(|output| (name_of(output), output["refused"].as_u64().unwrap_or(0))).collect();
     let deadline = Instant::now() + wait;
     loop {
         let status = aviary_sensor::ask(folder, json!({"ask": "status"})).await?;
-        let waiting = outputs_of(&status).any(|output| {
-            output["state"] != "failed" && output["position"].as_u64().unwrap_or(0) < last
-        });
+        let waiting = outputs_of(&status)
+            .any(|output| output["state"] != "failed" && output["position"].as_u64().unwrap_or(0) < last);
         if waiting && Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
@@ -191,7 +189,11 @@ fn verdict(output: &Value, refused: bool, last: u64, seen: &[&Seen]) -> Result<S
     }
     if output["position"].as_u64().unwrap_or(0) < last {
         let why = word("last_error");
-        return Err(if why.is_empty() { "did not deliver in time".to_owned() } else { format!("did not deliver: {why}") });
+        return Err(if why.is_empty() {
+            "did not deliver in time".to_owned()
+        } else {
+            format!("did not deliver: {why}")
+        });
     }
     if refused {
         return Err(format!("the receiver refused: {}", word("last_error")));
@@ -199,7 +201,8 @@ fn verdict(output: &Value, refused: bool, last: u64, seen: &[&Seen]) -> Result<S
     let Some(file) = output["file"].as_str() else {
         return Ok(format!("the receiver took all {}", seen.len()));
     };
-    let text = read_end(Path::new(file)).map_err(|error| format!("{file} cannot be read to see for oneself: {error}"))?;
+    let text =
+        read_end(Path::new(file)).map_err(|error| format!("{file} cannot be read to see for oneself: {error}"))?;
     let missing = seen.iter().filter(|seen| !text.contains(&seen.id)).count();
     match missing {
         0 => Ok(format!("all {} stand in {file}", seen.len())),
