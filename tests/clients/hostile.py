@@ -43,8 +43,6 @@ logging.getLogger("paramiko").setLevel(logging.CRITICAL)
 FLOODER, IDLER, HOARDER = "127.0.0.2", "127.0.0.3", "127.0.0.4"
 """Sources of the load, so that limits for each source do not hit the probes from 127.0.0.1."""
 
-FORM = b"application/x-www-form-urlencoded"
-
 
 # -- what a sound service answers ----------------------------------------------------------------
 
@@ -203,9 +201,9 @@ def _(canary: Canary) -> None:
     kept_whole(event, "PASSWORD", b"\xfe\xc3 x")
 
 
-def http_form(body: bytes) -> bytes:
+def http_form(body: bytes, content_type: bytes = b"application/x-www-form-urlencoded") -> bytes:
     head = b"POST /index.html HTTP/1.1\r\nHost: nas\r\nConnection: close\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n"
-    return head % (FORM, len(body)) + body
+    return head % (content_type, len(body)) + body
 
 
 for _scheme in ("http", "https"):
@@ -626,8 +624,10 @@ REDIS_REPLIES: dict[str, tuple[bytes, bytes, bool]] = {
     "QUIT (T25)": (b"*1\r\n$4\r\nQUIT\r\n", b"+OK\r\n", True),
     "*0 and then PING (T25)": (b"*0\r\nPING\r\n", b"-NOAUTH Authentication required.\r\n", False),
     "quotes not closed (T25)": (b'SET "a\r\n', b"-ERR Protocol error: unbalanced quotes in request\r\n", True),
-    "bulk of 1 GB (T27)": (
-        b"*1\r\n$1000000000\r\n", b"-ERR Protocol error: unauthenticated bulk length\r\n", True,
+    # 512 MB is the limit for all, 16 KiB for those who have not logged in.
+    "bulk of 1 GB (T27)": (b"*1\r\n$1000000000\r\n", b"-ERR Protocol error: invalid bulk length\r\n", True),
+    "bulk of 100 MB (T27)": (
+        b"*1\r\n$100000000\r\n", b"-ERR Protocol error: unauthenticated bulk length\r\n", True,
     ),
     "negative bulk (T27)": (b"*1\r\n$-5\r\n", b"-ERR Protocol error: invalid bulk length\r\n", True),
     "11 elements (T27)": (b"*11\r\n", b"-ERR Protocol error: unauthenticated multibulk length\r\n", True),
@@ -660,15 +660,15 @@ HTTP_REQUESTS: dict[str, tuple[bytes, dict[str, str]]] = {
         {"USERNAME": "u31", "PASSWORD": "p31"},
     ),
     "POST of JSON (T31)": (
-        b"POST /index.html HTTP/1.1\r\nHost: nas\r\nContent-Type: application/json\r\nContent-Length: 38\r\n"
-        b'Connection: close\r\n\r\n{"username": "ju", "password": "jp31"}',
+        http_form(b'{"username": "ju", "password": "jp31"}', b"application/json"),
         {"USERNAME": "ju", "PASSWORD": "jp31"},
     ),
     "multipart (T31)": (
-        b"POST /index.html HTTP/1.1\r\nHost: nas\r\nContent-Type: multipart/form-data; boundary=X\r\n"
-        b"Content-Length: 136\r\nConnection: close\r\n\r\n"
-        b'--X\r\nContent-Disposition: form-data; name="username"\r\n\r\nmu\r\n'
-        b'--X\r\nContent-Disposition: form-data; name="password"\r\n\r\nmp31\r\n--X--\r\n',
+        http_form(
+            b'--X\r\nContent-Disposition: form-data; name="username"\r\n\r\nmu\r\n'
+            b'--X\r\nContent-Disposition: form-data; name="password"\r\n\r\nmp31\r\n--X--\r\n',
+            b"multipart/form-data; boundary=X",
+        ),
         {"USERNAME": "mu", "PASSWORD": "mp31"},
     ),
     "Basic credentials (T31)": (

@@ -54,7 +54,11 @@ class Receiver:
             timeout = 30
 
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
+                length = int(self.headers["Content-Length"])
+                body = self.rfile.read(length)
+                if len(body) < length:  # the sender was killed meanwhile
+                    self.close_connection = True
+                    return
                 mode = receiver.mode
                 receiver.requests[mode] += 1
                 if mode in ("up", "hangs up"):

@@ -5,6 +5,7 @@ use std::fs::OpenOptions;
 use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -78,6 +79,8 @@ pub(crate) struct Post {
     pub port: u16,
     /// Why it is not bound.
     pub failure: Option<String>,
+    /// Names the post's connections in the table; never used twice.
+    number: u32,
     socket: Option<std::net::TcpListener>,
     live: Option<LivePost>,
     digest: String,
@@ -286,11 +289,11 @@ impl Canary {
     /// Starts listeners, and writes OpenCanary's start-up lines.
     fn open_posts(self: &Arc<Self>, plan: &Plan) {
         let mut posts = lock(&self.posts);
-        for (number, post) in posts.iter_mut().enumerate() {
+        for post in posts.iter_mut() {
             let Some(service) = plan.services.iter().find(|service| service.entry.name == post.entry.name) else {
                 continue;
             };
-            self.open_post(post, service, plan, u32::try_from(number).unwrap_or(u32::MAX));
+            self.open_post(post, service, plan);
         }
         for service in &plan.services {
             let failed = posts.iter().any(|post| post.entry.name == service.entry.name && post.failure.is_some());
@@ -309,7 +312,7 @@ impl Canary {
         self.say("Canary running!!!".to_owned());
     }
 
-    fn open_post(&self, post: &mut Post, planned: &PlannedService, plan: &Plan, number: u32) {
+    fn open_post(&self, post: &mut Post, planned: &PlannedService, plan: &Plan) {
         let Some(station) = self.station(post, planned, plan) else { return };
         if let Some(live) = &post.live {
             live.listener.set_station(station);
@@ -323,7 +326,7 @@ impl Canary {
                 return;
             }
         };
-        let listener = Listener::new(station, number);
+        let listener = Listener::new(station, post.number);
         let (stop, stopped) = watch::channel(false);
         let task = Arc::clone(&listener).run(socket, Arc::clone(&self.connections), Arc::clone(&self.room), stopped);
         drop(tokio::runtime::Handle::current().spawn(task));
@@ -427,8 +430,7 @@ impl Canary {
             let mut posts = lock(&self.posts);
             let old = std::mem::take(&mut *posts);
             let mut kept = Vec::new();
-            for (number, mut post) in old.into_iter().enumerate() {
-                let number = u32::try_from(number).unwrap_or(u32::MAX);
+            for mut post in old {
                 let service = plan.services.iter().find(|service| service.entry.name == post.entry.name);
                 let same = service.is_some_and(|service| service.digest == post.digest);
                 let wanted = service.is_some_and(|service| {
@@ -442,8 +444,8 @@ impl Canary {
                             post.endpoint = endpoint;
                         }
                         post.digest.clone_from(&service.digest);
-                        self.connections.end(Some(number));
-                        self.open_post(&mut post, service, &plan, number);
+                        self.connections.end(Some(post.number));
+                        self.open_post(&mut post, service, &plan);
                         changes.push(format!("{} changed on port {}", post.label, post.port));
                         kept.push(post);
                     }
@@ -452,14 +454,13 @@ impl Canary {
                             let _ = live.stop.send(true);
                             changes.push(format!("{} stopped on port {}", post.label, post.port));
                         }
-                        self.connections.end(Some(number));
+                        self.connections.end(Some(post.number));
                     }
                 }
             }
             for service in &plan.services {
                 for mut post in bind_service(service, &plan.addresses, self.port_rule, &mut kept) {
-                    let number = u32::try_from(kept.len()).unwrap_or(u32::MAX);
-                    self.open_post(&mut post, service, &plan, number);
+                    self.open_post(&mut post, service, &plan);
                     changes.push(match &post.failure {
                         None => format!("{} started on port {}", post.label, post.port),
                         Some(why) => format!("{} did not start: {why}", post.label),
@@ -618,6 +619,7 @@ fn bind_service(
 }
 
 fn bind_post(planned: &PlannedService, endpoint: Endpoint, address: Option<IpAddr>, rule: PortRule) -> Post {
+    static NUMBERS: AtomicU32 = AtomicU32::new(0);
     let mut port = endpoint.port;
     let mut result = bind(address, port);
     if result.is_err() && rule == PortRule::MoveUp && port < 1024 {
@@ -635,6 +637,7 @@ fn bind_post(planned: &PlannedService, endpoint: Endpoint, address: Option<IpAdd
         address,
         port,
         failure,
+        number: NUMBERS.fetch_add(1, Ordering::Relaxed),
         socket,
         live: None,
         digest: planned.digest.clone(),
