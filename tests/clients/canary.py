@@ -13,6 +13,7 @@ import resource
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import sysconfig
@@ -80,9 +81,7 @@ def service_config(directory: Path, ports: dict[str, int]) -> dict[str, Any]:
             "class": "PyLogger",
             "kwargs": {
                 "formatters": {"plain": {"format": "%(message)s"}},
-                "handlers": {
-                    "file": {"class": "logging.FileHandler", "filename": str(directory / "canary.log")}
-                },
+                "handlers": {"file": {"class": "logging.FileHandler", "filename": str(directory / "canary.log")}},
             },
         },
     }
@@ -258,6 +257,37 @@ class Canary:
                 return None
             time.sleep(0.01)
 
+    def logged(
+        self, since: int, logtype: int | None, data: dict[str, str], context: str = "", timeout: float = 5.0
+    ) -> Event:
+        """The event of that type (any if none) with that log data; its absence is a failure.
+
+        `context` is what the client printed, for the message.
+        """
+        event = self.wait_for(
+            lambda e: (
+                logtype in (None, e["logtype"])
+                and isinstance(e["logdata"], dict)
+                and data.items() <= e["logdata"].items()
+            ),
+            since,
+            timeout,
+        )
+        if event is None:
+            kind = f"event {logtype}" if logtype else "event"
+            raise AssertionError(f"no {kind} with {data}; there are {self._seen(since)}\n{context[-1500:]}")
+        return event
+
+    def mentioned(self, since: int, *words: str, context: str = "") -> Event:
+        """An event whose text holds all the words; its absence is a failure."""
+        event = self.wait_for(lambda e: all(word in json.dumps(e, ensure_ascii=False) for word in words), since)
+        if event is None:
+            raise AssertionError(f"no event mentions {words}; there are {self._seen(since)}\n{context[-1500:]}")
+        return event
+
+    def _seen(self, since: int) -> str:
+        return json.dumps([(e["logtype"], e["logdata"]) for e in self.events(since)])[:1500]
+
     def settle(self, since: int = 0, at_least: int = 0, quiet: float = 0.4, timeout: float = 5.0) -> list[Event]:
         """Events since `since`, once `at_least` came (or the time is up) and then none for `quiet`."""
         deadline = time.monotonic() + timeout
@@ -317,6 +347,30 @@ def read_until(peer: socket.socket, end: bytes, timeout: float = 5.0) -> bytes:
             break
         data += chunk
     return data
+
+
+def unverified_tls() -> ssl.SSLContext:
+    """For a client that believes any certificate."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def pkt_line(data: bytes) -> bytes:
+    """Git's frame: four hexadecimal digits of length, themselves included."""
+    return b"%04x" % (len(data) + 4) + data
+
+
+def git_environment(version: int) -> dict[str, str]:
+    """Makes git speak that protocol version, and ask nobody."""
+    return {
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": "protocol.version",
+        "GIT_CONFIG_VALUE_0": str(version),
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_TERMINAL_PROMPT": "0",
+    }
 
 
 def read_quiet(peer: socket.socket, quiet: float = 0.3, timeout: float = 5.0) -> bytes:

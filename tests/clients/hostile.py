@@ -34,8 +34,10 @@ from canary import (
     arguments,
     chosen_bin_dir,
     connect,
+    pkt_line,
     read_quiet,
     read_until,
+    unverified_tls,
 )
 
 logging.getLogger("paramiko").setLevel(logging.CRITICAL)
@@ -47,26 +49,15 @@ FLOODER, IDLER, HOARDER = "127.0.0.2", "127.0.0.3", "127.0.0.4"
 # -- what a sound service answers ----------------------------------------------------------------
 
 
-def tls_context() -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
-
-
 def client_hello() -> bytes:
     """The first flight of a TLS client."""
     outgoing = ssl.MemoryBIO()
-    client = tls_context().wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="nas.example")
+    client = unverified_tls().wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="nas.example")
     try:
         client.do_handshake()
     except ssl.SSLWantReadError:
         pass
     return outgoing.read()
-
-
-def pkt_line(data: bytes) -> bytes:
-    return b"%04x" % (len(data) + 4) + data
 
 
 GIT_REQUEST = pkt_line(b"git-upload-pack /probe.git\0host=git.example.org\0")
@@ -94,7 +85,7 @@ def probe(canary: Canary, service: str, timeout: float = 5.0) -> float:
     data = b""
     try:
         with connect(canary.ports[service], timeout=timeout) as plain:
-            peer = tls_context().wrap_socket(plain) if service == "https" else plain
+            peer = unverified_tls().wrap_socket(plain) if service == "https" else plain
             peer.sendall(request)
             while not re.match(wanted, data):
                 peer.settimeout(max(0.001, start + timeout - time.monotonic()))
@@ -140,7 +131,7 @@ def say(canary: Canary, service: str, *parts: bytes, quiet: float = 0.3, tls: bo
     answer = b""
     with connect(canary.ports[service]) as plain:
         port = plain.getsockname()[1]
-        peer = tls_context().wrap_socket(plain) if tls else plain
+        peer = unverified_tls().wrap_socket(plain) if tls else plain
         for part in parts:
             send(peer, part)
             answer += read_quiet(peer, quiet)
@@ -150,20 +141,6 @@ def say(canary: Canary, service: str, *parts: bytes, quiet: float = 0.3, tls: bo
         assert trace not in answer, f"the answer shows our insides: {answer[:400]!r}"
     all_answer(canary)
     return answer
-
-
-def logged(canary: Canary, since: int, logtype: int | None, **data: str) -> Event:
-    """The event of that type (any type if none) with that log data."""
-    event = canary.wait_for(
-        lambda e: (logtype is None or e["logtype"] == logtype)
-        and isinstance(e["logdata"], dict)
-        and data.items() <= e["logdata"].items(),
-        since,
-    )
-    if event is None:
-        seen = [(e["logtype"], e["logdata"]) for e in canary.events(since) if e["logtype"] != LIFECYCLE]
-        raise AssertionError(f"no event {logtype} with {data}; there are {json.dumps(seen)[:1500]}")
-    return event
 
 
 def kept_whole(event: Event, key: str, sent: bytes) -> None:
@@ -196,13 +173,15 @@ def escaped(data: bytes) -> str:
 def _(canary: Canary) -> None:
     mark = canary.mark()
     say(canary, "ftp", b"USER a\xff\r\n", b"PASS \xfe\xc3 x\r\n")
-    event = logged(canary, mark, 2000, USERNAME=escaped(b"a\xff"))
+    event = canary.logged(mark, 2000, {"USERNAME": escaped(b"a\xff")})
     kept_whole(event, "USERNAME", b"a\xff")
     kept_whole(event, "PASSWORD", b"\xfe\xc3 x")
 
 
 def http_form(body: bytes, content_type: bytes = b"application/x-www-form-urlencoded") -> bytes:
-    head = b"POST /index.html HTTP/1.1\r\nHost: nas\r\nConnection: close\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n"
+    head = (
+        b"POST /index.html HTTP/1.1\r\nHost: nas\r\nConnection: close\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n"
+    )
     return head % (content_type, len(body)) + body
 
 
@@ -212,7 +191,7 @@ for _scheme in ("http", "https"):
         mark = canary.mark()
         tls = scheme == "https"
         say(canary, scheme, http_form(b"username=b%ff%fe%00&password=%80x"), tls=tls)
-        event = logged(canary, mark, 3001, USERNAME=escaped(b"b\xff\xfe\x00"))
+        event = canary.logged(mark, 3001, {"USERNAME": escaped(b"b\xff\xfe\x00")})
         kept_whole(event, "USERNAME", b"b\xff\xfe\x00")
         kept_whole(event, "PASSWORD", b"\x80x")
 
@@ -220,7 +199,7 @@ for _scheme in ("http", "https"):
         mark = canary.mark()
         tls = scheme == "https"
         say(canary, scheme, b"GET /index.html HTTP/1.0\r\nUser-Agent: \xff\xfeagent\r\n\r\n", tls=tls)
-        kept_whole(logged(canary, mark, 3000, USERAGENT=escaped(b"\xff\xfeagent")), "USERAGENT", b"\xff\xfeagent")
+        kept_whole(canary.logged(mark, 3000, {"USERAGENT": escaped(b"\xff\xfeagent")}), "USERAGENT", b"\xff\xfeagent")
 
     check(f"{_scheme}: form that is not UTF-8 (T1, T29)")(_form)
     check(f"{_scheme}: user agent that is not UTF-8 (T1)")(_agent)
@@ -232,10 +211,10 @@ def _(canary: Canary) -> None:
     user, password = b"r\xffot", b"\xff\xfe\x00 pw"
     with ssh(canary) as transport:
         try:
-            transport.auth_password(user, password)  # type: ignore[arg-type]
+            transport.auth_password(user, password)
         except paramiko.AuthenticationException:
             pass
-    event = logged(canary, mark, 4002, USERNAME=escaped(user))
+    event = canary.logged(mark, 4002, {"USERNAME": escaped(user)})
     kept_whole(event, "USERNAME", user)
     kept_whole(event, "PASSWORD", password)
     all_answer(canary)
@@ -251,7 +230,7 @@ def _(canary: Canary) -> None:
     mark = canary.mark()
     # IAC stands for itself when it is doubled.
     say(canary, "telnet", b"us\xff\xffer\r\n", b"p\xfe\xfdw\r\n")
-    event = logged(canary, mark, 6001, USERNAME=escaped(b"us\xffer"))
+    event = canary.logged(mark, 6001, {"USERNAME": escaped(b"us\xffer")})
     kept_whole(event, "USERNAME", b"us\xffer")
     kept_whole(event, "PASSWORD", b"p\xfe\xfdw")
 
@@ -261,14 +240,14 @@ def _(canary: Canary) -> None:
     mark = canary.mark()
     secret = b"\xff\xfe\x00pw"
     say(canary, "redis", b"*2\r\n$4\r\nAUTH\r\n$5\r\n" + secret + b"\r\n")
-    kept_whole(logged(canary, mark, 17001, CMD="AUTH", ARGS=escaped(secret)), "ARGS", secret)
+    kept_whole(canary.logged(mark, 17001, {"CMD": "AUTH", "ARGS": escaped(secret)}), "ARGS", secret)
 
 
 @check("git: path and host that are not UTF-8 (T1, T35)")
 def _(canary: Canary) -> None:
     mark = canary.mark()
     say(canary, "git", pkt_line(b"git-upload-pack /caf\xe9.git\0host=h\xff\0"))
-    event = logged(canary, mark, 16001, REPO=escaped(b"caf\xe9.git"))
+    event = canary.logged(mark, 16001, {"REPO": escaped(b"caf\xe9.git")})
     kept_whole(event, "REPO", b"caf\xe9.git")
     kept_whole(event, "HOST", b"h\xff")
 
@@ -278,10 +257,10 @@ def _(canary: Canary) -> None:
     mark = canary.mark()
     data = b"\xff\xfe\x00 SECRET-WORD"
     say(canary, "tcpbanner_2", data)
-    kept_whole(logged(canary, mark, 18005, DATA=escaped(data)), "DATA", data)
+    kept_whole(canary.logged(mark, 18005, {"DATA": escaped(data)}), "DATA", data)
     mark = canary.mark()
     say(canary, "tcpbanner_3", b"\x80\x81keep")
-    kept_whole(logged(canary, mark, 18004, DATA=escaped(b"\x80\x81keep")), "DATA", b"\x80\x81keep")
+    kept_whole(canary.logged(mark, 18004, {"DATA": escaped(b"\x80\x81keep")}), "DATA", b"\x80\x81keep")
 
 
 # -- segments: how bytes are cut must change nothing ---------------------------------------------
@@ -327,7 +306,7 @@ def dialogue(canary: Canary, service: str, pieces: list[bytes], pause: float) ->
         with socket.create_connection((LOOPBACK, port), 10) as plain:
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             hand_over(pause)
-            peer = tls_context().wrap_socket(plain) if service == "https" else plain
+            peer = unverified_tls().wrap_socket(plain) if service == "https" else plain
             answer = read_until(peer, b"\n", 1.0) if service in ("ftp", "telnet") else b""
             answer += read_quiet(peer, 0.2) if service == "telnet" else b""
             for piece in pieces:
@@ -471,7 +450,9 @@ GARBAGE: dict[str, bytes] = {
     "a TLS hello": client_hello(),
     "an HTTP request": HTTP_REQUEST,
     "an SMB negotiation": bytes.fromhex("00000054ff534d4272000000001843c8000000000000000000000000fffe") + bytes(50),
-    "an RDP request": bytes.fromhex("0300002a25e00000000000436f6f6b69653a206d737473686173683d61646d696e0d0a0100080003000000"),
+    "an RDP request": bytes.fromhex(
+        "0300002a25e00000000000436f6f6b69653a206d737473686173683d61646d696e0d0a0100080003000000"
+    ),
     "control bytes and a line end": b"\x00\x01garbage\r\n\r\n",
     "telnet options": b"\xff\xfd\x01\xff\xfb\x18\xff\xfa\x18\x00xterm\xff\xf0\xff\xff\xff\xf4\r\n",
     "format strings and quotes": b"%s%n%x ${jndi:ldap://x/} '\"`;|$(id) \\x00 {{7*7}}\r\n",
@@ -513,9 +494,11 @@ for _service in FIRST_WORDS:
     check(f"{_service}: a line of 1 MB")(_too_long)
     check(f"{_service}: a silent peer")(_silent)
     for _what, _bytes in GARBAGE.items():
-        check(f"{_service}: {_what}")(
-            lambda canary, service=_service, data=_bytes: say(canary, service, data) and None  # type: ignore[misc]
-        )
+
+        def _garbage(canary: Canary, service: str = _service, data: bytes = _bytes) -> None:
+            say(canary, service, data)
+
+        check(f"{_service}: {_what}")(_garbage)
 
 
 @check("https: garbage inside TLS")
@@ -531,24 +514,24 @@ def _(canary: Canary) -> None:
 def _(canary: Canary) -> None:
     mark = canary.mark()
     say(canary, "ftp", b"USER t3\r\n", b"PASS\r\n")
-    logged(canary, mark, 2000, USERNAME="t3", PASSWORD="")
+    canary.logged(mark, 2000, {"USERNAME": "t3", "PASSWORD": ""})
 
 
 @check("telnet: lines that end in CR NUL (T5)")
 def _(canary: Canary) -> None:
     mark = canary.mark()
     say(canary, "telnet", b"charmode\r\0", b"charpass\r\0")
-    logged(canary, mark, 6001, USERNAME="charmode", PASSWORD="charpass")
+    canary.logged(mark, 6001, {"USERNAME": "charmode", "PASSWORD": "charpass"})
     mark = canary.mark()
     say(canary, "telnet", b"together\r\0twopass\r\0")
-    logged(canary, mark, 6001, USERNAME="together", PASSWORD="twopass")
+    canary.logged(mark, 6001, {"USERNAME": "together", "PASSWORD": "twopass"})
 
 
 @check("telnet: subnegotiation without an end")
 def _(canary: Canary) -> None:
     mark = canary.mark()
     say(canary, "telnet", b"\xff\xfa\x18" + b"A" * 100_000)
-    logged(canary, mark, 6001, ERROR="Telnet subnegotiation buffer limit reached")
+    canary.logged(mark, 6001, {"ERROR": "Telnet subnegotiation buffer limit reached"})
 
 
 @check("telnet: 10,000 option requests")
@@ -588,12 +571,12 @@ def _(canary: Canary) -> None:
         request = paramiko.Message()
         request.add_byte(b"\x05")  # SSH_MSG_SERVICE_REQUEST
         request.add_string("ssh-userauth")
-        transport._send_message(request)  # type: ignore[attr-defined]
+        transport._send_message(request)
         cut = paramiko.Message()
         cut.add_byte(b"\x32")  # SSH_MSG_USERAUTH_REQUEST, whose user name claims more than there is
         cut.add_int(1000)
         cut.add_bytes(b"root")
-        transport._send_message(cut)  # type: ignore[attr-defined]
+        transport._send_message(cut)
         transport.join(3)
     heard(canary, port, mark)
     all_answer(canary)
@@ -613,7 +596,7 @@ def _(canary: Canary) -> None:
         pass
     finally:
         transport.close()
-    logged(canary, mark, 4002, USERNAME="t11", PASSWORD="only ed25519")
+    canary.logged(mark, 4002, {"USERNAME": "t11", "PASSWORD": "only ed25519"})
 
 
 REDIS_REPLIES: dict[str, tuple[bytes, bytes, bool]] = {
@@ -711,7 +694,7 @@ for _scheme in ("http", "https"):
             answer = say(canary, scheme, request, tls=scheme == "https")
             assert answer, "no answer"
             if data:
-                logged(canary, mark, None, **data)
+                canary.logged(mark, None, data)
 
         check(f"{_scheme}: {_what}")(_http)
 
@@ -736,7 +719,7 @@ for _what, (_request, _repo) in GIT_REQUESTS.items():
         assert b"\0" not in answer, f"the answer carries a NUL: {answer!r}"
         if repo:
             assert re.match(rb"[0-9a-f]{4}ERR .*%s" % re.escape(repo.encode()), answer), f"the answer is {answer!r}"
-            event = logged(canary, mark, None, REPO=repo)
+            event = canary.logged(mark, None, {"REPO": repo})
             assert "\0" not in event["logdata"].get("HOST", ""), f"HOST is {event['logdata']['HOST']!r}"
 
     check(f"git: {_what}")(_git)
@@ -746,7 +729,7 @@ for _what, (_request, _repo) in GIT_REQUESTS.items():
 def _(canary: Canary) -> None:
     mark = canary.mark()
     say(canary, "git", GIT_REQUEST[:20], GIT_REQUEST[20:])
-    logged(canary, mark, 16001, REPO="probe.git", HOST="git.example.org")
+    canary.logged(mark, 16001, {"REPO": "probe.git", "HOST": "git.example.org"})
 
 
 @check("tcpbanner: data without any alert string (T51)")

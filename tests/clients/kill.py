@@ -18,7 +18,18 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs
 
-from canary import LIFECYCLE, LOOPBACK, Canary, Event, Report, arguments, chosen_bin_dir, connect, free_ports, read_until
+from canary import (
+    LIFECYCLE,
+    LOOPBACK,
+    Canary,
+    Event,
+    Report,
+    arguments,
+    chosen_bin_dir,
+    connect,
+    free_ports,
+    read_until,
+)
 
 PAUSE = 0.01
 """Between two attempts of a thread, in seconds, so that the backlog stays small enough to drain."""

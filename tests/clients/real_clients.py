@@ -10,20 +10,18 @@ import asyncio
 import base64
 import ftplib
 import http.client
-import json
 import logging
 import os
 import re
 import shutil
 import socket
-import ssl
 import subprocess
 import sys
 import tempfile
 import warnings
 import xml.etree.ElementTree as xml
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -41,16 +39,17 @@ from canary import (
     LOOPBACK,
     OURS,
     Canary,
-    Event,
     Report,
     Skip,
     TelnetClient,
     arguments,
     chosen_bin_dir,
     connect,
+    git_environment,
     needs,
     read_quiet,
     read_until,
+    unverified_tls,
 )
 
 logging.getLogger("paramiko").setLevel(logging.CRITICAL)
@@ -70,7 +69,7 @@ def check(name: str) -> Callable[[Callable[[Canary], None]], Callable[[Canary], 
     return add
 
 
-def run(*command: str, stdin: str = "", timeout: float = 40, **environment: str) -> str:
+def run(*command: str, stdin: str = "", timeout: float = 40, environment: dict[str, str] | None = None) -> str:
     """Runs a client in the scratch directory and returns what it printed, errors too."""
     needs(command[0])
     try:
@@ -78,7 +77,7 @@ def run(*command: str, stdin: str = "", timeout: float = 40, **environment: str)
             command,
             input=stdin,
             cwd=SCRATCH,
-            env=os.environ | {"HOME": str(SCRATCH), "LC_ALL": "C"} | environment,
+            env=os.environ | {"HOME": str(SCRATCH), "LC_ALL": "C"} | (environment or {}),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -88,34 +87,6 @@ def run(*command: str, stdin: str = "", timeout: float = 40, **environment: str)
     except subprocess.TimeoutExpired as error:
         raise AssertionError(f"`{' '.join(command)}` hung; it had printed {error.stdout!r}") from None
     return done.stdout
-
-
-def logged(
-    canary: Canary, mark: int, logtype: int | None, *, context: str = "", timeout: float = 5.0, **data: str
-) -> Event:
-    """The event of that type (any if none) with that log data; its absence is a failure."""
-    event = canary.wait_for(
-        lambda e: (logtype is None or e["logtype"] == logtype)
-        and isinstance(e["logdata"], dict)
-        and data.items() <= e["logdata"].items(),
-        mark,
-        timeout,
-    )
-    if event is None:
-        seen = [(e["logtype"], e["logdata"]) for e in canary.events(mark)]
-        raise AssertionError(
-            f"no event {logtype or ''} with {data}; there are {json.dumps(seen)[:1500]}\n{context[-1500:]}"
-        )
-    return event
-
-
-def mentioned(canary: Canary, mark: int, *words: str, context: str = "") -> Event:
-    """An event whose text holds all the words."""
-    event = canary.wait_for(lambda e: all(word in json.dumps(e, ensure_ascii=False) for word in words), mark)
-    if event is None:
-        seen = [(e["logtype"], e["logdata"]) for e in canary.events(mark)]
-        raise AssertionError(f"no event mentions {words}; there are {json.dumps(seen)[:1500]}\n{context[-1500:]}")
-    return event
 
 
 # -- SSH -----------------------------------------------------------------------------------------
@@ -150,7 +121,7 @@ def openssh_password(canary: Canary, user: str, password: str, *options: str) ->
         password=password,
     )  # fmt: skip
     assert "Permission denied" in output, f"ssh says {output!r}"
-    event = logged(canary, mark, 4002, USERNAME=user, PASSWORD=password, context=output)
+    event = canary.logged(mark, 4002, {"USERNAME": user, "PASSWORD": password}, output)
     assert event["logdata"]["REMOTEVERSION"].startswith("SSH-2.0-OpenSSH"), event["logdata"]
 
 
@@ -177,7 +148,7 @@ def _(canary: Canary) -> None:
     )  # fmt: skip
     if "keyboard-interactive" not in ssh_methods(canary):
         raise Skip(f"the server offers only {', '.join(ssh_methods(canary))}")
-    logged(canary, mark, None, USERNAME="kbd", PASSWORD="interactive 1", context=output)
+    canary.logged(mark, None, {"USERNAME": "kbd", "PASSWORD": "interactive 1"}, output)
 
 
 def ssh_methods(canary: Canary) -> list[str]:
@@ -205,7 +176,7 @@ for _type, _bits in (("ed25519", ""), ("rsa", "3072"), ("ecdsa", "256")):
             "-i", str(key),
         )  # fmt: skip
         assert "Permission denied" in output, f"ssh says {output!r}"
-        event = mentioned(canary, mark, fingerprint, f"key-{kind}", context=output)
+        event = canary.mentioned(mark, fingerprint, f"key-{kind}", context=output)
         assert event["logtype"] >= OURS, f"log type {event['logtype']}"
 
     check(f"ssh: OpenSSH, {_type} key")(_public_key)
@@ -216,7 +187,7 @@ def _(canary: Canary) -> None:
     keys = [option for kind in ("ed25519", "rsa", "ecdsa") for option in ("-i", str(SCRATCH / f"id_{kind}"))]
     mark = canary.mark()
     output = openssh(canary, "mixed", "-o", "IdentitiesOnly=yes", *keys, password="after keys")
-    logged(canary, mark, 4002, USERNAME="mixed", PASSWORD="after keys", context=output)
+    canary.logged(mark, 4002, {"USERNAME": "mixed", "PASSWORD": "after keys"}, output)
 
 
 @check("ssh: ssh-keyscan")
@@ -269,34 +240,31 @@ def ssh_algorithm_checks(canary: Canary, report: Report, only: str) -> None:
     except (AssertionError, OSError, IndexError) as error:
         report.fail("ssh: the server's KEXINIT", str(error))
         return
-    plain = next((c for c in offer["cipher"] if c.endswith("-ctr")), None)
-    for what, (query, option, keyword) in SSH_LISTS.items():
+    for what in SSH_LISTS:
         for algorithm in dict.fromkeys(offer[what]):
-            if NOT_ALGORITHMS.fullmatch(algorithm):
-                continue
             name = f"ssh: {what} {algorithm}"
-            if only not in name:
-                continue
+            if only in name and not NOT_ALGORITHMS.fullmatch(algorithm):
+                report.check(name, partial(ssh_algorithm_login, canary, offer["cipher"], what, algorithm))
 
-            def body() -> None:
-                password = f"{what} {algorithm}"[:60]
-                extra: list[str] = []
-                if what == "mac":
-                    if not plain:
-                        raise Skip("the server offers no cipher that needs a MAC")
-                    extra = ["-o", f"Ciphers={plain}"]
-                if shutil.which("ssh") and algorithm in ssh_supports(query):
-                    openssh_password(canary, "algo", password, "-o", f"{option}={algorithm}", *extra)
-                else:
-                    options: dict[str, Any] = {keyword: [algorithm]}
-                    if what == "mac":
-                        options["encryption_algs"] = [plain]
-                    try:
-                        asyncssh_login(canary, "algo", password, **options)
-                    except ValueError as error:
-                        raise Skip(f"neither OpenSSH nor asyncssh here has it ({error})") from None
 
-            report.check(name, body)
+def ssh_algorithm_login(canary: Canary, ciphers: list[str], what: str, algorithm: str) -> None:
+    query, option, keyword = SSH_LISTS[what]
+    password = f"{what} {algorithm}"[:60]
+    openssh_options = ["-o", f"{option}={algorithm}"]
+    asyncssh_options: dict[str, Any] = {keyword: [algorithm]}
+    if what == "mac":  # is used only with a cipher that does not authenticate by itself
+        plain = next((cipher for cipher in ciphers if cipher.endswith("-ctr")), None)
+        if not plain:
+            raise Skip("the server offers no cipher that needs a MAC")
+        openssh_options += ["-o", f"Ciphers={plain}"]
+        asyncssh_options["encryption_algs"] = [plain]
+    if shutil.which("ssh") and algorithm in ssh_supports(query):
+        openssh_password(canary, "algo", password, *openssh_options)
+        return
+    try:
+        asyncssh_login(canary, "algo", password, **asyncssh_options)
+    except ValueError as error:
+        raise Skip(f"neither OpenSSH nor asyncssh here has it ({error})") from None
 
 
 def asyncssh_login(canary: Canary, user: str, password: str, **options: Any) -> None:
@@ -321,7 +289,7 @@ def asyncssh_login(canary: Canary, user: str, password: str, **options: Any) -> 
             pass
 
     asyncio.run(attempt())
-    logged(canary, mark, None, USERNAME=user, PASSWORD=password)
+    canary.logged(mark, None, {"USERNAME": user, "PASSWORD": password})
 
 
 @check("ssh: asyncssh, password")
@@ -353,7 +321,7 @@ def _(canary: Canary) -> None:
                 continue
             raise AssertionError("the login was accepted")
     for n in range(3):
-        logged(canary, mark, 4002, USERNAME="miko", PASSWORD=f"paramiko {n}")
+        canary.logged(mark, 4002, {"USERNAME": "miko", "PASSWORD": f"paramiko {n}"})
 
 
 @check("ssh: paramiko, keyboard-interactive")
@@ -367,16 +335,23 @@ def _(canary: Canary) -> None:
             transport.auth_interactive("miko", lambda _t, _i, prompts: ["paramiko kbd" for _ in prompts])
         except paramiko.AuthenticationException:
             pass
-    logged(canary, mark, None, USERNAME="miko", PASSWORD="paramiko kbd")
+    canary.logged(mark, None, {"USERNAME": "miko", "PASSWORD": "paramiko kbd"})
 
 
 @check("ssh: dbclient (Dropbear), password")
 def _(canary: Canary) -> None:
     mark = canary.mark()
     output = run(
-        "dbclient", "-y", "-y", "-p", str(canary.ports["ssh"]), f"bear@{LOOPBACK}", "true", DROPBEAR_PASSWORD="drop bear"
+        "dbclient",
+        "-y",
+        "-y",
+        "-p",
+        str(canary.ports["ssh"]),
+        f"bear@{LOOPBACK}",
+        "true",
+        environment={"DROPBEAR_PASSWORD": "drop bear"},
     )
-    logged(canary, mark, 4002, USERNAME="bear", PASSWORD="drop bear", context=output)
+    canary.logged(mark, 4002, {"USERNAME": "bear", "PASSWORD": "drop bear"}, output)
 
 
 @check("ssh: plink (PuTTY), password")
@@ -390,7 +365,7 @@ def _(canary: Canary) -> None:
         *(option for fingerprint in found for option in ("-hostkey", fingerprint)),
         LOOPBACK, "true",
     )  # fmt: skip
-    logged(canary, mark, None, USERNAME="putty", PASSWORD="plink pw", context=output)
+    canary.logged(mark, None, {"USERNAME": "putty", "PASSWORD": "plink pw"}, output)
 
 
 # -- HTTP and HTTPS ------------------------------------------------------------------------------
@@ -431,20 +406,20 @@ def web(scheme: str) -> None:
             mark = canary.mark()
             output = curl(canary, version)
             assert re.match(r"HTTP/1\.[01] 200 ", output), f"curl says {output[:300]!r}"
-            event = logged(canary, mark, 3000, PATH="/index.html", context=output)
+            event = canary.logged(mark, 3000, {"PATH": "/index.html"}, output)
             assert event["logdata"]["USERAGENT"].startswith("curl/"), event["logdata"]
 
     @check(f"{scheme}: curl, form")
     def _(canary: Canary) -> None:
         mark = canary.mark()
         output = curl(canary, "--data-urlencode", "username=curl user", "--data-urlencode", "password=p&w=1")
-        logged(canary, mark, 3001, USERNAME="curl user", PASSWORD="p&w=1", context=output)
+        canary.logged(mark, 3001, {"USERNAME": "curl user", "PASSWORD": "p&w=1"}, output)
 
     @check(f"{scheme}: curl, multipart form")
     def _(canary: Canary) -> None:
         mark = canary.mark()
         output = curl(canary, "-F", "username=multi", "-F", "password=part pw")
-        logged(canary, mark, 3001, USERNAME="multi", PASSWORD="part pw", context=output)
+        canary.logged(mark, 3001, {"USERNAME": "multi", "PASSWORD": "part pw"}, output)
 
     @check(f"{scheme}: curl, large form with Expect")
     def _(canary: Canary) -> None:
@@ -454,7 +429,7 @@ def web(scheme: str) -> None:
         body.write_text(f"username=large&password=expected&filler={filler}")
         output = curl(canary, "-H", "Expect: 100-continue", "--data-binary", f"@{body}")
         assert re.search(r"HTTP/1\.1 (200|302|413)", output), f"curl says {output[:300]!r}"
-        logged(canary, mark, None, USERNAME="large", PASSWORD="expected", context=output[:500])
+        canary.logged(mark, None, {"USERNAME": "large", "PASSWORD": "expected"}, output[:500])
 
     @check(f"{scheme}: curl, two requests over one connection")
     def _(canary: Canary) -> None:
@@ -468,7 +443,7 @@ def web(scheme: str) -> None:
     def _(canary: Canary) -> None:
         mark = canary.mark()
         output = curl(canary, "--basic", "-u", "basic-user:basic:pw")
-        logged(canary, mark, None, USERNAME="basic-user", PASSWORD="basic:pw", context=output)
+        canary.logged(mark, None, {"USERNAME": "basic-user", "PASSWORD": "basic:pw"}, output)
 
     @check(f"{scheme}: Digest")
     def _(canary: Canary) -> None:
@@ -479,14 +454,14 @@ def web(scheme: str) -> None:
             'response="0123456789abcdef0123456789abcdef", qop=auth, nc=00000001, cnonce="xyz"'
         )
         output = curl(canary, *(["--digest", "-u", "digest-user:pw"] if challenged else ["-H", header]))
-        mentioned(canary, mark, "digest-user", context=output)
+        canary.mentioned(mark, "digest-user", context=output)
 
     @check(f"{scheme}: NTLM")
     def _(canary: Canary) -> None:
         mark = canary.mark()
         output = curl(canary, "--ntlm", "-u", "CORP\\ntlm-user:ntlm-pw")
         if re.search(r"(?i)www-authenticate: ntlm \S", output):
-            mentioned(canary, mark, "ntlm-user", "CORP", context=output)
+            canary.mentioned(mark, "ntlm-user", "CORP", context=output)
             return
         # Without a challenge there is a first message only, and it names no user. So one is sent
         # that does: type 3 with the user name, as a client replays it.
@@ -498,7 +473,7 @@ def web(scheme: str) -> None:
         token = b"NTLMSSP\0\3\0\0\0" + fields + b"\1\2\0\0" + name.ljust(24, b"\0") + bytes(24)
         mark = canary.mark()
         curl(canary, "-H", f"Authorization: NTLM {base64.b64encode(token).decode()}")
-        mentioned(canary, mark, "ntlm-user")
+        canary.mentioned(mark, "ntlm-user")
 
     @check(f"{scheme}: curl, methods")
     def _(canary: Canary) -> None:
@@ -507,7 +482,7 @@ def web(scheme: str) -> None:
             flags = ["-I"] if method == "HEAD" else ["-X", method]
             output = curl(canary, *flags, path=f"/method-{method}")
             assert re.match(r"HTTP/1\.[01] \d{3}", output), f"{method}: {output[:300]!r}"
-            mentioned(canary, mark, method, f"/method-{method}", context=output)
+            canary.mentioned(mark, method, f"/method-{method}", context=output)
 
     @check(f"{scheme}: requests session, redirect and login")
     def _(canary: Canary) -> None:
@@ -518,14 +493,14 @@ def web(scheme: str) -> None:
             session.get(url(canary, "/"), timeout=20)
             answer = session.post(url(canary), data={"username": "session", "password": "kept alive"}, timeout=20)
         assert answer.status_code < 500, answer.status_code
-        logged(canary, mark, 3001, USERNAME="session", PASSWORD="kept alive")
+        canary.logged(mark, 3001, {"USERNAME": "session", "PASSWORD": "kept alive"})
 
     @check(f"{scheme}: the headers of a browser")
     def _(canary: Canary) -> None:
         mark = canary.mark()
         port = canary.ports[scheme]
         client = (
-            http.client.HTTPSConnection(LOOPBACK, port, timeout=20, context=unverified())
+            http.client.HTTPSConnection(LOOPBACK, port, timeout=20, context=unverified_tls())
             if scheme == "https"
             else http.client.HTTPConnection(LOOPBACK, port, timeout=20)
         )
@@ -537,18 +512,11 @@ def web(scheme: str) -> None:
         body = answer.read()
         client.close()
         assert answer.status == 200 and body, f"{answer.status}, {len(body)} bytes"
-        logged(canary, mark, 3000, USERAGENT=BROWSER["User-Agent"])
+        canary.logged(mark, 3000, {"USERAGENT": BROWSER["User-Agent"]})
 
 
 web("http")
 web("https")
-
-
-def unverified() -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
 
 
 @check("http: pipelining")
@@ -562,7 +530,7 @@ def _(canary: Canary) -> None:
     statuses = answer.count(b"HTTP/1.1 200 ")
     assert statuses == 5, f"{statuses} answers in {answer[:500]!r}"
     for n in range(1, 6):
-        logged(canary, mark, 3000, USERAGENT=f"pipe-{n}")
+        canary.logged(mark, 3000, {"USERAGENT": f"pipe-{n}"})
 
 
 for _version in ("1.2", "1.3"):
@@ -575,7 +543,7 @@ for _version in ("1.2", "1.3"):
             "curl", "-q", "-sS", "-k", "-i", f"--tlsv{version}", "--tls-max", version, "--max-time", "20",
             "-A", f"tls {version}", f"https://{LOOPBACK}:{port}/index.html",
         )  # fmt: skip
-        logged(canary, mark, 3000, USERAGENT=f"tls {version}", context=output)
+        canary.logged(mark, 3000, {"USERAGENT": f"tls {version}"}, output)
 
 
 @check("https: curl, HTTP/2 offered")
@@ -586,7 +554,7 @@ def _(canary: Canary) -> None:
         "curl", "-q", "-sS", "-k", "-i", "--http2", "--max-time", "20", "-A", "offers-h2",
         "--resolve", f"nas.example:{port}:{LOOPBACK}", f"https://nas.example:{port}/index.html",
     )  # fmt: skip
-    logged(canary, mark, 3000, USERAGENT="offers-h2", HOSTNAME="nas.example", context=output)
+    canary.logged(mark, 3000, {"USERAGENT": "offers-h2", "HOSTNAME": "nas.example"}, output)
 
 
 @check("https: openssl s_client")
@@ -596,7 +564,7 @@ def _(canary: Canary) -> None:
         "openssl", "s_client", "-connect", f"{LOOPBACK}:{canary.ports['https']}", "-servername", "nas.example",
         "-quiet", stdin="GET /index.html HTTP/1.0\r\nUser-Agent: s_client\r\n\r\n",
     )  # fmt: skip
-    logged(canary, mark, 3000, USERAGENT="s_client", context=output)
+    canary.logged(mark, 3000, {"USERAGENT": "s_client"}, output)
 
 
 # -- FTP -----------------------------------------------------------------------------------------
@@ -613,7 +581,7 @@ def _(canary: Canary) -> None:
             pass
         else:
             raise AssertionError("the login was accepted")
-    logged(canary, mark, 2000, USERNAME="lib", PASSWORD="ftplib pw")
+    canary.logged(mark, 2000, {"USERNAME": "lib", "PASSWORD": "ftplib pw"})
 
 
 @check("ftp: curl")
@@ -623,7 +591,7 @@ def _(canary: Canary) -> None:
         "curl", "-q", "-sS", "-v", "--max-time", "20", "-u", "curl:ftp pw", f"ftp://{LOOPBACK}:{canary.ports['ftp']}/"
     )
     assert "530" in output, f"curl says {output!r}"
-    logged(canary, mark, 2000, USERNAME="curl", PASSWORD="ftp pw", context=output)
+    canary.logged(mark, 2000, {"USERNAME": "curl", "PASSWORD": "ftp pw"}, output)
 
 
 def lftp(canary: Canary, settings: str, user: str, password: str) -> str:
@@ -638,23 +606,21 @@ def lftp(canary: Canary, settings: str, user: str, password: str) -> str:
 def _(canary: Canary) -> None:
     mark = canary.mark()
     output = lftp(canary, "set ftp:ssl-allow no; ", "lftp", "l ftp pw")
-    logged(canary, mark, 2000, USERNAME="lftp", PASSWORD="l ftp pw", context=output)
+    canary.logged(mark, 2000, {"USERNAME": "lftp", "PASSWORD": "l ftp pw"}, output)
 
 
 @check("ftp: lftp that would like TLS")
 def _(canary: Canary) -> None:
     mark = canary.mark()
     output = lftp(canary, "set ssl:verify-certificate no; ", "lftp", "perhaps tls")
-    logged(canary, mark, 2000, USERNAME="lftp", PASSWORD="perhaps tls", context=output)
+    canary.logged(mark, 2000, {"USERNAME": "lftp", "PASSWORD": "perhaps tls"}, output)
 
 
 @check("ftp: tnftp")
 def _(canary: Canary) -> None:
     mark = canary.mark()
-    output = run(
-        "tnftp", "-n", "-d", LOOPBACK, str(canary.ports["ftp"]), stdin="user tn tnftp-pw\nquit\n"
-    )
-    logged(canary, mark, 2000, USERNAME="tn", PASSWORD="tnftp-pw", context=output)
+    output = run("tnftp", "-n", "-d", LOOPBACK, str(canary.ports["ftp"]), stdin="user tn tnftp-pw\nquit\n")
+    canary.logged(mark, 2000, {"USERNAME": "tn", "PASSWORD": "tnftp-pw"}, output)
 
 
 def ftp_offers_tls(canary: Canary) -> None:
@@ -670,14 +636,14 @@ def ftp_offers_tls(canary: Canary) -> None:
 def _(canary: Canary) -> None:
     ftp_offers_tls(canary)
     mark = canary.mark()
-    client = ftplib.FTP_TLS(context=unverified(), encoding="utf-8")
+    client = ftplib.FTP_TLS(context=unverified_tls(), encoding="utf-8")
     client.connect(LOOPBACK, canary.ports["ftp"], timeout=20)
     try:
         client.login("libtls", "ftplib tls")
     except ftplib.error_perm:
         pass
     client.close()
-    logged(canary, mark, 2000, USERNAME="libtls", PASSWORD="ftplib tls")
+    canary.logged(mark, 2000, {"USERNAME": "libtls", "PASSWORD": "ftplib tls"})
 
 
 @check("ftp: lftp with TLS")
@@ -685,7 +651,7 @@ def _(canary: Canary) -> None:
     ftp_offers_tls(canary)
     mark = canary.mark()
     output = lftp(canary, "set ftp:ssl-force yes; set ssl:verify-certificate no; ", "lftptls", "forced")
-    logged(canary, mark, 2000, USERNAME="lftptls", PASSWORD="forced", context=output)
+    canary.logged(mark, 2000, {"USERNAME": "lftptls", "PASSWORD": "forced"}, output)
 
 
 @check("ftp: curl with TLS")
@@ -696,7 +662,7 @@ def _(canary: Canary) -> None:
         "curl", "-q", "-sS", "-k", "--ssl-reqd", "--max-time", "20", "-u", "curltls:curl tls",
         f"ftp://{LOOPBACK}:{canary.ports['ftp']}/",
     )  # fmt: skip
-    logged(canary, mark, 2000, USERNAME="curltls", PASSWORD="curl tls", context=output)
+    canary.logged(mark, 2000, {"USERNAME": "curltls", "PASSWORD": "curl tls"}, output)
 
 
 # -- Telnet --------------------------------------------------------------------------------------
@@ -718,8 +684,8 @@ def _(canary: Canary) -> None:
         raise AssertionError(f"{type(error).__name__} after {client.before!r}") from None
     finally:
         client.close(force=True)
-    logged(canary, mark, 6001, USERNAME="inet", PASSWORD="utils pw")
-    logged(canary, mark, 6001, USERNAME="again", PASSWORD="second pw")
+    canary.logged(mark, 6001, {"USERNAME": "inet", "PASSWORD": "utils pw"})
+    canary.logged(mark, 6001, {"USERNAME": "again", "PASSWORD": "second pw"})
 
 
 @check("telnet: a client that answers each option")
@@ -732,14 +698,14 @@ def _(canary: Canary) -> None:
     client.line(b"iac pw")
     client.expect(b"sername:", b"ogin:")
     client.socket.close()
-    logged(canary, mark, 6001, USERNAME="iac", PASSWORD="iac pw")
+    canary.logged(mark, 6001, {"USERNAME": "iac", "PASSWORD": "iac pw"})
 
 
 @check("telnet: nc, which answers no option")
 def _(canary: Canary) -> None:
     mark = canary.mark()
     output = run("nc", "-w", "3", LOOPBACK, str(canary.ports["telnet"]), stdin="bot\r\nbot pw\r\n")
-    logged(canary, mark, 6001, USERNAME="bot", PASSWORD="bot pw", context=output)
+    canary.logged(mark, 6001, {"USERNAME": "bot", "PASSWORD": "bot pw"}, output)
 
 
 @check("telnet: curl")
@@ -749,7 +715,7 @@ def _(canary: Canary) -> None:
         "curl", "-q", "-sS", "--max-time", "5", f"telnet://{LOOPBACK}:{canary.ports['telnet']}",
         stdin="curl\r\ncurl telnet\r\n",
     )  # fmt: skip
-    logged(canary, mark, 6001, USERNAME="curl", PASSWORD="curl telnet", context=output)
+    canary.logged(mark, 6001, {"USERNAME": "curl", "PASSWORD": "curl telnet"}, output)
 
 
 # -- Redis ---------------------------------------------------------------------------------------
@@ -764,7 +730,7 @@ def _(canary: Canary) -> None:
     mark = canary.mark()
     output = redis_cli(canary, "CONFIG", "GET", "dir")
     assert "NOAUTH" in output, f"redis-cli says {output!r}"
-    logged(canary, mark, 17001, CMD="CONFIG GET", ARGS="dir", context=output)
+    canary.logged(mark, 17001, {"CMD": "CONFIG GET", "ARGS": "dir"}, output)
 
 
 @check("redis: redis-cli, password")
@@ -772,32 +738,32 @@ def _(canary: Canary) -> None:
     mark = canary.mark()
     output = redis_cli(canary, "--no-auth-warning", "-a", "cli-pw", "PING")
     assert "WRONGPASS" in output or "invalid password" in output, f"redis-cli says {output!r}"
-    logged(canary, mark, 17001, CMD="AUTH", ARGS="cli-pw", context=output)
-    logged(canary, mark, None, PASSWORD="cli-pw", context=output)
+    canary.logged(mark, 17001, {"CMD": "AUTH", "ARGS": "cli-pw"}, output)
+    canary.logged(mark, None, {"PASSWORD": "cli-pw"}, output)
 
 
 @check("redis: redis-cli, user and password")
 def _(canary: Canary) -> None:
     mark = canary.mark()
     output = redis_cli(canary, "--no-auth-warning", "--user", "ops", "--pass", "cli ops pw", "PING")
-    logged(canary, mark, 17001, CMD="AUTH", ARGS="ops cli ops pw", context=output)
-    logged(canary, mark, None, USERNAME="ops", PASSWORD="cli ops pw", context=output)
+    canary.logged(mark, 17001, {"CMD": "AUTH", "ARGS": "ops cli ops pw"}, output)
+    canary.logged(mark, None, {"USERNAME": "ops", "PASSWORD": "cli ops pw"}, output)
 
 
 @check("redis: redis-cli -3")
 def _(canary: Canary) -> None:
     mark = canary.mark()
     output = redis_cli(canary, "-3", "--no-auth-warning", "-a", "resp3", "PING")
-    logged(canary, mark, None, PASSWORD="resp3", context=output)
+    canary.logged(mark, None, {"PASSWORD": "resp3"}, output)
 
 
 @check("redis: redis-cli, many commands from standard input")
 def _(canary: Canary) -> None:
     mark = canary.mark()
     output = redis_cli(canary, stdin="INFO\nKEYS *\nAUTH typed\nQUIT\n")
-    logged(canary, mark, 17001, CMD="INFO", context=output)
-    logged(canary, mark, 17001, CMD="KEYS", ARGS="*", context=output)
-    logged(canary, mark, 17001, CMD="AUTH", ARGS="typed", context=output)
+    canary.logged(mark, 17001, {"CMD": "INFO"}, output)
+    canary.logged(mark, 17001, {"CMD": "KEYS", "ARGS": "*"}, output)
+    canary.logged(mark, 17001, {"CMD": "AUTH", "ARGS": "typed"}, output)
 
 
 for _protocol in (2, 3):
@@ -822,21 +788,11 @@ for _protocol in (2, 3):
             raise AssertionError("the login was accepted")
         finally:
             client.close()
-        logged(canary, mark, 17001, CMD="HELLO" if protocol == 3 else "AUTH")
-        logged(canary, mark, None, USERNAME="py", PASSWORD=f"redis-py {protocol}")
+        canary.logged(mark, 17001, {"CMD": "HELLO" if protocol == 3 else "AUTH"})
+        canary.logged(mark, None, {"USERNAME": "py", "PASSWORD": f"redis-py {protocol}"})
 
 
 # -- Git -----------------------------------------------------------------------------------------
-
-
-def git_options(version: int) -> dict[str, str]:
-    return {
-        "GIT_CONFIG_COUNT": "1",
-        "GIT_CONFIG_KEY_0": "protocol.version",
-        "GIT_CONFIG_VALUE_0": str(version),
-        "GIT_CONFIG_NOSYSTEM": "1",
-        "GIT_TERMINAL_PROMPT": "0",
-    }
 
 
 for _version_number in (0, 1, 2):
@@ -845,9 +801,11 @@ for _version_number in (0, 1, 2):
     def _(canary: Canary, version: int = _version_number) -> None:
         mark = canary.mark()
         port = canary.ports["git"]
-        output = run("git", "ls-remote", f"git://{LOOPBACK}:{port}/ls/v{version}.git", **git_options(version))
+        output = run(
+            "git", "ls-remote", f"git://{LOOPBACK}:{port}/ls/v{version}.git", environment=git_environment(version)
+        )
         assert "remote error" in output or "access denied" in output, f"git says {output!r}"
-        logged(canary, mark, 16001, REPO=f"ls/v{version}.git", HOST=f"{LOOPBACK}:{port}", context=output)
+        canary.logged(mark, 16001, {"REPO": f"ls/v{version}.git", "HOST": f"{LOOPBACK}:{port}"}, output)
 
 
 @check("git: git push")
@@ -855,18 +813,22 @@ def _(canary: Canary) -> None:
     repository = git.Repo.init(SCRATCH / "push")
     repository.index.commit("first", author=git.Actor("a", "a@example.org"), committer=git.Actor("a", "a@example.org"))
     mark = canary.mark()
-    output = run("git", "-C", str(SCRATCH / "push"), "push", f"git://{LOOPBACK}:{canary.ports['git']}/pushed.git", "HEAD:main")
-    mentioned(canary, mark, "pushed.git", "receive-pack", context=output)
+    output = run(
+        "git", "-C", str(SCRATCH / "push"), "push", f"git://{LOOPBACK}:{canary.ports['git']}/pushed.git", "HEAD:main"
+    )
+    canary.mentioned(mark, "pushed.git", "receive-pack", context=output)
 
 
 @check("git: GitPython clone")
 def _(canary: Canary) -> None:
     mark = canary.mark()
     try:
-        git.Repo.clone_from(f"git://{LOOPBACK}:{canary.ports['git']}/py/thon.git", SCRATCH / "clone", env=git_options(2))
+        git.Repo.clone_from(
+            f"git://{LOOPBACK}:{canary.ports['git']}/py/thon.git", SCRATCH / "clone", env=git_environment(2)
+        )
     except git.GitCommandError:
         pass
-    logged(canary, mark, 16001, REPO="py/thon.git")
+    canary.logged(mark, 16001, {"REPO": "py/thon.git"})
 
 
 @check("git: raw request")
@@ -876,7 +838,7 @@ def _(canary: Canary) -> None:
         peer.sendall(b"0033git-upload-pack /project.git\0host=myserver.com\0")
         answer = read_quiet(peer, 1.0)
     assert re.match(rb"[0-9a-f]{4}ERR ", answer) and int(answer[:4], 16) == len(answer), f"the answer is {answer!r}"
-    logged(canary, mark, 16001, REPO="project.git", HOST="myserver.com")
+    canary.logged(mark, 16001, {"REPO": "project.git", "HOST": "myserver.com"})
 
 
 # -- TCP banner ----------------------------------------------------------------------------------
@@ -887,14 +849,14 @@ def _(canary: Canary) -> None:
     mark = canary.mark()
     output = run("nc", "-w", "2", LOOPBACK, str(canary.ports["tcpbanner_1"]), stdin="hello\r\n")
     assert "220 plain ready" in output and "500 what?" in output, f"nc says {output!r}"
-    logged(canary, mark, 18001, BANNER_ID="1", DATA="b'220 plain ready\\r\\n'")
+    canary.logged(mark, 18001, {"BANNER_ID": "1", "DATA": "b'220 plain ready\\r\\n'"})
 
 
 @check("tcpbanner: nc, alert string")
 def _(canary: Canary) -> None:
     mark = canary.mark()
     run("nc", "-w", "2", LOOPBACK, str(canary.ports["tcpbanner_2"]), stdin="xx SECRET-WORD xx\n")
-    logged(canary, mark, 18005, BANNER_ID="2", ALERT_STRING="SECRET-WORD", DATA="xx SECRET-WORD xx")
+    canary.logged(mark, 18005, {"BANNER_ID": "2", "ALERT_STRING": "SECRET-WORD", "DATA": "xx SECRET-WORD xx"})
 
 
 @check("tcpbanner: curl, keep-alive and secret")
@@ -904,8 +866,8 @@ def _(canary: Canary) -> None:
         "curl", "-q", "-sS", "--max-time", "3", f"telnet://{LOOPBACK}:{canary.ports['tcpbanner_3']}",
         stdin="this is open-sesame\n",
     )  # fmt: skip
-    logged(canary, mark, 18002, BANNER_ID="3")
-    logged(canary, mark, 18003, BANNER_ID="3", SECRET_STRING="open-sesame")
+    canary.logged(mark, 18002, {"BANNER_ID": "3"})
+    canary.logged(mark, 18003, {"BANNER_ID": "3", "SECRET_STRING": "open-sesame"})
 
 
 @check("tcpbanner: keep-alive is set on the socket")
@@ -939,9 +901,9 @@ def nmap_checks(canary: Canary, report: Report, only: str) -> None:
         ports = ",".join(str(canary.ports[service]) for service in wanted)
         output = run("nmap", "-sT", "-sV", "-Pn", "-n", "-p", ports, "-oX", "-", LOOPBACK, timeout=300)
         found = {
-            int(port.attrib["portid"]): service.attrib
+            int(port.attrib["portid"]): element.attrib
             for port in xml.fromstring(output[output.index("<?xml") :]).iter("port")
-            if (service := port.find("service")) is not None
+            if (element := port.find("service")) is not None
         }
     except Skip as reason:
         for service in wanted:
@@ -981,7 +943,7 @@ def hydra(module: str, service: str, logtype: int, *target: str) -> None:
         )  # fmt: skip
         for password in passwords:
             data = {"CMD": "AUTH", "ARGS": password} if service == "redis" else {"PASSWORD": password}
-            logged(canary, mark, logtype, context=output, **data)
+            canary.logged(mark, logtype, data, output)
         assert "0 valid password" in output, f"hydra says {output[-500:]!r}"
 
 

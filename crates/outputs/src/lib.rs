@@ -1,12 +1,37 @@
 //! The destinations of events: a folder or file each, and the list of all.
+//!
+//! Each plays the handler classes that an OpenCanary configuration names, with their keys. None of
+//! them opens a file or connection before the first delivery, and none can make another wait.
+
+mod console;
+mod file;
+mod options;
+mod syslog;
+mod webhook;
+mod worker;
 
 use aviary_output::Entry;
 
 /// Every output, in alphabetical order. A new output is one file or folder and two lines here.
-pub static ALL: &[&Entry] = &[];
+pub static ALL: &[&Entry] =
+    &[&console::ENTRY, &file::ENTRY, &file::ROTATING, &syslog::ENTRY, &file::TIMED, &webhook::ENTRY];
 
 /// Handler classes that OpenCanary's users have in their files and that nothing here plays yet.
-pub const FORESEEN: &[&str] = &[];
+pub const FORESEEN: &[&str] = &[
+    "logging.NullHandler",
+    "logging.handlers.BufferingHandler",
+    "logging.handlers.DatagramHandler",
+    "logging.handlers.HTTPHandler",
+    "logging.handlers.MemoryHandler",
+    "logging.handlers.NTEventLogHandler",
+    "logging.handlers.QueueHandler",
+    "logging.handlers.SMTPHandler",
+    "logging.handlers.SocketHandler",
+    "opencanary.logger.HpfeedsHandler",
+    "opencanary.logger.SlackHandler",
+    "opencanary.logger.SocketJSONHandler",
+    "opencanary.logger.TeamsHandler",
+];
 
 /// The output that plays a handler class.
 #[must_use]

@@ -1,0 +1,8 @@
+//! The outputs against real files, sockets and programs.
+
+mod battery;
+mod bench;
+mod console;
+mod file;
+mod syslog;
+mod webhook;
