@@ -13,3 +13,5 @@
         clippy::as_conversions
     )
 )]
+
+pub mod line;
