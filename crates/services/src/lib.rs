@@ -16,5 +16,7 @@
 
 use aviary_service::Entry;
 
+pub mod ftp;
+
 /// Every service, in alphabetical order of folders. A new service is one folder and two lines here.
-pub static ALL: &[&Entry] = &[];
+pub static ALL: &[&Entry] = &[&ftp::ENTRY];
