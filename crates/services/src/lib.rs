@@ -17,6 +17,7 @@
 use aviary_service::Entry;
 
 pub mod ftp;
+pub mod telnet;
 
 /// Every service, in alphabetical order of folders. A new service is one folder and two lines here.
-pub static ALL: &[&Entry] = &[&ftp::ENTRY];
+pub static ALL: &[&Entry] = &[&ftp::ENTRY, &telnet::ENTRY];
