@@ -16,7 +16,14 @@
 
 use aviary_service::Entry;
 
+mod ftp;
 mod tcpbanner;
+mod telnet;
 
 /// Every service, in alphabetical order of folders. A new service is one folder and two lines here.
-pub static ALL: &[&Entry] = &[&tcpbanner::ENTRY];
+#[rustfmt::skip] // one line a service
+pub static ALL: &[&Entry] = &[
+    &ftp::ENTRY,
+    &tcpbanner::ENTRY,
+    &telnet::ENTRY,
+];

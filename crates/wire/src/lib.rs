@@ -14,5 +14,6 @@
     )
 )]
 
+pub mod line;
 pub mod ntlm;
 pub mod spnego;
