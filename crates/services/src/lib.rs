@@ -17,6 +17,7 @@
 use aviary_service::Entry;
 
 mod ftp;
+mod git;
 mod tcpbanner;
 mod telnet;
 
@@ -24,6 +25,7 @@ mod telnet;
 #[rustfmt::skip] // one line a service
 pub static ALL: &[&Entry] = &[
     &ftp::ENTRY,
+    &git::ENTRY,
     &tcpbanner::ENTRY,
     &telnet::ENTRY,
 ];

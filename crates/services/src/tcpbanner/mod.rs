@@ -200,7 +200,6 @@ impl Banner {
     }
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "the registry's signature")]
 fn build(materials: &Materials<'_>) -> Result<Box<dyn Service>, Rejection> {
     let settings = materials.settings;
     let most = settings.int("tcpbanner.maxnum").clamp(1, MOST);
