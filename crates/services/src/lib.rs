@@ -18,6 +18,7 @@ use aviary_service::Entry;
 
 mod ftp;
 mod git;
+mod ssh;
 mod tcpbanner;
 mod telnet;
 
@@ -26,6 +27,7 @@ mod telnet;
 pub static ALL: &[&Entry] = &[
     &ftp::ENTRY,
     &git::ENTRY,
+    &ssh::ENTRY,
     &tcpbanner::ENTRY,
     &telnet::ENTRY,
 ];
