@@ -42,7 +42,7 @@ use self::dialogue::Ftp;
 use self::persona::Persona;
 
 /// The registry's entry.
-pub static ENTRY: Entry = Entry {
+pub(crate) static ENTRY: Entry = Entry {
     name: "ftp",
     summary: "vsftpd, ProFTPD, IIS FTP or FileZilla Server",
     opencanary: "CanaryFTP in opencanary.modules.ftp",

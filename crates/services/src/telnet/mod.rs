@@ -41,7 +41,7 @@ use self::dialogue::Telnet;
 use self::persona::Persona;
 
 /// The registry's entry.
-pub static ENTRY: Entry = Entry {
+pub(crate) static ENTRY: Entry = Entry {
     name: "telnet",
     summary: "Cisco IOS, Linux, BusyBox, Windows or ProCurve login",
     opencanary: "Telnet in opencanary.modules.telnet",
