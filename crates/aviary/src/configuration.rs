@@ -43,7 +43,8 @@ pub(crate) fn without_file() -> Settings {
     let mut text = String::from("[logger.kwargs.handlers.file]\nclass = \"logging.FileHandler\"\n");
     let log = crate::process::state_dir(None).join("events.jsonl");
     text.push_str(&format!("filename = {:?}\n", log.display().to_string()));
-    text.push_str("[aviary]\nstate_dir = \"\"\n");
+    let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    text.push_str(&format!("[device]\nnode_id = {:?}\n", name.unwrap_or_else(|| "aviary".to_owned())));
     for entry in aviary_services::ALL {
         if entry.name != "tcpbanner" {
             text.push_str(&format!("[{}]\nenabled = true\n", entry.name));

@@ -7,7 +7,9 @@ use aviary_event::{Event, Port, Value};
 use crate::paint::{Ink, Style};
 
 /// Longest value shown, in characters.
-const SHOWN: usize = 120;
+const VALUE: usize = 60;
+/// Longest data shown of one event, in characters; `aviary tail --json` has the whole.
+const DATA: usize = 200;
 
 /// Prints events.
 pub(crate) struct Painter {
@@ -42,7 +44,7 @@ impl Painter {
             let dst = event.dst.as_ref().map(|dst| port(&dst.port)).unwrap_or_default();
             line.push_str(&format!("{} → {dst}  ", src.host));
         }
-        line.push_str(&summary(&event.logdata));
+        line.push_str(&cut(summary(&event.logdata), DATA));
         if event.honeycred == Some(true) {
             line.push_str(&self.style.paint(Ink::Alarm, "  PLANTED CREDENTIAL"));
         }
@@ -106,7 +108,11 @@ fn short(value: &Value) -> String {
         Value::Int(number) => number.to_string(),
         Value::Float(number) => number.to_string(),
     };
-    if text.chars().count() > SHOWN { text.chars().take(SHOWN).collect::<String>() + "…" } else { text }
+    cut(text, VALUE)
+}
+
+fn cut(text: String, longest: usize) -> String {
+    if text.chars().count() > longest { text.chars().take(longest).collect::<String>() + "…" } else { text }
 }
 
 /// Text without anything that a terminal would obey: controls of either range, and the marks that

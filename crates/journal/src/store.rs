@@ -1,6 +1,8 @@
 //! The SQLite file.
 
 use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use aviary_event::Event;
@@ -69,6 +71,11 @@ impl Store {
     }
 
     fn try_open(path: &Path) -> rusqlite::Result<Self> {
+        // The journal holds passwords; SQLite gives its log the mode of the file.
+        let made = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
+        if let Err(error) = made {
+            tracing::debug!(%error, "journal file not made beforehand");
+        }
         let connection = Connection::open(path)?;
         // Long enough for a canary that is being replaced to let go, short enough to say so at once.
         connection.busy_timeout(std::time::Duration::from_millis(500))?;

@@ -45,8 +45,18 @@ struct Touch {
 struct Seen {
     seq: u64,
     id: String,
+    source_port: u16,
     logtype: i64,
     took: Duration,
+}
+
+impl Seen {
+    /// Whether a line of a log file is this event. Lines without the `aviary` object have no id;
+    /// there the port that the drill came from tells.
+    fn stands_in(&self, line: &str) -> bool {
+        line.contains(&format!("\"id\": \"{}\"", self.id))
+            || (!line.contains("\"aviary\": {") && line.contains(&format!("\"src_port\": {},", self.source_port)))
+    }
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
@@ -121,7 +131,7 @@ async fn touch_all(folder: &Path, targets: &[(String, String, u16)], mark: &str,
                     None
                 };
                 match tokio::time::timeout(wait, seen).await {
-                    Ok(Some((event, when))) => Ok(seen_as(&event, when.saturating_duration_since(begun))),
+                    Ok(Some((event, when))) => Ok(seen_as(&event, source_port, when.saturating_duration_since(begun))),
                     _ => Err("touched, but no event came; is this address in `ip.ignorelist`?".to_owned()),
                 }
             }
@@ -139,9 +149,9 @@ fn tells_of(event: &Event, source_port: u16, port: u16) -> bool {
     is(&event.src, source_port) && is(&event.dst, port)
 }
 
-fn seen_as(event: &Event, took: Duration) -> Seen {
+fn seen_as(event: &Event, source_port: u16, took: Duration) -> Seen {
     let (seq, id) = event.aviary.as_ref().map_or((0, String::new()), |ours| (ours.seq, ours.id.to_string()));
-    Seen { seq, id, logtype: event.logtype.unwrap_or(0), took }
+    Seen { seq, id, source_port, logtype: event.logtype.unwrap_or(0), took }
 }
 
 /// For each output: how many of the events arrived, or why not.
@@ -203,7 +213,7 @@ fn verdict(output: &Value, refused: bool, last: u64, seen: &[&Seen]) -> Result<S
     };
     let text =
         read_end(Path::new(file)).map_err(|error| format!("{file} cannot be read to see for oneself: {error}"))?;
-    let missing = seen.iter().filter(|seen| !text.contains(&seen.id)).count();
+    let missing = seen.iter().filter(|seen| !text.lines().any(|line| seen.stands_in(line))).count();
     match missing {
         0 => Ok(format!("all {} stand in {file}", seen.len())),
         n => Err(format!("{n} of {} are not in {file}", seen.len())),
@@ -267,7 +277,7 @@ mod tests {
 
     #[test]
     fn an_output_that_lags_or_refuses_is_not_proven() {
-        let seen = Seen { seq: 5, id: "x".to_owned(), logtype: 2000, took: Duration::ZERO };
+        let seen = Seen { seq: 5, id: "x".to_owned(), source_port: 1, logtype: 2000, took: Duration::ZERO };
         let output = json!({"output": "hook", "state": "failing", "position": 4, "last_error": "connection refused"});
         assert_eq!(verdict(&output, false, 5, &[&seen]), Err("did not deliver: connection refused".to_owned()));
         let output = json!({"output": "hook", "state": "working", "position": 5, "last_error": "410 Gone"});
@@ -280,7 +290,7 @@ mod tests {
         let file = std::env::temp_dir().join(format!("aviary-drill-{}", std::process::id()));
         std::fs::write(&file, "{\"aviary\": {\"id\": \"x\"}}\n").unwrap();
         let output = json!({"state": "working", "position": 9, "file": file.display().to_string()});
-        let seen = |id: &str| Seen { seq: 1, id: id.to_owned(), logtype: 0, took: Duration::ZERO };
+        let seen = |id: &str| Seen { seq: 1, id: id.to_owned(), source_port: 1, logtype: 0, took: Duration::ZERO };
         assert!(verdict(&output, false, 1, &[&seen("x")]).is_ok());
         assert!(verdict(&output, false, 1, &[&seen("y")]).is_err());
         std::fs::remove_file(&file).unwrap();
