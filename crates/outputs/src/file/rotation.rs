@@ -72,10 +72,8 @@ impl Rotation {
         let Self::Time(timed) = self else { return };
         let touched = fs::metadata(path).and_then(|there| there.modified()).ok();
         let touched = touched.and_then(|time| Timestamp::try_from(time).ok());
-        let zone = if timed.utc { TimeZone::UTC } else { TimeZone::system() };
         if let Some(from) = touched.or_else(|| first.and_then(when_it_happened)) {
-            let turn = timed.turn_after(from, &zone);
-            timed.next = Some(Next { turn, zone, now: from });
+            timed.start(from);
         }
     }
 
@@ -85,7 +83,11 @@ impl Rotation {
             Self::Never => false,
             Self::Size { most, retry_at, .. } => size > 0 && size.saturating_add(length) >= *most.max(retry_at),
             Self::Time(timed) => {
-                let (Some(now), Some(next)) = (when_it_happened(event), &mut timed.next) else { return false };
+                let Some(now) = when_it_happened(event) else { return false };
+                let Some(next) = &mut timed.next else {
+                    timed.start(now);
+                    return false;
+                };
                 next.now = now;
                 if now < next.turn {
                     return false;
@@ -206,6 +208,13 @@ impl Timed {
             let turn = date.to_datetime(self.at).to_zoned(now.time_zone().clone()).ok()?;
             (right(date.weekday()) && turn > *now).then(|| turn.timestamp())
         })
+    }
+
+    /// Sets the first turn.
+    fn start(&mut self, now: Timestamp) {
+        let zone = if self.utc { TimeZone::UTC } else { TimeZone::system() };
+        let turn = self.turn_after(now, &zone);
+        self.next = Some(Next { turn, zone, now });
     }
 
     /// Sets the next turn by the latest event's time.

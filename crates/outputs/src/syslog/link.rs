@@ -4,12 +4,13 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::AsRawFd as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use aviary_output::{DeliveryError, Failure};
 use nix::errno::Errno;
-use nix::sys::socket::{setsockopt, sockopt::TcpUserTimeout};
+use nix::sys::socket::{MsgFlags, recv, setsockopt, sockopt::TcpUserTimeout};
 use tokio::io::{AsyncWriteExt as _, Interest};
 use tokio::net::{TcpStream, UdpSocket, UnixDatagram, UnixStream, lookup_host};
 use tokio::time::{Instant, sleep, timeout};
@@ -291,9 +292,19 @@ impl Stream {
             match (error, read) {
                 (Ok(None), Ok(0)) => return Standing::Ended,
                 (Ok(None), Ok(_)) => {}
-                (Ok(None), Err(error)) if error.kind() == ErrorKind::WouldBlock => return Standing::Open,
+                (Ok(None), Err(error)) if error.kind() == ErrorKind::WouldBlock => break,
                 _ => return Standing::Broken,
             }
+        }
+        // The runtime only knows what it was told when it last looked; the socket knows better.
+        let socket = match self {
+            Self::Tcp(stream) => stream.as_raw_fd(),
+            Self::Unix(stream) => stream.as_raw_fd(),
+        };
+        match recv(socket, &mut unheard, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_PEEK) {
+            Ok(0) => Standing::Ended,
+            Ok(_) | Err(Errno::EAGAIN) => Standing::Open,
+            Err(_) => Standing::Broken,
         }
     }
 

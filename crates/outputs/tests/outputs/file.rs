@@ -142,6 +142,42 @@ async fn writes_nothing_twice_after_a_restart() {
     assert_eq!(seqs(&log.text()), (1..=14).collect::<Vec<_>>());
 }
 
+/// Where the process that is to be killed writes, and from which event on.
+const VICTIM: &str = "AVIARY_TEST_VICTIM";
+
+#[tokio::test]
+async fn holds_each_line_once_however_often_it_is_killed() {
+    if let Ok(told) = std::env::var(VICTIM) {
+        let (from, path) = told.split_once(' ').expect("a number and a path");
+        let mut output = Setup::new(FILE, json!({"filename": path})).build();
+        let mut next: u64 = from.parse().expect("a number");
+        loop {
+            deliver_all(&mut output, &events(next..next + 60)).await;
+            next += 60;
+        }
+    }
+    let log = Log::new();
+    let (mut from, mut size) = (1, 0);
+    for _ in 0..5 {
+        let victim = Command::new(std::env::current_exe().expect("this program"))
+            .args(["file::holds_each_line_once_however_often_it_is_killed", "--exact"])
+            .env(VICTIM, format!("{from} {}", log.path().display()))
+            .stdout(std::process::Stdio::null())
+            .spawn();
+        let victim = crate::bench::Running(victim.expect("this program starts"));
+        let grown = || fs::metadata(log.path()).ok().map(|there| there.len()).filter(|now| *now > size + 300_000);
+        size = crate::bench::until("the file to grow", grown).await;
+        // `kill -9`, in the middle of whatever it does.
+        drop(victim);
+        // The journal's note of what is done is some batches old.
+        let lines = log.text().matches('\n').count() as u64;
+        from = lines.saturating_sub(150);
+    }
+    let lines = log.text().matches('\n').count() as u64;
+    deliver_all(&mut log.output(), &events(lines - 100..=lines + 10)).await;
+    assert_eq!(seqs(&log.text()), (1..=lines + 10).collect::<Vec<_>>());
+}
+
 #[tokio::test]
 async fn finds_long_lines_again_however_far_back_they_begin() {
     let log = Log::new();
