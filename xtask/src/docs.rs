@@ -1,0 +1,240 @@
+//! `docs/events.md` and `schema/event.json`: written from the kinds that the code declares.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+use aviary_event::{Class, KindInfo};
+use aviary_services::ALL;
+use serde_json::{Map, Value, json};
+
+const PAGE: &str = "docs/events.md";
+const SCHEMA: &str = "schema/event.json";
+const BEGIN: &str = "<!-- generated: begin -->\n";
+const END: &str = "<!-- generated: end -->\n";
+
+/// Who declares kinds: a word, what it is, and its kinds.
+pub struct Group {
+    /// The service's name.
+    pub name: &'static str,
+    /// What it imitates.
+    pub summary: &'static str,
+    /// Its kinds.
+    pub kinds: Vec<&'static KindInfo>,
+}
+
+/// Every kind that the code declares, a group for each who does.
+#[must_use]
+pub fn groups() -> Vec<Group> {
+    let group = |entry: &&'static aviary_service::Entry| Group {
+        name: entry.name,
+        summary: entry.summary,
+        kinds: entry.kinds.iter().collect(),
+    };
+    ALL.iter().map(group).collect()
+}
+
+/// Writes both files.
+///
+/// # Errors
+/// When one cannot be read or written.
+pub fn write(root: &Path) -> Result<()> {
+    for (name, text) in generated(root)? {
+        let path = root.join(name);
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        fs::write(&path, text).with_context(|| format!("write {name}"))?;
+    }
+    Ok(())
+}
+
+/// Says whether both files are what [`write`] would write.
+///
+/// # Errors
+/// Naming the first file that is not.
+pub fn check(root: &Path) -> Result<()> {
+    for (name, text) in generated(root)? {
+        if fs::read_to_string(root.join(name)).unwrap_or_default() != text {
+            bail!("{name} is stale: run `cargo xtask docs`");
+        }
+    }
+    Ok(())
+}
+
+fn generated(root: &Path) -> Result<[(&'static str, String); 2]> {
+    let page = fs::read_to_string(root.join(PAGE)).with_context(|| format!("read {PAGE}"))?;
+    let groups = groups();
+    Ok([(PAGE, with_tables(&page, &tables(&groups))?), (SCHEMA, schema(&groups))])
+}
+
+fn with_tables(page: &str, tables: &str) -> Result<String> {
+    let (before, rest) = page.split_once(BEGIN).with_context(|| format!("{PAGE} has no line {BEGIN}"))?;
+    let (_, after) = rest.split_once(END).with_context(|| format!("{PAGE} has no line {END}"))?;
+    Ok(format!("{before}{BEGIN}\n{tables}{END}{after}"))
+}
+
+fn tables(groups: &[Group]) -> String {
+    let mut text = String::new();
+    for group in groups {
+        let _ = writeln!(text, "### {}\n\nThis service {}.\n", group.name, group.summary.trim_end_matches('.'));
+        text.push_str("| logtype | constant | class | when | logdata keys | ATT&CK |\n|---|---|---|---|---|---|\n");
+        let mut kinds = group.kinds.clone();
+        kinds.sort_by_key(|kind| kind.number);
+        for kind in kinds {
+            let keys = kind.keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ");
+            let techniques = kind.technique.join(", ");
+            let _ = writeln!(
+                text,
+                "| {} | {} | {} | {} | {keys} | {techniques} |",
+                kind.number, kind.constant, kind.class, kind.when
+            );
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// The schema of a line of ours: JSON Schema, closed but for what a service notes of the peer.
+fn schema(groups: &[Group]) -> String {
+    let mut kinds: Vec<&KindInfo> = groups.iter().flat_map(|group| group.kinds.iter().copied()).collect();
+    kinds.sort_by_key(|kind| kind.number);
+    kinds.dedup_by_key(|kind| kind.number);
+    let variants: Vec<Value> = kinds.iter().map(|kind| variant(kind)).collect();
+    let text = |description: &str| json!({"type": "string", "description": description});
+    let port = |description: &str| json!({"type": ["integer", "string"], "description": description});
+    let classes: Vec<&str> = Class::ALL.into_iter().map(Class::word).collect();
+    let mut schema = json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A line of Aviary's event log",
+        "type": "object",
+        "properties": {
+            "aviary": {
+                "type": "object",
+                "description": "What OpenCanary's keys have no place for; absent with `logger.kwargs.extended: false`.",
+                "properties": {
+                    "fingerprint": {"type": "object", "description": "Facts about the peer, such as `hassh` and `ja4`."},
+                    "id": {"type": "string", "format": "uuid", "description": "Unique for ever; UUID version 7."},
+                    "kind": {"enum": classes, "description": "What it means, shared by all services."},
+                    "raw": {
+                        "type": "object",
+                        "additionalProperties": {"type": "string", "contentEncoding": "base64"},
+                        "description": "Whole bytes, by path in `logdata`, of what stands there with escapes.",
+                    },
+                    "seq": {"type": "integer", "minimum": 0, "description": "Position in the canary's journal."},
+                    "service": text("The imitated service, or `aviary` for the canary itself."),
+                    "session": text("All events of one connection share it."),
+                    "src_mac": text("The peer's MAC address, when it is on the same link."),
+                    "technique": {"type": "array", "items": {"type": "string"}, "description": "MITRE ATT&CK techniques."},
+                    "time": {"type": "string", "format": "date-time", "description": "RFC 3339 with the zone's offset."},
+                },
+                "required": ["id", "kind", "seq", "service", "time"],
+                "additionalProperties": false,
+            },
+            "dst_host": text("The address that the peer really used; empty without a connection."),
+            "dst_port": port("Its port; -1 without a connection."),
+            "honeycred": {"type": "boolean", "description": "Whether the credential is a planted one."},
+            "local_time": text("UTC, in spite of its name, as OpenCanary writes it."),
+            "local_time_adjusted": text("Local time."),
+            "logdata": {"type": ["object", "string"], "description": "What was sent or done."},
+            "logtype": {"type": ["integer", "null"], "description": "The kind of event."},
+            "node_id": text("The canary's name."),
+            "src_host": text("The peer's address; empty without a connection."),
+            "src_port": port("Its port; -1 without a connection."),
+            "utc_time": text("UTC."),
+        },
+        "required": [
+            "dst_host", "dst_port", "local_time", "local_time_adjusted", "logdata", "logtype", "node_id",
+            "src_host", "src_port", "utc_time",
+        ],
+        "additionalProperties": false,
+    });
+    if !variants.is_empty()
+        && let Some(members) = schema.as_object_mut()
+    {
+        members.insert("oneOf".to_owned(), Value::Array(variants));
+    }
+    format!("{schema:#}\n")
+}
+
+fn variant(kind: &KindInfo) -> Value {
+    let members: Map<String, Value> = kind.keys.iter().map(|key| ((*key).to_owned(), json!({}))).collect();
+    json!({
+        "title": kind.constant,
+        "description": kind.when,
+        "properties": {
+            "logtype": {"const": kind.number},
+            "logdata": {"type": "object", "properties": members, "additionalProperties": false},
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    static KINDS: [KindInfo; 2] = [
+        KindInfo {
+            number: 30_500,
+            constant: "LOG_B",
+            class: Class::Command,
+            when: "a command comes",
+            keys: &["CMD"],
+            technique: &["T1059"],
+        },
+        KindInfo {
+            number: 2000,
+            constant: "LOG_A",
+            class: Class::Login,
+            when: "each password",
+            keys: &["PASSWORD", "USERNAME"],
+            technique: &[],
+        },
+    ];
+
+    fn group() -> Group {
+        Group { name: "test", summary: "plays a server", kinds: KINDS.iter().collect() }
+    }
+
+    #[test]
+    fn a_table_has_a_row_for_each_kind_in_order() {
+        let text = tables(&[group()]);
+        let rows: Vec<&str> = text.lines().filter(|line| line.starts_with("| ")).skip(1).collect();
+        assert_eq!(
+            rows,
+            [
+                "| 2000 | LOG_A | login | each password | `PASSWORD`, `USERNAME` |  |",
+                "| 30500 | LOG_B | command | a command comes | `CMD` | T1059 |",
+            ]
+        );
+    }
+
+    #[test]
+    fn tables_replace_what_stands_between_the_marks() {
+        let page = format!("before\n{BEGIN}old\n{END}after\n");
+        assert_eq!(with_tables(&page, "new\n").unwrap(), format!("before\n{BEGIN}\nnew\n{END}after\n"));
+        assert!(with_tables("no marks", "").is_err());
+    }
+
+    #[test]
+    fn the_schema_is_closed_and_knows_each_kind() {
+        let schema: Value = serde_json::from_str(&schema(&[group(), group()])).unwrap();
+        assert_eq!(schema["additionalProperties"], false);
+        assert_eq!(schema["oneOf"].as_array().unwrap().len(), 2, "the same kind twice is one");
+        assert_eq!(schema["oneOf"][0]["properties"]["logtype"]["const"], 2000);
+        assert_eq!(schema["oneOf"][0]["properties"]["logdata"]["additionalProperties"], false);
+    }
+
+    #[test]
+    fn stale_files_are_found() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("docs")).unwrap();
+        fs::write(root.path().join(PAGE), format!("x\n{BEGIN}{END}")).unwrap();
+        assert!(check(root.path()).is_err());
+        write(root.path()).unwrap();
+        check(root.path()).unwrap();
+        fs::write(root.path().join(SCHEMA), "{}").unwrap();
+        assert_eq!(check(root.path()).unwrap_err().to_string(), "schema/event.json is stale: run `cargo xtask docs`");
+    }
+}
