@@ -12,10 +12,13 @@ use super::events::{CONNECTION_MADE, ENVIRON_EXPLOIT, LOGIN_ATTEMPT, OTHER_INPUT
 use super::line::{Line, Typed};
 use super::option::{Options, Side, Verb};
 use super::persona::{Empty, Persona, Waiting};
-use super::terminal::{ECHO, Terminal, Variable};
+use super::terminal::{ECHO, LINEMODE, Terminal, Variable};
 
 /// OpenCanary's text for a subnegotiation of 256 bytes.
 const LIMIT_REACHED: &str = "Telnet subnegotiation buffer limit reached";
+/// Subnegotiations of line mode (RFC 1184, 2.1).
+const LINEMODE_MODE: u8 = 1;
+const LINEMODE_CHARACTERS: u8 = 3;
 /// Bytes of negotiation that are noted as a trait of the client.
 const NOTED: usize = 96;
 
@@ -23,11 +26,11 @@ const NOTED: usize = 96;
 #[derive(Debug)]
 enum Phase {
     /// These options have not been answered.
-    Answers(&'static Waiting, Vec<u8>),
+    Answers(&'static Waiting, Vec<(Side, u8)>),
     /// The values of these have not come.
     Values(&'static Waiting, Vec<u8>),
-    /// It is not known whether the client echoes.
-    Echo,
+    /// These options, offered then, have not been answered.
+    Offers(&'static Waiting, Vec<(Side, u8)>),
     /// Prompts are out.
     Talk,
 }
@@ -52,6 +55,8 @@ pub(super) struct Telnet {
     noted: bool,
     /// Whether the client forbade echo.
     quiet: bool,
+    /// The client's special characters of line mode.
+    local_characters: Vec<u8>,
     failures: u8,
 }
 
@@ -71,6 +76,7 @@ impl Telnet {
             negotiation: Vec::new(),
             noted: false,
             quiet: false,
+            local_characters: Vec::new(),
             failures: 0,
             config,
         }
@@ -133,17 +139,16 @@ impl Telnet {
         {
             out.reply(encode_subnegotiation(option, body));
         }
-        if matches!(verb, Verb::Will | Verb::Wont) {
-            self.answered(option, out);
-        }
+        self.answered(verb, option, out);
     }
 
-    /// The client agreed to or refused to perform an option.
-    fn answered(&mut self, option: u8, out: &mut Outbox) {
+    /// The client agreed to an option, or refused it.
+    fn answered(&mut self, verb: Verb, option: u8, out: &mut Outbox) {
+        let side = if matches!(verb, Verb::Will | Verb::Wont) { Side::Theirs } else { Side::Ours };
         match &mut self.phase {
             Phase::Answers(waiting, open) => {
                 let waiting = *waiting;
-                open.retain(|other| *other != option);
+                open.retain(|other| *other != (side, option));
                 if open.is_empty() {
                     let on = |option: &&u8| self.options.is_on(Side::Theirs, **option);
                     let values: Vec<u8> = waiting.values.iter().filter(on).copied().collect();
@@ -154,14 +159,20 @@ impl Telnet {
                     self.valued(None, out);
                 }
             }
-            Phase::Echo if option == ECHO => {
-                // A client that does not echo wants the server to.
-                if !self.options.is_on(Side::Theirs, ECHO) {
-                    self.offer(&[(Side::Ours, ECHO)], out);
+            Phase::Offers(_, open) => {
+                // Line mode is agreed when its mode is.
+                if (verb, option) != (Verb::Will, LINEMODE) {
+                    open.retain(|other| *other != (side, option));
                 }
-                self.greet(out);
+                // It asks in order to know old clients; none shall really echo.
+                if (verb, option) == (Verb::Will, ECHO)
+                    && let Some(refusal) = self.options.ask(Side::Theirs, ECHO, false)
+                {
+                    out.reply([IAC, refusal.code(), ECHO]);
+                }
+                self.settle(out);
             }
-            _ => {}
+            Phase::Values(..) | Phase::Talk => {}
         }
     }
 
@@ -171,11 +182,43 @@ impl Telnet {
         let waiting = *waiting;
         open.retain(|other| Some(*other) != option);
         if open.is_empty() {
+            let new = |offer: &&(Side, u8)| !self.options.is_on(offer.0, offer.1);
+            let open = waiting.offers.iter().filter(new).copied().collect();
             self.offer(waiting.offers, out);
-            self.phase = Phase::Echo;
-            if !waiting.offers.contains(&(Side::Theirs, ECHO)) {
-                self.greet(out);
+            self.phase = Phase::Offers(waiting, open);
+            self.settle(out);
+        }
+    }
+
+    /// Greets once everything was answered.
+    fn settle(&mut self, out: &mut Outbox) {
+        let Phase::Offers(waiting, open) = &self.phase else { return };
+        if !open.is_empty() {
+            return;
+        }
+        if self.options.is_on(Side::Theirs, LINEMODE) {
+            self.offer(waiting.last_linemode, out);
+            if let Some(end) = self.options.ask(Side::Theirs, LINEMODE, false) {
+                out.reply([IAC, end.code(), LINEMODE]);
             }
+            out.reply(encode_subnegotiation(LINEMODE, &acknowledged(&self.local_characters)));
+        } else {
+            self.offer(waiting.last, out);
+        }
+        self.greet(out);
+    }
+
+    /// Line mode's own subnegotiations: the agreed mode, and the client's special characters.
+    fn linemode(&mut self, body: &[u8], out: &mut Outbox) {
+        match body.split_first() {
+            Some((&LINEMODE_CHARACTERS, list)) => self.local_characters = list.to_vec(),
+            Some((&LINEMODE_MODE, _)) => {
+                if let Phase::Offers(_, open) = &mut self.phase {
+                    open.retain(|other| *other != (Side::Theirs, LINEMODE));
+                    self.settle(out);
+                }
+            }
+            _ => {}
         }
     }
 
@@ -187,6 +230,9 @@ impl Telnet {
                 }
             }
             None => other("subnegotiation", [&[option], body].concat(), out),
+        }
+        if option == LINEMODE && !self.persona().silent {
+            self.linemode(body, out);
         }
         self.valued(Some(option), out);
     }
@@ -203,7 +249,8 @@ impl Telnet {
                 let typed = self.line.kill();
                 self.typed(typed, out);
             }
-            command::IP | command::BRK => self.typed(Typed::Interrupt, out),
+            command::IP => self.interrupt(false, out),
+            command::BRK => self.interrupt(true, out),
             _ => {}
         }
     }
@@ -218,9 +265,6 @@ impl Telnet {
 
     /// Takes text in up to where the frame must act; gives how much.
     fn text(&mut self, text: &[u8], out: &mut Outbox) -> usize {
-        if matches!(self.phase, Phase::Echo) {
-            self.greet(out);
-        }
         let mut used = 0_usize;
         for byte in text {
             used = used.saturating_add(1);
@@ -247,14 +291,18 @@ impl Telnet {
             Typed::Nothing => {}
             Typed::Put(byte) => self.echo(&[byte], out),
             Typed::Erased(bytes) => self.echo(&b"\x08 \x08".repeat(bytes), out),
-            Typed::Interrupt => {
-                if let Some(echo) = self.persona().interrupt {
-                    self.line.kill();
-                    self.echo(echo.as_bytes(), out);
-                }
-            }
+            Typed::Interrupt => self.interrupt(false, out),
             Typed::Full(text) => self.other_line("line too long", text, out),
             Typed::Enter(text) => self.enter(text, out),
+        }
+    }
+
+    fn interrupt(&mut self, is_break: bool, out: &mut Outbox) {
+        if let Some((interrupt, quit)) = self.persona().interrupt
+            && matches!(self.phase, Phase::Talk)
+        {
+            self.line.kill();
+            out.reply(if is_break { quit } else { interrupt });
         }
     }
 
@@ -350,6 +398,20 @@ impl Telnet {
             other("unfinished command", rest.to_vec(), out);
         }
     }
+}
+
+/// Accepts the special characters that the client supports (RFC 1184, 2.4): triples of function,
+/// flags and character; two bits of the flags are the level, 0x80 acknowledges.
+fn acknowledged(characters: &[u8]) -> Vec<u8> {
+    let mut body = vec![LINEMODE_CHARACTERS];
+    for triple in characters.chunks_exact(3) {
+        if let [function, flags, character] = *triple
+            && flags & 3 != 0
+        {
+            body.extend_from_slice(&[function, flags | 0x80, character]);
+        }
+    }
+    body
 }
 
 fn other(reason: &str, bytes: Vec<u8>, out: &mut Outbox) {

@@ -28,7 +28,7 @@ pub(super) const TERMINAL: KindInfo = KindInfo {
     constant: "LOG_TELNET_TERMINAL",
     class: Class::Command,
     when: "the client told about its terminal; at its first line or its end, and again when that changed",
-    keys: &["DISPLAY", "ENVIRON", "SPEED", "TERMINAL", "WINDOW"],
+    keys: &["DISPLAY", "ENVIRON", "NEGOTIATED", "SPEED", "TERMINAL", "WINDOW"],
     technique: &[],
 };
 

@@ -120,7 +120,7 @@ impl Service for TelnetService {
             port: self.port,
             label: "telnet".to_owned(),
             security: Security::Plain,
-            try_line: "curl -m 10 --user admin:secret telnet://{host}:{port}/",
+            try_line: "(echo admin; sleep 1; echo secret; sleep 1) | nc {host} {port}",
         }]
     }
 
