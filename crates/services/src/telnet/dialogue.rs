@@ -1,4 +1,4 @@
-//! The conversation: negotiation, user name, password, refusal.
+//! The conversation: user name, password, refusal.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,33 +7,18 @@ use aviary_event::LogData;
 use aviary_service::{Dialogue, Facts, Outbox};
 
 use super::Config;
-use super::codec::{IAC, Token, command, encode_subnegotiation, next_token};
-use super::events::{CONNECTION_MADE, ENVIRON_EXPLOIT, LOGIN_ATTEMPT, OTHER_INPUT, TERMINAL};
+use super::codec::{IAC, Token, command, next_token};
+use super::events::{CONNECTION_MADE, LOGIN_ATTEMPT, OTHER_INPUT, TERMINAL};
 use super::line::{Line, Typed};
-use super::option::{Options, Side, Verb};
-use super::persona::{Empty, Persona, Waiting};
-use super::terminal::{ECHO, LINEMODE, Terminal, Variable};
+use super::negotiation::Phase;
+use super::option::Options;
+use super::persona::{Empty, Persona};
+use super::terminal::Terminal;
 
 /// OpenCanary's text for a subnegotiation of 256 bytes.
 const LIMIT_REACHED: &str = "Telnet subnegotiation buffer limit reached";
-/// Subnegotiations of line mode (RFC 1184, 2.1).
-const LINEMODE_MODE: u8 = 1;
-const LINEMODE_CHARACTERS: u8 = 3;
 /// Bytes of negotiation that are noted as a trait of the client.
 const NOTED: usize = 96;
-
-/// How far a product that waits for its client has come.
-#[derive(Debug)]
-enum Phase {
-    /// These options have not been answered.
-    Answers(&'static Waiting, Vec<(Side, u8)>),
-    /// The values of these have not come.
-    Values(&'static Waiting, Vec<u8>),
-    /// These options, offered then, have not been answered.
-    Offers(&'static Waiting, Vec<(Side, u8)>),
-    /// Prompts are out.
-    Talk,
-}
 
 /// What the next line is.
 enum Stage {
@@ -46,17 +31,19 @@ enum Stage {
 pub(super) struct Telnet {
     config: Arc<Config>,
     entropy: [u8; 32],
-    options: Options,
-    phase: Phase,
+    pub(super) options: Options,
+    pub(super) phase: Phase,
     stage: Stage,
     line: Line,
-    terminal: Terminal,
+    pub(super) terminal: Terminal,
     negotiation: Vec<u8>,
     noted: bool,
+    /// Options that were answered by a subnegotiation, once each.
+    pub(super) asked: Vec<u8>,
     /// Whether the client forbade echo.
-    quiet: bool,
+    pub(super) quiet: bool,
     /// The client's special characters of line mode.
-    local_characters: Vec<u8>,
+    pub(super) local_characters: Vec<u8>,
     failures: u8,
 }
 
@@ -75,6 +62,7 @@ impl Telnet {
             terminal: Terminal::default(),
             negotiation: Vec::new(),
             noted: false,
+            asked: Vec::new(),
             quiet: false,
             local_characters: Vec::new(),
             failures: 0,
@@ -82,7 +70,7 @@ impl Telnet {
         }
     }
 
-    fn persona(&self) -> &'static Persona {
+    pub(super) fn persona(&self) -> &'static Persona {
         self.config.persona
     }
 
@@ -93,16 +81,8 @@ impl Telnet {
         }
     }
 
-    fn offer(&mut self, offers: &[(Side, u8)], out: &mut Outbox) {
-        for (side, option) in offers {
-            if let Some(verb) = self.options.ask(*side, *option, true) {
-                out.reply([IAC, verb.code(), *option]);
-            }
-        }
-    }
-
     /// Prints what comes before the first answer.
-    fn greet(&mut self, out: &mut Outbox) {
+    pub(super) fn greet(&mut self, out: &mut Outbox) {
         self.phase = Phase::Talk;
         let persona = self.persona();
         self.say(persona.before, out);
@@ -117,124 +97,6 @@ impl Telnet {
             Stage::User => self.say(self.persona().user, out),
             Stage::Password(_) => self.say(self.persona().password, out),
         }
-    }
-
-    // Negotiation.
-
-    fn negotiation(&mut self, verb: Verb, option: u8, out: &mut Outbox) {
-        self.remember(&[verb.code(), option]);
-        if option == ECHO && matches!(verb, Verb::Do | Verb::Dont) {
-            self.quiet = verb == Verb::Dont && !self.persona().silent;
-        }
-        let answer = self.options.received(verb, option);
-        if self.persona().silent {
-            return;
-        }
-        if let Some(answer) = answer {
-            out.reply([IAC, answer.code(), option]);
-        }
-        if verb == Verb::Will
-            && self.options.is_on(Side::Theirs, option)
-            && let Some((_, body)) = self.persona().agreed.iter().find(|(agreed, _)| *agreed == option)
-        {
-            out.reply(encode_subnegotiation(option, body));
-        }
-        self.answered(verb, option, out);
-    }
-
-    /// The client agreed to an option, or refused it.
-    fn answered(&mut self, verb: Verb, option: u8, out: &mut Outbox) {
-        let side = if matches!(verb, Verb::Will | Verb::Wont) { Side::Theirs } else { Side::Ours };
-        match &mut self.phase {
-            Phase::Answers(waiting, open) => {
-                let waiting = *waiting;
-                open.retain(|other| *other != (side, option));
-                if open.is_empty() {
-                    let on = |option: &&u8| self.options.is_on(Side::Theirs, **option);
-                    let values: Vec<u8> = waiting.values.iter().filter(on).copied().collect();
-                    for value in &values {
-                        out.reply(encode_subnegotiation(*value, &[1]));
-                    }
-                    self.phase = Phase::Values(waiting, values);
-                    self.valued(None, out);
-                }
-            }
-            Phase::Offers(_, open) => {
-                // Line mode is agreed when its mode is.
-                if (verb, option) != (Verb::Will, LINEMODE) {
-                    open.retain(|other| *other != (side, option));
-                }
-                // It asks in order to know old clients; none shall really echo.
-                if (verb, option) == (Verb::Will, ECHO)
-                    && let Some(refusal) = self.options.ask(Side::Theirs, ECHO, false)
-                {
-                    out.reply([IAC, refusal.code(), ECHO]);
-                }
-                self.settle(out);
-            }
-            Phase::Values(..) | Phase::Talk => {}
-        }
-    }
-
-    /// The value of an option came, or none is to come.
-    fn valued(&mut self, option: Option<u8>, out: &mut Outbox) {
-        let Phase::Values(waiting, open) = &mut self.phase else { return };
-        let waiting = *waiting;
-        open.retain(|other| Some(*other) != option);
-        if open.is_empty() {
-            let new = |offer: &&(Side, u8)| !self.options.is_on(offer.0, offer.1);
-            let open = waiting.offers.iter().filter(new).copied().collect();
-            self.offer(waiting.offers, out);
-            self.phase = Phase::Offers(waiting, open);
-            self.settle(out);
-        }
-    }
-
-    /// Greets once everything was answered.
-    fn settle(&mut self, out: &mut Outbox) {
-        let Phase::Offers(waiting, open) = &self.phase else { return };
-        if !open.is_empty() {
-            return;
-        }
-        if self.options.is_on(Side::Theirs, LINEMODE) {
-            self.offer(waiting.last_linemode, out);
-            if let Some(end) = self.options.ask(Side::Theirs, LINEMODE, false) {
-                out.reply([IAC, end.code(), LINEMODE]);
-            }
-            out.reply(encode_subnegotiation(LINEMODE, &acknowledged(&self.local_characters)));
-        } else {
-            self.offer(waiting.last, out);
-        }
-        self.greet(out);
-    }
-
-    /// Line mode's own subnegotiations: the agreed mode, and the client's special characters.
-    fn linemode(&mut self, body: &[u8], out: &mut Outbox) {
-        match body.split_first() {
-            Some((&LINEMODE_CHARACTERS, list)) => self.local_characters = list.to_vec(),
-            Some((&LINEMODE_MODE, _)) => {
-                if let Phase::Offers(_, open) = &mut self.phase {
-                    open.retain(|other| *other != (Side::Theirs, LINEMODE));
-                    self.settle(out);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn subnegotiation(&mut self, option: u8, body: &[u8], out: &mut Outbox) {
-        match self.terminal.take(option, body) {
-            Some(variables) => {
-                for Variable { name, value } in variables.into_iter().filter(Variable::is_exploit) {
-                    out.report(&ENVIRON_EXPLOIT, LogData::new().with("NAME", name).with("VALUE", value));
-                }
-            }
-            None => other("subnegotiation", [&[option], body].concat(), out),
-        }
-        if option == LINEMODE && !self.persona().silent {
-            self.linemode(body, out);
-        }
-        self.valued(Some(option), out);
     }
 
     fn command(&mut self, code: u8, out: &mut Outbox) {
@@ -255,7 +117,7 @@ impl Telnet {
         }
     }
 
-    fn remember(&mut self, bytes: &[u8]) {
+    pub(super) fn remember(&mut self, bytes: &[u8]) {
         if self.negotiation.len() < NOTED {
             self.negotiation.extend_from_slice(bytes);
         }
@@ -301,6 +163,10 @@ impl Telnet {
         if let Some((interrupt, quit)) = self.persona().interrupt
             && matches!(self.phase, Phase::Talk)
         {
+            let text = self.line.text().to_vec();
+            if !text.is_empty() {
+                self.other_line("interrupted line", text, out);
+            }
             self.line.kill();
             out.reply(if is_break { quit } else { interrupt });
         }
@@ -400,21 +266,7 @@ impl Telnet {
     }
 }
 
-/// Accepts the special characters that the client supports (RFC 1184, 2.4): triples of function,
-/// flags and character; two bits of the flags are the level, 0x80 acknowledges.
-fn acknowledged(characters: &[u8]) -> Vec<u8> {
-    let mut body = vec![LINEMODE_CHARACTERS];
-    for triple in characters.chunks_exact(3) {
-        if let [function, flags, character] = *triple
-            && flags & 3 != 0
-        {
-            body.extend_from_slice(&[function, flags | 0x80, character]);
-        }
-    }
-    body
-}
-
-fn other(reason: &str, bytes: Vec<u8>, out: &mut Outbox) {
+pub(super) fn other(reason: &str, bytes: Vec<u8>, out: &mut Outbox) {
     out.report(&OTHER_INPUT, LogData::new().with("REASON", reason).with("DATA", bytes));
 }
 

@@ -47,7 +47,7 @@ pub(super) const OTHER_INPUT: KindInfo = KindInfo {
     number: 30402,
     constant: "LOG_TELNET_OTHER_INPUT",
     class: Class::Violation,
-    when: "a line was too long or never ended, a user name had no password, or a subnegotiation was unknown",
+    when: "a line was too long, interrupted or never ended, a user name had no password, or a subnegotiation was unknown",
     keys: &["DATA", "REASON", "USERNAME"],
     technique: &[],
 };

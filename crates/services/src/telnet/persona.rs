@@ -218,15 +218,15 @@ static WINDOWS: Persona = Persona {
     user: "\n\rlogin: ",
     password: "\n\rpassword: ",
     newline: "",
-    wrong: "\n\rThe handle is invalid.\n\r\n\rLogin Failed\n\r",
-    last: "\n\rThe handle is invalid.\n\r\n\rLogin Failed\n\r\n\rTelnet Server has closed the connection\r\n",
+    wrong: "\r\nThe handle is invalid.\r\n\r\nLogin Failed\r\n",
+    last: "\r\nThe handle is invalid.\r\n\r\nLogin Failed\r\n\r\nTelnet Server has closed the connection\r\n",
     tries: 3,
     delay: (15, 120),
     empty: Empty::Again,
     ayt: b"",
     interrupt: None,
     patience: 60,
-    timeout: "\r\nSession timed out.\r\n\n\rTelnet Server has closed the connection\r\n",
+    timeout: "\r\nSession timed out.\r\n\r\nTelnet Server has closed the connection\r\n",
 };
 
 /// An HP ProCurve switch 2626. From nmap's signatures and public captures.

@@ -137,6 +137,12 @@ fn agreeing_to_every_offer_is_answered_by_values_only() {
 }
 
 #[test]
+fn a_value_is_asked_for_once_however_often_it_is_offered() {
+    let t = talk("ios", &[&b"\xff\xfb\x18".repeat(100)]);
+    assert!(t.replies().ends_with(b"Username: \xff\xfa\x18\x01\xff\xf0"));
+}
+
+#[test]
 fn banner_stands_before_the_login() {
     let t = exchange(&mut *dialogue(&[("telnet.banner", "\"Hello\\nworld\"")]), &[]);
     assert!(t.replies().ends_with(b"\x1f\r\nHello\r\nworld\r\n\r\nUser Access Verification\r\n\r\nUsername: "));
