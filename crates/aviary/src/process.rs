@@ -55,6 +55,8 @@ pub(crate) fn start_logging() {
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .try_init();
     drop(started);
+    // One cryptographic provider for whatever speaks TLS in this process.
+    let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
 /// A runtime for asking a canary.

@@ -166,6 +166,9 @@ impl Ftp {
 
     /// Sends a template, and hangs up on a peer whose every command fails where the product does.
     fn say(&mut self, template: &str, verb: &[u8], argument: &[u8], out: &mut Outbox) {
+        if template.is_empty() {
+            return;
+        }
         let mut rest = template;
         while let Some((text, after)) = rest.split_once('{') {
             let Some((field, tail)) = after.split_once('}') else { break };
@@ -177,9 +180,7 @@ impl Ftp {
             }
             rest = tail;
         }
-        if !rest.is_empty() {
-            out.reply(rest);
-        }
+        out.reply(rest);
         self.errors = if template.starts_with('5') { self.errors.saturating_add(1) } else { 0 };
         if self.persona().errors > 0 && self.errors >= self.persona().errors {
             out.close();

@@ -14,7 +14,7 @@
 //!
 //! LIMIT: ProFTPD's HELP marks AUTH, PBSZ and PROT as unimplemented with TLS on, too.
 //!
-//! Tried with curl, Python's ftplib, lftp, inetutils ftp and nmap.
+//! Tried with curl, Python's ftplib, lftp, tnftp and nmap; TLS in tests alone.
 //!
 //! [RFC 959]: https://www.rfc-editor.org/rfc/rfc959
 //! [RFC 2389]: https://www.rfc-editor.org/rfc/rfc2389

@@ -98,10 +98,15 @@ fn whole(body: Vec<u8>) -> Token<'static> {
     }
 }
 
-/// A subnegotiation to send; `body` holds no IAC.
+/// A subnegotiation to send.
 pub(super) fn encode_subnegotiation(option: u8, body: &[u8]) -> Vec<u8> {
     let mut bytes = vec![IAC, SB, option];
-    bytes.extend_from_slice(body);
+    for byte in body {
+        bytes.push(*byte);
+        if *byte == IAC {
+            bytes.push(IAC);
+        }
+    }
     bytes.extend_from_slice(&[IAC, SE]);
     bytes
 }
@@ -141,8 +146,8 @@ mod tests {
 
     #[test]
     fn round_trips_a_subnegotiation() {
-        let bytes = encode_subnegotiation(24, &[1]);
-        assert_eq!(next_token(&bytes), Some((Token::Subnegotiation(24, vec![1]), bytes.len())));
+        let bytes = encode_subnegotiation(24, &[1, IAC, SE]);
+        assert_eq!(next_token(&bytes), Some((Token::Subnegotiation(24, vec![1, IAC, SE]), bytes.len())));
     }
 
     #[test]

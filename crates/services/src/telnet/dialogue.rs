@@ -1,4 +1,4 @@
-//! The conversation: negotiation, user name, password, refusal.
+//! The conversation: user name, password, refusal.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,30 +7,18 @@ use aviary_event::LogData;
 use aviary_service::{Dialogue, Facts, Outbox};
 
 use super::Config;
-use super::codec::{IAC, Token, command, encode_subnegotiation, next_token};
-use super::events::{CONNECTION_MADE, ENVIRON_EXPLOIT, LOGIN_ATTEMPT, OTHER_INPUT, TERMINAL};
+use super::codec::{IAC, Token, command, next_token};
+use super::events::{CONNECTION_MADE, LOGIN_ATTEMPT, OTHER_INPUT, TERMINAL};
 use super::line::{Line, Typed};
-use super::option::{Options, Side, Verb};
-use super::persona::{Empty, Persona, Waiting};
-use super::terminal::{ECHO, Terminal, Variable};
+use super::negotiation::Phase;
+use super::option::Options;
+use super::persona::{Empty, Persona};
+use super::terminal::Terminal;
 
 /// OpenCanary's text for a subnegotiation of 256 bytes.
 const LIMIT_REACHED: &str = "Telnet subnegotiation buffer limit reached";
 /// Bytes of negotiation that are noted as a trait of the client.
 const NOTED: usize = 96;
-
-/// How far a product that waits for its client has come.
-#[derive(Debug)]
-enum Phase {
-    /// These options have not been answered.
-    Answers(&'static Waiting, Vec<u8>),
-    /// The values of these have not come.
-    Values(&'static Waiting, Vec<u8>),
-    /// It is not known whether the client echoes.
-    Echo,
-    /// Prompts are out.
-    Talk,
-}
 
 /// What the next line is.
 enum Stage {
@@ -43,15 +31,19 @@ enum Stage {
 pub(super) struct Telnet {
     config: Arc<Config>,
     entropy: [u8; 32],
-    options: Options,
-    phase: Phase,
+    pub(super) options: Options,
+    pub(super) phase: Phase,
     stage: Stage,
     line: Line,
-    terminal: Terminal,
+    pub(super) terminal: Terminal,
     negotiation: Vec<u8>,
     noted: bool,
+    /// Options that were answered by a subnegotiation, once each.
+    pub(super) asked: Vec<u8>,
     /// Whether the client forbade echo.
-    quiet: bool,
+    pub(super) quiet: bool,
+    /// The client's special characters of line mode.
+    pub(super) local_characters: Vec<u8>,
     failures: u8,
 }
 
@@ -70,13 +62,15 @@ impl Telnet {
             terminal: Terminal::default(),
             negotiation: Vec::new(),
             noted: false,
+            asked: Vec::new(),
             quiet: false,
+            local_characters: Vec::new(),
             failures: 0,
             config,
         }
     }
 
-    fn persona(&self) -> &'static Persona {
+    pub(super) fn persona(&self) -> &'static Persona {
         self.config.persona
     }
 
@@ -87,16 +81,8 @@ impl Telnet {
         }
     }
 
-    fn offer(&mut self, offers: &[(Side, u8)], out: &mut Outbox) {
-        for (side, option) in offers {
-            if let Some(verb) = self.options.ask(*side, *option, true) {
-                out.reply([IAC, verb.code(), *option]);
-            }
-        }
-    }
-
     /// Prints what comes before the first answer.
-    fn greet(&mut self, out: &mut Outbox) {
+    pub(super) fn greet(&mut self, out: &mut Outbox) {
         self.phase = Phase::Talk;
         let persona = self.persona();
         self.say(persona.before, out);
@@ -113,84 +99,6 @@ impl Telnet {
         }
     }
 
-    // Negotiation.
-
-    fn negotiation(&mut self, verb: Verb, option: u8, out: &mut Outbox) {
-        self.remember(&[verb.code(), option]);
-        if option == ECHO && matches!(verb, Verb::Do | Verb::Dont) {
-            self.quiet = verb == Verb::Dont && !self.persona().silent;
-        }
-        let answer = self.options.received(verb, option);
-        if self.persona().silent {
-            return;
-        }
-        if let Some(answer) = answer {
-            out.reply([IAC, answer.code(), option]);
-        }
-        if verb == Verb::Will
-            && self.options.is_on(Side::Theirs, option)
-            && let Some((_, body)) = self.persona().agreed.iter().find(|(agreed, _)| *agreed == option)
-        {
-            out.reply(encode_subnegotiation(option, body));
-        }
-        if matches!(verb, Verb::Will | Verb::Wont) {
-            self.answered(option, out);
-        }
-    }
-
-    /// The client agreed to or refused to perform an option.
-    fn answered(&mut self, option: u8, out: &mut Outbox) {
-        match &mut self.phase {
-            Phase::Answers(waiting, open) => {
-                let waiting = *waiting;
-                open.retain(|other| *other != option);
-                if open.is_empty() {
-                    let on = |option: &&u8| self.options.is_on(Side::Theirs, **option);
-                    let values: Vec<u8> = waiting.values.iter().filter(on).copied().collect();
-                    for value in &values {
-                        out.reply(encode_subnegotiation(*value, &[1]));
-                    }
-                    self.phase = Phase::Values(waiting, values);
-                    self.valued(None, out);
-                }
-            }
-            Phase::Echo if option == ECHO => {
-                // A client that does not echo wants the server to.
-                if !self.options.is_on(Side::Theirs, ECHO) {
-                    self.offer(&[(Side::Ours, ECHO)], out);
-                }
-                self.greet(out);
-            }
-            _ => {}
-        }
-    }
-
-    /// The value of an option came, or none is to come.
-    fn valued(&mut self, option: Option<u8>, out: &mut Outbox) {
-        let Phase::Values(waiting, open) = &mut self.phase else { return };
-        let waiting = *waiting;
-        open.retain(|other| Some(*other) != option);
-        if open.is_empty() {
-            self.offer(waiting.offers, out);
-            self.phase = Phase::Echo;
-            if !waiting.offers.contains(&(Side::Theirs, ECHO)) {
-                self.greet(out);
-            }
-        }
-    }
-
-    fn subnegotiation(&mut self, option: u8, body: &[u8], out: &mut Outbox) {
-        match self.terminal.take(option, body) {
-            Some(variables) => {
-                for Variable { name, value } in variables.into_iter().filter(Variable::is_exploit) {
-                    out.report(&ENVIRON_EXPLOIT, LogData::new().with("NAME", name).with("VALUE", value));
-                }
-            }
-            None => other("subnegotiation", [&[option], body].concat(), out),
-        }
-        self.valued(Some(option), out);
-    }
-
     fn command(&mut self, code: u8, out: &mut Outbox) {
         self.remember(&[code]);
         match code {
@@ -203,12 +111,13 @@ impl Telnet {
                 let typed = self.line.kill();
                 self.typed(typed, out);
             }
-            command::IP | command::BRK => self.typed(Typed::Interrupt, out),
+            command::IP => self.interrupt(false, out),
+            command::BRK => self.interrupt(true, out),
             _ => {}
         }
     }
 
-    fn remember(&mut self, bytes: &[u8]) {
+    pub(super) fn remember(&mut self, bytes: &[u8]) {
         if self.negotiation.len() < NOTED {
             self.negotiation.extend_from_slice(bytes);
         }
@@ -218,9 +127,6 @@ impl Telnet {
 
     /// Takes text in up to where the frame must act; gives how much.
     fn text(&mut self, text: &[u8], out: &mut Outbox) -> usize {
-        if matches!(self.phase, Phase::Echo) {
-            self.greet(out);
-        }
         let mut used = 0_usize;
         for byte in text {
             used = used.saturating_add(1);
@@ -247,14 +153,22 @@ impl Telnet {
             Typed::Nothing => {}
             Typed::Put(byte) => self.echo(&[byte], out),
             Typed::Erased(bytes) => self.echo(&b"\x08 \x08".repeat(bytes), out),
-            Typed::Interrupt => {
-                if let Some(echo) = self.persona().interrupt {
-                    self.line.kill();
-                    self.echo(echo.as_bytes(), out);
-                }
-            }
+            Typed::Interrupt => self.interrupt(false, out),
             Typed::Full(text) => self.other_line("line too long", text, out),
             Typed::Enter(text) => self.enter(text, out),
+        }
+    }
+
+    fn interrupt(&mut self, is_break: bool, out: &mut Outbox) {
+        if let Some((interrupt, quit)) = self.persona().interrupt
+            && matches!(self.phase, Phase::Talk)
+        {
+            let text = self.line.text().to_vec();
+            if !text.is_empty() {
+                self.other_line("interrupted line", text, out);
+            }
+            self.line.kill();
+            out.reply(if is_break { quit } else { interrupt });
         }
     }
 
@@ -352,7 +266,7 @@ impl Telnet {
     }
 }
 
-fn other(reason: &str, bytes: Vec<u8>, out: &mut Outbox) {
+pub(super) fn other(reason: &str, bytes: Vec<u8>, out: &mut Outbox) {
     out.report(&OTHER_INPUT, LogData::new().with("REASON", reason).with("DATA", bytes));
 }
 

@@ -28,7 +28,7 @@ pub(super) const TERMINAL: KindInfo = KindInfo {
     constant: "LOG_TELNET_TERMINAL",
     class: Class::Command,
     when: "the client told about its terminal; at its first line or its end, and again when that changed",
-    keys: &["DISPLAY", "ENVIRON", "SPEED", "TERMINAL", "WINDOW"],
+    keys: &["DISPLAY", "ENVIRON", "NEGOTIATED", "SPEED", "TERMINAL", "WINDOW"],
     technique: &[],
 };
 
@@ -47,7 +47,7 @@ pub(super) const OTHER_INPUT: KindInfo = KindInfo {
     number: 30402,
     constant: "LOG_TELNET_OTHER_INPUT",
     class: Class::Violation,
-    when: "a line was too long or never ended, a user name had no password, or a subnegotiation was unknown",
+    when: "a line was too long, interrupted or never ended, a user name had no password, or a subnegotiation was unknown",
     keys: &["DATA", "REASON", "USERNAME"],
     technique: &[],
 };

@@ -6,8 +6,8 @@
 //!
 //! Lines end with CR LF, CR NUL, CR or LF; characters are echoed unless the client forbids it, and
 //! passwords never. No prompt waits for negotiation, but for inetutils-telnetd, which says nothing
-//! until the client has answered all its questions. A client that answers none gets silence there,
-//! too, yet its lines are taken for user names and passwords in turn and reported.
+//! until the client has answered all its questions. A client that does not gets silence here, too, yet
+//! its lines are taken for user names and passwords in turn and reported.
 //!
 //! Events: 6002 at the connection if asked for, 6001 for each password, 30400 for what the client tells
 //! about its terminal, 30401 for a user name that `login` would take for an option (CVE-2026-24061),
@@ -25,6 +25,7 @@ mod codec;
 mod dialogue;
 mod events;
 mod line;
+mod negotiation;
 mod option;
 mod persona;
 mod terminal;
@@ -120,7 +121,7 @@ impl Service for TelnetService {
             port: self.port,
             label: "telnet".to_owned(),
             security: Security::Plain,
-            try_line: "curl -m 10 --user admin:secret telnet://{host}:{port}/",
+            try_line: "(echo admin; sleep 1; echo secret; sleep 1) | nc {host} {port}",
         }]
     }
 

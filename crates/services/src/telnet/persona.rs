@@ -3,7 +3,10 @@
 //! In a text `{host}` stands for the host name and `{p}` for the prompt that timed out.
 
 use super::option::Side;
-use super::terminal::{AUTHENTICATION, ECHO, ENVIRON, LFLOW, NAWS, NEW_ENVIRON, SGA, TSPEED, TTYPE, XDISPLOC};
+use super::terminal::{
+    AUTHENTICATION, BINARY, ECHO, ENCRYPTION, ENVIRON, LFLOW, LINEMODE, NAWS, NEW_ENVIRON, SGA, STATUS, TIMING_MARK,
+    TSPEED, TTYPE, XDISPLOC,
+};
 
 /// What `telnet.persona` accepts, in the order of [`ALL`].
 pub(super) const NAMES: &[&str] = &["ios", "linux", "busybox", "windows", "procurve"];
@@ -21,11 +24,15 @@ pub(super) enum Empty {
 #[derive(Debug)]
 pub(super) struct Waiting {
     /// Options of the greeting that must be agreed to or refused.
-    pub answers: &'static [u8],
+    pub answers: &'static [(Side, u8)],
     /// Of these, whose values are asked for, in that order.
     pub values: &'static [u8],
-    /// What is offered then.
+    /// What is offered then, and must be answered, too.
     pub offers: &'static [(Side, u8)],
+    /// What is offered at last.
+    pub last: &'static [(Side, u8)],
+    /// The same for a client that agreed to line mode.
+    pub last_linemode: &'static [(Side, u8)],
 }
 
 /// A product.
@@ -67,8 +74,8 @@ pub(super) struct Persona {
     pub empty: Empty,
     /// Answer to AYT.
     pub ayt: &'static [u8],
-    /// Echo of an interrupt, which drops the line; `None` where it does nothing.
-    pub interrupt: Option<&'static str>,
+    /// Answers to an interrupt and to a break, which drop the line; `None` where they do nothing.
+    pub interrupt: Option<(&'static [u8], &'static [u8])>,
     /// Seconds that it waits at a prompt.
     pub patience: u64,
     /// What it says then.
@@ -114,33 +121,13 @@ static IOS: Persona = Persona {
 
 /// inetutils-telnetd 2.4 and login 4.13 of Debian 12; measured.
 static LINUX: Persona = Persona {
-    greeting: &[
-        (Side::Ours, AUTHENTICATION),
-        (Side::Ours, 38),
-        (Side::Theirs, TTYPE),
-        (Side::Theirs, TSPEED),
-        (Side::Theirs, XDISPLOC),
-        (Side::Theirs, NEW_ENVIRON),
-        (Side::Theirs, ENVIRON),
-    ],
-    // Binary, echo, SGA, status, timing mark.
-    ours: &[0, ECHO, SGA, 5, 6],
-    theirs: &[0, SGA, TTYPE, NAWS, TSPEED, LFLOW, XDISPLOC, ENVIRON, NEW_ENVIRON],
+    greeting: INETUTILS.answers,
+    ours: &[BINARY, ECHO, SGA, STATUS, TIMING_MARK],
+    theirs: &[BINARY, SGA, TIMING_MARK, TTYPE, NAWS, TSPEED, LFLOW, LINEMODE, XDISPLOC, ENVIRON, NEW_ENVIRON],
     silent: false,
-    agreed: &[(LFLOW, &[3])],
-    waiting: Some(&Waiting {
-        answers: &[TTYPE, TSPEED, XDISPLOC, NEW_ENVIRON, ENVIRON],
-        values: &[TSPEED, XDISPLOC, NEW_ENVIRON, TTYPE],
-        // 34 is line mode.
-        offers: &[
-            (Side::Ours, SGA),
-            (Side::Theirs, ECHO),
-            (Side::Theirs, 34),
-            (Side::Theirs, NAWS),
-            (Side::Ours, 5),
-            (Side::Theirs, LFLOW),
-        ],
-    }),
+    // Flow control restarts on any key; line mode with local editing and signals.
+    agreed: &[(LFLOW, &[3]), (LINEMODE, &[1, 3])],
+    waiting: Some(&INETUTILS),
     before: "",
     text: "\r\nLinux 6.1.0-37-amd64 ({host}) (pts/0)\r\n\r\n",
     any_key: false,
@@ -153,9 +140,33 @@ static LINUX: Persona = Persona {
     delay: (2000, 3900),
     empty: Empty::Password,
     ayt: b"\r\n[Yes]\r\n",
-    interrupt: Some("^C"),
+    // After a data mark; the real one marks it urgent, too.
+    interrupt: Some((b"\xff\xf2^C", b"\xff\xf2^\\")),
     patience: 60,
     timeout: "\r\nLogin timed out after 60 seconds.\r\n",
+};
+
+static INETUTILS: Waiting = Waiting {
+    answers: &[
+        (Side::Ours, AUTHENTICATION),
+        (Side::Ours, ENCRYPTION),
+        (Side::Theirs, TTYPE),
+        (Side::Theirs, TSPEED),
+        (Side::Theirs, XDISPLOC),
+        (Side::Theirs, NEW_ENVIRON),
+        (Side::Theirs, ENVIRON),
+    ],
+    values: &[TSPEED, XDISPLOC, NEW_ENVIRON, TTYPE],
+    offers: &[
+        (Side::Ours, SGA),
+        (Side::Theirs, ECHO),
+        (Side::Theirs, LINEMODE),
+        (Side::Theirs, NAWS),
+        (Side::Ours, STATUS),
+        (Side::Theirs, LFLOW),
+    ],
+    last: &[(Side::Ours, ECHO), (Side::Theirs, TIMING_MARK), (Side::Theirs, BINARY)],
+    last_linemode: &[(Side::Ours, ECHO), (Side::Theirs, BINARY)],
 };
 
 /// A router with BusyBox 1.14 or later; measured on 1.35.
@@ -192,11 +203,11 @@ static WINDOWS: Persona = Persona {
         (Side::Ours, SGA),
         (Side::Theirs, NEW_ENVIRON),
         (Side::Theirs, NAWS),
-        (Side::Theirs, 0),
-        (Side::Ours, 0),
+        (Side::Theirs, BINARY),
+        (Side::Ours, BINARY),
     ],
-    ours: &[0, ECHO, SGA],
-    theirs: &[0, SGA, TTYPE, NAWS, NEW_ENVIRON, AUTHENTICATION],
+    ours: &[BINARY, ECHO, SGA],
+    theirs: &[BINARY, SGA, TTYPE, NAWS, NEW_ENVIRON, AUTHENTICATION],
     silent: false,
     // NTLM is mechanism 15; the two variables are those that Windows asks its own client for.
     agreed: &[(AUTHENTICATION, &[1, 15, 0]), (NEW_ENVIRON, b"\x01\x03SFUTLNTVER\x03SFUTLNTMODE"), (TTYPE, SEND)],
@@ -207,15 +218,15 @@ static WINDOWS: Persona = Persona {
     user: "\n\rlogin: ",
     password: "\n\rpassword: ",
     newline: "",
-    wrong: "\n\rThe handle is invalid.\n\r\n\rLogin Failed\n\r",
-    last: "\n\rThe handle is invalid.\n\r\n\rLogin Failed\n\r\n\rTelnet Server has closed the connection\r\n",
+    wrong: "\r\nThe handle is invalid.\r\n\r\nLogin Failed\r\n",
+    last: "\r\nThe handle is invalid.\r\n\r\nLogin Failed\r\n\r\nTelnet Server has closed the connection\r\n",
     tries: 3,
     delay: (15, 120),
     empty: Empty::Again,
     ayt: b"",
     interrupt: None,
     patience: 60,
-    timeout: "\r\nSession timed out.\r\n\n\rTelnet Server has closed the connection\r\n",
+    timeout: "\r\nSession timed out.\r\n\r\nTelnet Server has closed the connection\r\n",
 };
 
 /// An HP ProCurve switch 2626. From nmap's signatures and public captures.

@@ -3,10 +3,16 @@
 
 use aviary_event::{LogData, PeerBytes};
 
+/// Binary transmission, RFC 856.
+pub(super) const BINARY: u8 = 0;
 /// Echo, RFC 857.
 pub(super) const ECHO: u8 = 1;
 /// Suppress go ahead, RFC 858.
 pub(super) const SGA: u8 = 3;
+/// Status, RFC 859.
+pub(super) const STATUS: u8 = 5;
+/// Timing mark, RFC 860.
+pub(super) const TIMING_MARK: u8 = 6;
 /// Terminal type.
 pub(super) const TTYPE: u8 = 24;
 /// Window size.
@@ -15,12 +21,16 @@ pub(super) const NAWS: u8 = 31;
 pub(super) const TSPEED: u8 = 32;
 /// Remote flow control, RFC 1372.
 pub(super) const LFLOW: u8 = 33;
+/// Line mode, RFC 1184.
+pub(super) const LINEMODE: u8 = 34;
 /// X display.
 pub(super) const XDISPLOC: u8 = 35;
 /// Environment, as RFC 1408 has it.
 pub(super) const ENVIRON: u8 = 36;
 /// Authentication, RFC 2941.
 pub(super) const AUTHENTICATION: u8 = 37;
+/// Encryption, RFC 2946.
+pub(super) const ENCRYPTION: u8 = 38;
 /// Environment, as RFC 1572 has it.
 pub(super) const NEW_ENVIRON: u8 = 39;
 
@@ -31,10 +41,14 @@ const VALUE: u8 = 1;
 const ESC: u8 = 2;
 const USERVAR: u8 = 3;
 
+/// Most subnegotiations that are kept as they came.
+const KEPT: usize = 8;
+
 /// The terminal so far.
 #[derive(Debug, Default)]
 pub(super) struct Terminal {
     data: LogData,
+    negotiated: Vec<PeerBytes>,
     news: bool,
 }
 
@@ -53,7 +67,7 @@ impl Variable {
 }
 
 impl Terminal {
-    /// Takes a subnegotiation in. `None` when it is none of those above; else the variables in it.
+    /// Takes a subnegotiation in. `None` when it is unknown; else the environment variables in it.
     pub(super) fn take(&mut self, option: u8, body: &[u8]) -> Option<Vec<Variable>> {
         let (key, value) = match (option, body.split_first()) {
             (NAWS, _) => {
@@ -75,6 +89,12 @@ impl Terminal {
                     self.learn("ENVIRON", shown);
                 }
                 return Some(variables);
+            }
+            (LINEMODE | AUTHENTICATION | ENCRYPTION, _) if self.negotiated.len() < KEPT => {
+                self.negotiated.push(PeerBytes::from([&[option], body].concat()));
+                let all = self.negotiated.clone();
+                self.learn("NEGOTIATED", all);
+                return Some(Vec::new());
             }
             _ => return None,
         };
