@@ -17,7 +17,8 @@
 use aviary_service::Entry;
 
 mod git;
+mod redis;
 mod tcpbanner;
 
 /// Every service, in alphabetical order of folders. A new service is one folder and two lines here.
-pub static ALL: &[&Entry] = &[&git::ENTRY, &tcpbanner::ENTRY];
+pub static ALL: &[&Entry] = &[&git::ENTRY, &redis::ENTRY, &tcpbanner::ENTRY];
