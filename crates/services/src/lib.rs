@@ -18,6 +18,7 @@ use aviary_service::Entry;
 
 mod ftp;
 mod git;
+mod redis;
 mod ssh;
 mod tcpbanner;
 mod telnet;
@@ -27,6 +28,7 @@ mod telnet;
 pub static ALL: &[&Entry] = &[
     &ftp::ENTRY,
     &git::ENTRY,
+    &redis::ENTRY,
     &ssh::ENTRY,
     &tcpbanner::ENTRY,
     &telnet::ENTRY,
