@@ -14,7 +14,9 @@
     )
 )]
 
+mod http;
+
 use aviary_service::Entry;
 
 /// Every service, in alphabetical order of folders. A new service is one folder and two lines here.
-pub static ALL: &[&Entry] = &[];
+pub static ALL: &[&Entry] = &[&http::HTTP, &http::HTTPS];
