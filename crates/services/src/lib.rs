@@ -18,6 +18,7 @@ use aviary_service::Entry;
 
 mod ftp;
 mod git;
+mod http;
 mod redis;
 mod ssh;
 mod tcpbanner;
@@ -28,6 +29,8 @@ mod telnet;
 pub static ALL: &[&Entry] = &[
     &ftp::ENTRY,
     &git::ENTRY,
+    &http::HTTP,
+    &http::HTTPS,
     &redis::ENTRY,
     &ssh::ENTRY,
     &tcpbanner::ENTRY,
