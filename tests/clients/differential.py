@@ -900,9 +900,9 @@ def expectations(theirs: dict[str, list[Event]]) -> tuple[dict[str, list[Event]]
     # An event a service, one with `honeycred` if there is any, lends its other keys to those that
     # OpenCanary lost.
     patterns: dict[str, Event] = {}
-    for event in (event for events in theirs.values() for event in events):
-        if event["dst_port"] not in patterns or "honeycred" in event:
-            patterns[event["dst_port"]] = event
+    for sample in (event for events in theirs.values() for event in events):
+        if sample["dst_port"] not in patterns or "honeycred" in sample:
+            patterns[sample["dst_port"]] = sample
     expected: dict[str, list[Event]] = {}
     stale: dict[str, str] = {}
     for name, events in theirs.items():

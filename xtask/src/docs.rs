@@ -78,7 +78,7 @@ fn with_tables(page: &str, tables: &str) -> Result<String> {
 fn tables(groups: &[Group]) -> String {
     let mut text = String::new();
     for group in groups {
-        let _ = writeln!(text, "### {}\n\nThis service {}.\n", group.name, group.summary.trim_end_matches('.'));
+        let _ = writeln!(text, "### {}\n\n{}\n", group.name, sentence(group.summary));
         text.push_str("| logtype | constant | class | when | logdata keys | ATT&CK |\n|---|---|---|---|---|---|\n");
         let mut kinds = group.kinds.clone();
         kinds.sort_by_key(|kind| kind.number);
@@ -88,12 +88,22 @@ fn tables(groups: &[Group]) -> String {
             let _ = writeln!(
                 text,
                 "| {} | {} | {} | {} | {keys} | {techniques} |",
-                kind.number, kind.constant, kind.class, kind.when
+                kind.number,
+                kind.constant,
+                kind.class,
+                kind.when.replace('|', "\\|")
             );
         }
         text.push('\n');
     }
     text
+}
+
+/// A summary with a capital and a full stop.
+fn sentence(summary: &str) -> String {
+    let mut chars = summary.trim_end_matches('.').chars();
+    let first = chars.next().map(|first| first.to_ascii_uppercase());
+    first.into_iter().chain(chars).chain(['.']).collect()
 }
 
 /// The schema of a line of ours: JSON Schema, closed but for what a service notes of the peer.
@@ -200,6 +210,7 @@ mod tests {
     #[test]
     fn a_table_has_a_row_for_each_kind_in_order() {
         let text = tables(&[group()]);
+        assert!(text.starts_with("### test\n\nPlays a server.\n\n"), "{text}");
         let rows: Vec<&str> = text.lines().filter(|line| line.starts_with("| ")).skip(1).collect();
         assert_eq!(
             rows,

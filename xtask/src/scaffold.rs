@@ -13,6 +13,9 @@ use crate::docs::groups;
 /// First number of a new service's kinds when there are none yet, and their distance.
 const NUMBERS: (i64, i64) = (30_100, 100);
 
+/// Longest line that rustfmt leaves alone.
+const LINE: usize = 120;
+
 /// The number of the template's kind.
 const TEMPLATE_NUMBER: &str = "39900";
 
@@ -49,36 +52,44 @@ fn next_number() -> i64 {
 
 /// The list with `mod name;` and `&name::ENTRY,` where the alphabet puts them.
 fn with_lines(text: &str, name: &str) -> Result<String> {
-    let before = |other: &str| other.trim_end_matches(';') < name;
-    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
-    let module = |line: &str| line.strip_prefix("mod ").map(str::to_owned);
+    let (head, rest) = text.split_once("pub static ALL:").context("there is no list `ALL`")?;
+    let (kind, rest) = rest.split_once("= &[").context("the list `ALL` does not begin")?;
+    let (list, tail) = rest.split_once("];").context("the list `ALL` does not end")?;
 
-    let start = lines.iter().position(|line| line.starts_with("pub static ALL:")).context("there is no list `ALL`")?;
-    if let Some(opened) = lines[start].strip_suffix("];").filter(|opened| opened.ends_with("&[")) {
-        lines[start] = opened.to_owned();
-        lines.insert(start + 1, "];".to_owned());
-    }
-    ensure!(lines[start].ends_with("&["), "the list `ALL` does not begin on a line of its own");
-    let end = start + lines[start..].iter().position(|line| line == "];").context("the list `ALL` does not end")?;
-    let at = (start + 1..end)
-        .find(|n| {
-            let entry = lines[*n].trim().trim_start_matches('&');
-            entry.split("::").next().is_some_and(|module| module > name)
-        })
-        .unwrap_or(end);
-    lines.insert(at, format!("    &{name}::ENTRY,"));
+    let entry = format!("&{name}::ENTRY");
+    let mut entries: Vec<&str> = list.split(',').map(str::trim).filter(|entry| !entry.is_empty()).collect();
+    let module_of = |entry: &str| entry.trim_start_matches('&').split("::").next().unwrap_or_default().to_owned();
+    let at = entries.iter().position(|other| *module_of(other) > *name).unwrap_or(entries.len());
+    entries.insert(at, &entry);
+    // As rustfmt writes it: on one line while it fits.
+    let line = format!("pub static ALL:{kind}= &[{}];", entries.join(", "));
+    let list = if line.len() <= LINE {
+        line
+    } else {
+        format!("pub static ALL:{kind}= &[\n    {},\n];", entries.join(",\n    "))
+    };
+    Ok(format!("{}{list}{tail}", with_module(head, name)?))
+}
 
-    let last = lines.iter().rposition(|line| module(line).is_some_and(|other| before(&other)));
+/// What stands above the list, with `mod name;` among the modules.
+fn with_module(head: &str, name: &str) -> Result<String> {
+    let mut lines: Vec<&str> = head.lines().collect();
+    let module = |line: &str| -> Option<String> {
+        let name = line.strip_prefix("pub ").unwrap_or(line).strip_prefix("mod ")?.strip_suffix(';')?;
+        Some(name.to_owned())
+    };
+    let declared = format!("mod {name};");
+    let last = lines.iter().rposition(|line| module(line).is_some_and(|other| *other < *name));
     let first = lines.iter().position(|line| module(line).is_some());
-    let imports = lines.iter().position(|line| line.starts_with("use "));
+    let imports = lines.iter().rposition(|line| line.starts_with("use "));
     match (last, first, imports) {
-        (Some(last), _, _) => lines.insert(last + 1, format!("mod {name};")),
-        (None, Some(first), _) => lines.insert(first, format!("mod {name};")),
+        (Some(last), _, _) => lines.insert(last + 1, &declared),
+        (None, Some(first), _) => lines.insert(first, &declared),
         (None, None, Some(imports)) => {
-            lines.insert(imports, String::new());
-            lines.insert(imports, format!("mod {name};"));
+            lines.insert(imports + 1, "");
+            lines.insert(imports + 2, &declared);
         }
-        (None, None, None) => bail!("there is no place for `mod {name};`"),
+        (None, None, None) => bail!("there is no place for `{declared}`"),
     }
     Ok(lines.join("\n") + "\n")
 }
@@ -123,12 +134,16 @@ mod tests {
         for name in ["redis", "ftp", "telnet", "ssh"] {
             text = with_lines(&text, name).unwrap();
         }
-        assert_eq!(
-            text,
-            "//! x\n\nmod ftp;\nmod redis;\nmod ssh;\nmod telnet;\n\nuse a::Entry;\n\n/// All.\n\
-             pub static ALL: &[&Entry] = &[\n    &ftp::ENTRY,\n    &redis::ENTRY,\n    &ssh::ENTRY,\n    \
-             &telnet::ENTRY,\n];\n"
-        );
+        let modules = "//! x\n\nuse a::Entry;\n\nmod ftp;\nmod redis;\nmod ssh;\nmod telnet;\n\n/// All.\n";
+        let entries = ["&ftp::ENTRY", "&redis::ENTRY", "&ssh::ENTRY", "&telnet::ENTRY"];
+        assert_eq!(text, format!("{modules}pub static ALL: &[&Entry] = &[{}];\n", entries.join(", ")));
+
+        text = with_lines(&text.replace("mod ssh", "pub mod ssh"), "gopher").unwrap();
+        text = with_lines(&text, "sftp").unwrap();
+        text = with_lines(&text, "tcpbanner").unwrap();
+        assert!(text.contains("mod ftp;\nmod gopher;\nmod redis;\nmod sftp;\npub mod ssh;\n"), "{text}");
+        assert!(text.contains("= &[\n    &ftp::ENTRY,\n    &gopher::ENTRY,\n    &redis::ENTRY,\n"), "{text}");
+        assert!(text.ends_with("    &telnet::ENTRY,\n];\n"), "{text}");
         assert!(with_lines("//! no list\n", "ftp").is_err());
     }
 

@@ -18,6 +18,8 @@ use aviary_service::Entry;
 
 mod ftp;
 mod git;
+mod http;
+mod redis;
 mod ssh;
 mod tcpbanner;
 mod telnet;
@@ -27,6 +29,9 @@ mod telnet;
 pub static ALL: &[&Entry] = &[
     &ftp::ENTRY,
     &git::ENTRY,
+    &http::HTTP,
+    &http::HTTPS,
+    &redis::ENTRY,
     &ssh::ENTRY,
     &tcpbanner::ENTRY,
     &telnet::ENTRY,

@@ -14,7 +14,7 @@ use aviary_service::{Dialogue, Endpoint, Entry, Facts, Materials, Rejection, Sec
 /// The registry's line.
 pub(crate) static ENTRY: Entry = Entry {
     name: "echo",
-    summary: "gives back what it is sent",
+    summary: "RFC 862 echo server",
     opencanary: "",
     keys: &[
         Key { name: "echo.enabled", shape: Shape::Flag, default: "false", doc: "Whether the service runs." },
