@@ -31,9 +31,11 @@ pub(crate) fn state_dir(settings: Option<&Settings>) -> PathBuf {
     if let Some(folder) = std::env::var_os("AVIARY_STATE_DIR").filter(|folder| !folder.is_empty()) {
         return folder.into();
     }
-    if let Some(folder) = settings.map(|settings| settings.text("aviary.state_dir")).filter(|folder| !folder.is_empty())
+    // Only where the file names it: the key's default is root's, and an ordinary user has another.
+    if let Some(settings) = settings.filter(|settings| settings.is_set("aviary.state_dir"))
+        && let Some(folder) = settings.path("aviary.state_dir")
     {
-        return folder.into();
+        return folder;
     }
     if nix::unistd::Uid::effective().is_root() {
         return "/var/lib/aviary".into();
