@@ -386,16 +386,6 @@ fn short_size(size: usize) -> String {
     "****".to_owned()
 }
 
-/// The nonce of `mod_auth_digest`: base64 of the time and 40 hex digits over it and a secret.
-pub(super) fn digest_nonce(micros: i64, hash: &[u8]) -> String {
-    use base64::Engine as _;
-    let mut nonce = base64::engine::general_purpose::STANDARD.encode(micros.to_le_bytes());
-    for byte in hash.iter().take(20) {
-        let _ = write!(nonce, "{byte:02x}");
-    }
-    nonce
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

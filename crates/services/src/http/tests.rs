@@ -10,7 +10,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::*;
 
-use super::dialogue::{Auth, Http, Site};
+use super::challenge::Auth;
+use super::dialogue::{Http, Site};
 use super::personas::{Family, Persona};
 use super::response::http_date;
 use super::skin::{File, Route, Skin};
