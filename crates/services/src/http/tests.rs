@@ -1,4 +1,7 @@
 //! Recorded exchanges with nginx 1.22.1 and Apache 2.4.71 replayed, and what is reported on the way.
+//!
+//! In the fixtures dates and the index page are placeholders, and Apache's `Allow` was put into the order
+//! that `apache::ALLOW` explains; nothing else was changed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
