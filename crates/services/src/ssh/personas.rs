@@ -29,8 +29,8 @@ pub(crate) struct Persona {
     /// Whether a packet type beyond the local range is called `Invalid ssh2 packet type`; later
     /// builds leave without a word.
     pub(crate) names_local_types: bool,
-    /// Whether PING is answered with PONG before authentication (9.5 and later).
-    pub(crate) answers_ping: bool,
+    /// Whether PING and a client's EXT_INFO are understood (9.5 and later).
+    pub(crate) knows_ping_and_ext_info: bool,
     /// What makes a failed attempt slow.
     pub(crate) delay: Delay,
 }
@@ -125,7 +125,7 @@ static OPENSSH_8_2: Persona = Persona {
     )],
     methods: METHODS,
     names_local_types: true,
-    answers_ping: false,
+    knows_ping_and_ext_info: false,
     delay: DELAY,
 };
 
@@ -143,7 +143,7 @@ static OPENSSH_8_4: Persona = Persona {
     extensions: &[SIGNATURES_8_4],
     methods: METHODS,
     names_local_types: true,
-    answers_ping: false,
+    knows_ping_and_ext_info: false,
     delay: DELAY,
 };
 
@@ -162,7 +162,7 @@ static OPENSSH_8_9: Persona = Persona {
     extensions: &[SIGNATURES_8_4, HOSTBOUND],
     methods: METHODS,
     names_local_types: true,
-    answers_ping: false,
+    knows_ping_and_ext_info: false,
     delay: DELAY,
 };
 
@@ -189,7 +189,7 @@ static OPENSSH_9_2: Persona = Persona {
     ],
     methods: METHODS,
     names_local_types: true,
-    answers_ping: false,
+    knows_ping_and_ext_info: false,
     delay: DELAY,
 };
 
@@ -208,7 +208,7 @@ static OPENSSH_9_6: Persona = Persona {
     extensions: &[SIGNATURES_9_6, HOSTBOUND, PING],
     methods: METHODS,
     names_local_types: false,
-    answers_ping: true,
+    knows_ping_and_ext_info: true,
     delay: DELAY,
 };
 
@@ -224,7 +224,7 @@ static OPENSSH_10_0: Persona = Persona {
     extensions: &[SIGNATURES_9_6, HOSTBOUND, PING],
     methods: METHODS,
     names_local_types: false,
-    answers_ping: true,
+    knows_ping_and_ext_info: true,
     delay: DELAY,
 };
 
@@ -252,7 +252,7 @@ static OPENSSH_10_6: Persona = Persona {
     ],
     methods: METHODS,
     names_local_types: false,
-    answers_ping: true,
+    knows_ping_and_ext_info: true,
     delay: DELAY,
 };
 

@@ -123,7 +123,7 @@ impl Task {
             Method::Nistp256 => ecdh::nistp256(&self.client_share),
             Method::Nistp384 => ecdh::nistp384(&self.client_share),
             Method::Nistp521 => ecdh::nistp521(&self.client_share, &mut self.entropy),
-            Method::GroupExchange => dh::agree(self.group.as_ref()?.group()?, &self.client_share, &mut self.entropy),
+            Method::GroupExchange => dh::agree(self.group.as_ref()?.group(), &self.client_share, &mut self.entropy),
             Method::Group14 => dh::agree(&groups::GROUP_14, &self.client_share, &mut self.entropy),
             Method::Group16 => dh::agree(&groups::GROUP_16, &self.client_share, &mut self.entropy),
             Method::Group18 => dh::agree(&groups::GROUP_18, &self.client_share, &mut self.entropy),
