@@ -17,7 +17,7 @@ use super::events::Versions;
 use super::kex::{self, GroupRequest, Method, Outcome, Side, Task};
 use super::negotiation::{self, Choice, KexInit, List};
 use super::packet::{Fault, Inbound, Keys, Outbound, Received};
-use super::personas::{TEXT_INVALID, TEXT_OTHER_MAJOR};
+use super::personas::{self, TEXT_INVALID, TEXT_OTHER_MAJOR};
 
 /// Messages beside key exchange and authentication that are reported one by one.
 const MESSAGES_REPORTED: u32 = 16;
@@ -104,7 +104,8 @@ impl SshDialogue {
             Identification::Client { line, used } => {
                 self.unfinished = Vec::new();
                 self.versions.remote = line.into();
-                let init = negotiation::server_init(self.shared.persona, self.entropy.array());
+                let withheld = personas::withheld(line);
+                let init = negotiation::server_init(self.shared.persona, withheld, self.entropy.array());
                 self.send(&init, out);
                 self.stage = Stage::Negotiation(init);
                 return used;
@@ -234,7 +235,8 @@ impl SshDialogue {
         };
         self.versions.client(Some(&init), out);
         self.client_reported = true;
-        match negotiation::choose(&init, self.shared.persona) {
+        let withheld = personas::withheld(self.versions.remote.as_bytes());
+        match negotiation::choose(&init, self.shared.persona, withheld) {
             Ok(choice) if choice.strict && sequence != 0 => {
                 self.versions.violation("KEXINIT was not the first packet", payload, out);
                 self.disconnect("strict KEX violation: KEXINIT was not the first packet", out);
@@ -274,6 +276,11 @@ impl SshDialogue {
             self.report_message(payload, out);
             self.stage = Stage::Exchange(exchange);
             return;
+        }
+        if number == message::KEXINIT && !self.shared.persona.is_strict() {
+            // Before strict key exchange a second KEXINIT had no handler at all.
+            self.versions.violation("second KEXINIT", payload, out);
+            return self.leave(out);
         }
         if number != expected {
             self.stage = Stage::Exchange(exchange);
