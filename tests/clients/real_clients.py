@@ -390,6 +390,13 @@ BROWSER = {
 }
 
 
+def demanding(canary: Canary, scheme: str) -> Canary:
+    """A canary whose pages demand that authentication; OpenCanary has no such setting."""
+    if canary.kind == "opencanary":
+        raise Skip("OpenCanary demands none")
+    return Canary(canary.bin_dir, {"http.auth": scheme}, services=("http", "https"))
+
+
 def web(scheme: str) -> None:
     """The checks of both; only the scheme differs."""
 
@@ -445,26 +452,19 @@ def web(scheme: str) -> None:
         output = curl(canary, "--basic", "-u", "basic-user:basic:pw")
         canary.logged(mark, None, {"USERNAME": "basic-user", "PASSWORD": "basic:pw"}, output)
 
-    @check(f"{scheme}: Digest")
+    @check(f"{scheme}: Digest that nobody demanded")
     def _(canary: Canary) -> None:
         mark = canary.mark()
-        challenged = "digest" in curl(canary).lower().split("www-authenticate:")[-1][:10]
         header = (
             'Authorization: Digest username="digest-user", realm="NAS", nonce="abc", uri="/index.html", '
             'response="0123456789abcdef0123456789abcdef", qop=auth, nc=00000001, cnonce="xyz"'
         )
-        output = curl(canary, *(["--digest", "-u", "digest-user:pw"] if challenged else ["-H", header]))
+        output = curl(canary, "-H", header)
         canary.mentioned(mark, "digest-user", context=output)
 
-    @check(f"{scheme}: NTLM")
+    @check(f"{scheme}: NTLM that nobody demanded")
     def _(canary: Canary) -> None:
-        mark = canary.mark()
-        output = curl(canary, "--ntlm", "-u", "CORP\\ntlm-user:ntlm-pw")
-        if re.search(r"(?i)www-authenticate: ntlm \S", output):
-            canary.mentioned(mark, "ntlm-user", "CORP", context=output)
-            return
-        # Without a challenge there is a first message only, and it names no user. So one is sent
-        # that does: type 3 with the user name, as a client replays it.
+        # A client's first message names no user, so the third one is sent, as a client replays it.
         name = "ntlm-user".encode("utf-16-le")
         fields = b"".join(
             len(v).to_bytes(2, "little") * 2 + at.to_bytes(4, "little")
@@ -472,8 +472,33 @@ def web(scheme: str) -> None:
         )
         token = b"NTLMSSP\0\3\0\0\0" + fields + b"\1\2\0\0" + name.ljust(24, b"\0") + bytes(24)
         mark = canary.mark()
-        curl(canary, "-H", f"Authorization: NTLM {base64.b64encode(token).decode()}")
-        canary.mentioned(mark, "ntlm-user")
+        output = curl(canary, "-H", f"Authorization: NTLM {base64.b64encode(token).decode()}")
+        canary.mentioned(mark, "ntlm-user", context=output)
+
+    @check(f"{scheme}: curl, Basic that is demanded")
+    def _(canary: Canary) -> None:
+        with demanding(canary, "basic") as strict:
+            output = curl(strict, "--anyauth", "-u", "asked:for basic")
+            strict.logged(0, None, {"USERNAME": "asked", "PASSWORD": "for basic"}, output)
+
+    @check(f"{scheme}: curl and requests, Digest that is demanded")
+    def _(canary: Canary) -> None:
+        with demanding(canary, "digest") as strict:
+            output = curl(strict, "--digest", "-u", "digest-curl:pw")
+            assert output.count("HTTP/1.1 401") == 2, f"curl says {output[:500]!r}"
+            strict.mentioned(0, "digest-curl", context=output)
+            with requests.Session() as session:
+                session.trust_env = False
+                digest = requests.auth.HTTPDigestAuth("digest-requests", "pw")
+                session.get(url(strict), auth=digest, verify=False, timeout=20)
+            strict.mentioned(0, "digest-requests")
+
+    @check(f"{scheme}: curl, NTLM that is demanded")
+    def _(canary: Canary) -> None:
+        with demanding(canary, "ntlm") as strict:
+            output = curl(strict, "--ntlm", "-u", "CORP\\ntlm-curl:pw")
+            assert re.search(r"(?i)www-authenticate: ntlm \S", output), f"curl says {output[:500]!r}"
+            strict.mentioned(0, "ntlm-curl", "CORP", context=output)
 
     @check(f"{scheme}: curl, methods")
     def _(canary: Canary) -> None:
@@ -962,7 +987,8 @@ def main() -> int:
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = "*"
     report = Report()
     try:
-        with Canary(bin_dir) as canary:
+        # What is off by default, but has clients of its own; OpenCanary does not know these keys.
+        with Canary(bin_dir, {"ftp.tls": True, "ssh.keyboard_interactive": True}) as canary:
             for name, body in CHECKS:
                 if options.only in name:
                     report.check(name, lambda body=body: body(canary))  # type: ignore[misc]
