@@ -202,7 +202,8 @@ def web(scheme: str) -> None:
 
     def ask(method: str, path: str, **more: Any) -> Callable[[Canary, int], None]:
         def play(_canary: Canary, port: int) -> None:
-            requests.request(method, url(port, path), verify=False, timeout=10, **more)
+            fresh = {name: value() if callable(value) else value for name, value in more.items()}
+            requests.request(method, url(port, path), verify=False, timeout=10, **fresh)
 
         return play
 
@@ -227,7 +228,8 @@ def web(scheme: str) -> None:
         ask(
             "POST",
             "/index.html",
-            data=iter([b"username=chunky&", b"password=", b"piece%20by+piece"]),
+            # Called anew for each canary: an iterator sends its chunks once.
+            data=lambda: iter([b"username=chunky&", b"password=", b"piece%20by+piece"]),
             headers={"Content-Type": "application/x-www-form-urlencoded"},
         )
     )
