@@ -151,7 +151,8 @@ impl Http {
         let line = input.get(..end.unwrap_or(input.len())).unwrap_or_default();
         let parsed = match (self.family(), end) {
             (Family::Nginx, None) if nginx::may_begin(line) && line.len() < nginx::MAX_LINE => None,
-            (Family::Apache, None) if line.len() <= apache::MAX_LINE => None,
+            // The carriage return of a line of the greatest length may stand before a line feed that comes later.
+            (Family::Apache, None) if line.len() <= apache::MAX_LINE.saturating_add(1) => None,
             (Family::Nginx, _) => Some(nginx::read_line(line)),
             (Family::Apache, _) => Some(apache::read_line(line)),
         };
@@ -214,7 +215,7 @@ impl Http {
     fn header(&mut self, mut request: Box<Request>, mut raw: Vec<u8>, input: &[u8], out: &mut Outbox) -> usize {
         let longest = match self.family() {
             Family::Nginx => nginx::MAX_LINE,
-            Family::Apache => apache::MAX_LINE,
+            Family::Apache => apache::MAX_LINE.saturating_add(1),
         };
         let end = memchr::memchr(b'\n', input);
         if end.is_none() && input.len() <= longest {
