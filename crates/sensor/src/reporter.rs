@@ -120,19 +120,28 @@ impl Reporter {
         let data = LogData::new().with("COUNT", count).with("LIMIT", "connections");
         let origin = Origin { host: source.to_canonical().to_string(), port: Port::Number(-1) };
         if !self.rules().ignore.passes_over(Some(source), kinds::LIMITED.number) {
-            self.report_frame(&kinds::LIMITED, data, origin);
+            drop(self.report_frame(&kinds::LIMITED, data, origin));
         }
     }
 
     /// Reports an event about the canary itself.
     pub(crate) fn report_own(&self, kind: Kind, data: LogData) {
-        self.report_frame(kind, data, Origin::none());
+        drop(self.report_frame(kind, data, Origin::none()));
     }
 
-    fn report_frame(&self, kind: Kind, data: LogData, src: Origin) {
+    /// The same as the last word: completes when it is in the journal, and all before it.
+    pub(crate) async fn report_last(&self, kind: Kind, data: LogData) {
+        match self.report_frame(kind, data, Origin::none()) {
+            Some(receipt) => receipt.wait().await,
+            // The rules keep this one out; others may be on their way all the same.
+            None => self.journal.settled().await,
+        }
+    }
+
+    fn report_frame(&self, kind: Kind, data: LogData, src: Origin) -> Option<Receipt> {
         let rules = self.rules();
         if rules.ignore.passes_over(None, kind.number) {
-            return;
+            return None;
         }
         let now = clock::now();
         let event = Event::new(
@@ -147,7 +156,7 @@ impl Reporter {
             src,
             Origin::none(),
         );
-        drop(self.journal.append_now(event));
+        Some(self.journal.append_now(event))
     }
 
     async fn make(
