@@ -162,7 +162,7 @@ fn a_full_disk_loses_nothing() {
     command.env("AVIARY_STATE_DIR", small.join("state"));
     let log = std::fs::File::create(site.path("stderr")).unwrap();
     let mut child = Kept(command.stderr(log).spawn().unwrap());
-    // Through the process's own view of the file system.
+    // Written as soon as the start-up lines are. Through the process's own view of the file system.
     let inside = std::path::PathBuf::from(format!("/proc/{}/root{}", child.0.id(), small.display()));
     until("the log file", || inside.join("events.log").exists().then_some(()));
     std::fs::write(inside.join("ballast"), vec![b'x'; 256 * 1024]).unwrap();

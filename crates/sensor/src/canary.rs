@@ -284,10 +284,11 @@ impl Canary {
 
     /// Begins to serve.
     fn serve(self: &Arc<Self>) {
-        let Some(plan) = lock(&self.planned).take() else { return };
-        self.open_posts(&plan);
+        let Some(mut plan) = lock(&self.planned).take() else { return };
+        // First, so that the position of an output that is new lies before the start-up lines.
+        self.open_outlets(std::mem::take(&mut plan.outputs));
         self.note_rejected(&plan);
-        self.open_outlets(plan.outputs);
+        self.open_posts(&plan);
         self.fill_secrets(plan.services);
     }
 
