@@ -2,7 +2,7 @@
 
 Every event that OpenCanary wrote must be in ours: same order per service, same keys, same values,
 same JSON text form. What may differ is here and nowhere else: `normalised` (times, ports, session
-numbers), and `EXPECTED_DIFFERENCES` (bugs of OpenCanary that Aviary must not repeat).
+numbers), and `EXPECTED_DIFFERENCES` (bugs and marks of OpenCanary that Aviary must not repeat).
 """
 
 from __future__ import annotations
@@ -202,7 +202,8 @@ def web(scheme: str) -> None:
 
     def ask(method: str, path: str, **more: Any) -> Callable[[Canary, int], None]:
         def play(_canary: Canary, port: int) -> None:
-            requests.request(method, url(port, path), verify=False, timeout=10, **more)
+            fresh = {name: value() if callable(value) else value for name, value in more.items()}
+            requests.request(method, url(port, path), verify=False, timeout=10, **fresh)
 
         return play
 
@@ -227,7 +228,8 @@ def web(scheme: str) -> None:
         ask(
             "POST",
             "/index.html",
-            data=iter([b"username=chunky&", b"password=", b"piece%20by+piece"]),
+            # Called anew for each canary: an iterator sends its chunks once.
+            data=lambda: iter([b"username=chunky&", b"password=", b"piece%20by+piece"]),
             headers={"Content-Type": "application/x-www-form-urlencoded"},
         )
     )
@@ -689,6 +691,21 @@ EXPECTED_DIFFERENCES: list[Difference] = [
             Difference(
                 f"{scheme}: POST of JSON", "as above", key="PASSWORD", opencanary="<not supplied>", aviary="hunter2"
             ),
+            # The redirect to /index.html is a known mark of OpenCanary.
+            Difference(
+                f"{scheme}: GET / and its redirect",
+                "Aviary serves the login page at `/` itself, so the event names what was asked for",
+                event=1,
+                key="PATH",
+                opencanary="/index.html",
+                aviary="/",
+            ),
+            Difference(f"{scheme}: HEAD /", "as above", event=1, key="PATH", opencanary="/index.html", aviary="/"),
+            Difference(
+                f"{scheme}: POST to /",
+                "OpenCanary redirects and loses the credentials",
+                adds=(http_login("/", "admin", "hunter2", AGENT),),
+            ),
             Difference(
                 f"{scheme}: GET, user agent not UTF-8",
                 "OpenCanary fails to decode the header and loses the event",
@@ -760,6 +777,14 @@ EXPECTED_DIFFERENCES: list[Difference] = [
         key="ARGS",
         opencanary="\ufffd\ufffd",
         aviary="\\xff\\xfe",
+    ),
+    Difference(
+        "redis: redis-py without a password",
+        "Redis before 7.2 has no CLIENT SETINFO and says so before it asks for a login; so redis-py goes on",
+        adds=(
+            (17001, {"ARGS": f"SETINFO LIB-VER {redis.__version__}", "CMD": "CLIENT"}),
+            (17001, {"ARGS": "key", "CMD": "GET"}),
+        ),
     ),
     Difference(
         "git: GitPython clone, protocol 1",

@@ -281,6 +281,7 @@ DIALOGUES: dict[str, list[bytes]] = {
 """A whole dialogue a service. SSH has its own check. `tcpbanner` is not here: OpenCanary answers and
 logs each piece that arrives, so how the bytes are cut matters there by definition."""
 
+VOLATILE_KEYS = {"SESSION", "DURATION_MS", "COOKIE"}
 VOLATILE_LINES = re.compile(rb"(?im)^(date|set-cookie|expires|last-modified|etag):.*\r\n")
 
 
@@ -291,7 +292,7 @@ def comparable_events(canary: Canary, mark: int, port: int) -> list[tuple[int, s
         if event["src_port"] == port and event["src_host"] == LOOPBACK:
             data = event["logdata"]
             if isinstance(data, dict):
-                data = {key: value for key, value in data.items() if key not in ("SESSION", "DURATION")}
+                data = {key: value for key, value in data.items() if key not in VOLATILE_KEYS}
             found.append((event["logtype"], json.dumps(data, sort_keys=True)))
     return found
 
@@ -719,8 +720,10 @@ for _what, (_request, _repo) in GIT_REQUESTS.items():
         assert b"\0" not in answer, f"the answer carries a NUL: {answer!r}"
         if repo:
             assert re.match(rb"[0-9a-f]{4}ERR .*%s" % re.escape(repo.encode()), answer), f"the answer is {answer!r}"
-            event = canary.logged(mark, None, {"REPO": repo})
-            assert "\0" not in event["logdata"].get("HOST", ""), f"HOST is {event['logdata']['HOST']!r}"
+            canary.mentioned(mark, repo, request[4:].split()[0].decode())
+        if b"upload-pack" in request and repo:
+            event = canary.logged(mark, 16001, {"REPO": repo})
+            assert "\0" not in event["logdata"]["HOST"], f"HOST is {event['logdata']['HOST']!r}"
 
     check(f"git: {_what}")(_git)
 

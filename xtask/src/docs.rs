@@ -32,7 +32,12 @@ pub fn groups() -> Vec<Group> {
         summary: entry.summary,
         kinds: entry.kinds.iter().collect(),
     };
-    ALL.iter().map(group).collect()
+    let canary = Group {
+        name: "aviary",
+        summary: "the canary itself, and what it tells of connections that no service did",
+        kinds: aviary_sensor::KINDS.to_vec(),
+    };
+    [canary].into_iter().chain(ALL.iter().map(group)).collect()
 }
 
 /// Writes both files.

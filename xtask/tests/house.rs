@@ -1,7 +1,9 @@
 //! The rules of the house, held against this repository.
 
+use std::path::Path;
 use std::process::Command;
 
+use aviary_config::{Document, Format, KeySpace, check};
 use xtask::house::{self, Tree};
 
 fn tree() -> Tree {
@@ -68,6 +70,21 @@ fn nothing_names_a_registry_or_a_machine() {
 fn dependencies_and_lints_come_from_the_workspace() {
     assert_none(&house::dependencies_come_from_the_workspace(&tree()));
     assert_none(&house::lints_come_from_the_workspace(&tree()));
+}
+
+#[test]
+fn every_shipped_configuration_loads() {
+    let space = KeySpace::new(aviary_services::ALL.iter().map(|entry| entry.keys));
+    let mut problems = Vec::new();
+    let tree = tree();
+    for (path, text) in tree.files().filter(|(path, _)| path.starts_with("config/")) {
+        let path = Path::new(path);
+        match Document::parse(path, text, Format::of(path), &space) {
+            Ok(document) => problems.extend(check(&document, &space).1.iter().map(ToString::to_string)),
+            Err(problem) => problems.push(problem.to_string()),
+        }
+    }
+    assert_none(&problems);
 }
 
 #[test]

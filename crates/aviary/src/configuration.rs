@@ -39,9 +39,9 @@ pub(crate) fn load(named: Option<&Path>) -> anyhow::Result<Usable> {
 
 /// What `aviary up` runs on without a file: every service that is built, and a log file in the state
 /// folder. Ports are the services' own.
-pub(crate) fn without_file() -> Settings {
+pub(crate) fn without_file(state_dir: &Path) -> Settings {
     let mut text = String::from("[logger.kwargs.handlers.file]\nclass = \"logging.FileHandler\"\n");
-    let log = crate::process::state_dir(None).join("events.jsonl");
+    let log = state_dir.join("events.jsonl");
     text.push_str(&format!("filename = {:?}\n", log.display().to_string()));
     let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
     text.push_str(&format!("[device]\nnode_id = {:?}\n", name.unwrap_or_else(|| "aviary".to_owned())));
@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn the_built_in_configuration_enables_every_service() {
-        let settings = without_file();
+        let settings = without_file(Path::new("/state"));
         for entry in aviary_services::ALL {
             assert!(settings.flag(&format!("{}.enabled", entry.name)), "{}", entry.name);
         }

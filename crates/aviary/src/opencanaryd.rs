@@ -3,6 +3,7 @@
 //! There is no pid file: the control socket says who runs, so that a canary that was killed starts
 //! again as if nothing had happened.
 
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
@@ -194,9 +195,11 @@ fn start(options: &Options) -> anyhow::Result<ExitCode> {
     if options.allow_root {
         child.arg("--allow-run-as-root");
     }
-    std::fs::create_dir_all(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+    let mut private = std::fs::DirBuilder::new();
+    private.recursive(true).mode(0o700);
+    private.create(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
     let log = folder.join("opencanaryd.log");
-    let to = std::fs::OpenOptions::new().create(true).append(true).open(&log);
+    let to = std::fs::OpenOptions::new().create(true).append(true).mode(0o640).open(&log);
     child.stderr(to.with_context(|| format!("{} cannot be opened", log.display()))?);
     let mut child = child.spawn().context("opencanaryd cannot be started")?;
     let begun = Instant::now();

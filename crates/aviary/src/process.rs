@@ -31,9 +31,11 @@ pub(crate) fn state_dir(settings: Option<&Settings>) -> PathBuf {
     if let Some(folder) = std::env::var_os("AVIARY_STATE_DIR").filter(|folder| !folder.is_empty()) {
         return folder.into();
     }
-    if let Some(folder) = settings.map(|settings| settings.text("aviary.state_dir")).filter(|folder| !folder.is_empty())
+    // Only where the file names it: the key's default is root's, and an ordinary user has another.
+    if let Some(settings) = settings.filter(|settings| settings.is_set("aviary.state_dir"))
+        && let Some(folder) = settings.path("aviary.state_dir")
     {
-        return folder.into();
+        return folder;
     }
     if nix::unistd::Uid::effective().is_root() {
         return "/var/lib/aviary".into();
@@ -125,16 +127,25 @@ pub(crate) fn run(run: Run) -> anyhow::Result<ExitCode> {
         canary.run(path.display().to_string(), reload, told_to_stop()).await;
         hangup.abort();
     });
+    end(runtime);
     Ok(ExitCode::SUCCESS)
+}
+
+/// Ends a runtime without waiting for a thread that hangs in a write or makes a key.
+pub(crate) fn end(runtime: tokio::runtime::Runtime) {
+    runtime.shutdown_timeout(std::time::Duration::from_millis(500));
 }
 
 /// Reloading from a file.
 pub(crate) fn reload_from(canary: &Arc<Canary>, path: PathBuf) -> Reload {
     let canary = Arc::clone(canary);
+    let turn = std::sync::Mutex::new(());
     Arc::new(move || {
+        // One at a time, from the file to the last port: the file as it is last is what holds.
+        let _turn = turn.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let loaded = configuration::load(Some(&path)).map_err(|error| format!("{error:#}"))?;
         loaded.log_warnings();
-        Ok(canary.reload(&loaded.settings))
+        canary.reload(&loaded.settings)
     })
 }
 

@@ -11,6 +11,9 @@ const VALUE: usize = 60;
 /// Longest data shown of one event, in characters; `aviary tail --json` has the whole.
 const DATA: usize = 200;
 
+/// Keys that tell most, shown before the others.
+const FIRST: &[&str] = &["USERNAME", "PASSWORD", "METHOD", "TARGET", "COMMAND", "CMD", "REMOTEVERSION", "HASSH"];
+
 /// Prints events.
 pub(crate) struct Painter {
     style: Style,
@@ -67,13 +70,13 @@ fn summary(data: &Value) -> String {
     match data.as_map() {
         Some(map) => {
             let mut parts: Vec<String> = Vec::new();
-            for key in ["USERNAME", "PASSWORD"] {
-                if let Some(value) = map.get(key) {
+            for key in FIRST {
+                if let Some(value) = map.get(*key) {
                     parts.push(format!("{key}={}", short(value)));
                 }
             }
             for (key, value) in map {
-                if !matches!(key.as_str(), "USERNAME" | "PASSWORD") && !is_empty(value) {
+                if !FIRST.contains(&key.as_str()) && !is_empty(value) {
                     parts.push(format!("{}={}", printable(key), short(value)));
                 }
             }

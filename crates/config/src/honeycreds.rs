@@ -116,6 +116,23 @@ impl HoneyCreds {
     }
 }
 
+impl HoneyCreds {
+    /// Whether [`matches`](Self::matches) would hash a password of this user.
+    #[must_use]
+    pub fn hashes_for(&self, username: &[u8]) -> bool {
+        self.entries
+            .iter()
+            .any(|entry| entry.fits(username) && !matches!(entry.password, None | Some(Secret::Plain(_))))
+    }
+
+    /// Does the work of the dearest login with this password: to learn what that takes, or to take as long.
+    pub fn rehearse(&self, password: &[u8]) {
+        for secret in self.entries.iter().filter_map(|entry| entry.password.as_ref()) {
+            let _ = secret.matches(password);
+        }
+    }
+}
+
 impl HoneyCred {
     fn parse(item: &Value) -> Result<Self, BadHoneyCred> {
         let object = item.as_object().ok_or(BadHoneyCred::NotAnObject)?;
@@ -134,9 +151,12 @@ impl HoneyCred {
         Ok(Self { username, password })
     }
 
+    fn fits(&self, username: &[u8]) -> bool {
+        self.username.as_ref().is_none_or(|name| same(name, username))
+    }
+
     fn matches(&self, username: &[u8], password: &[u8]) -> bool {
-        let user_fits = self.username.as_ref().is_none_or(|name| same(name, username));
-        user_fits && self.password.as_ref().is_none_or(|secret| secret.matches(password))
+        self.fits(username) && self.password.as_ref().is_none_or(|secret| secret.matches(password))
     }
 }
 

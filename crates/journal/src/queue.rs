@@ -75,15 +75,16 @@ impl Shared {
         self.bell.notify_one();
     }
 
-    /// Everything that waits, whether cursors moved, and whether this is the end. Returns at the
-    /// latest after `patience`.
-    pub(crate) fn take(&self, patience: Duration) -> (Vec<Pending>, bool, bool) {
+    /// Everything that waits, whether cursors moved since they were saved, and whether this is the
+    /// end. Returns at the latest after `patience`, and for moved cursors only if that is news.
+    pub(crate) fn take(&self, patience: Duration, known_to_move: bool) -> (Vec<Pending>, bool, bool) {
         let mut inbox = lock(&self.inbox);
-        if inbox.waiting.is_empty() && !inbox.closed {
+        let news = inbox.cursors_moved && !known_to_move;
+        if inbox.waiting.is_empty() && !inbox.closed && !news {
             inbox = self.bell.wait_timeout(inbox, patience).unwrap_or_else(PoisonError::into_inner).0;
         }
         let taken = std::mem::take(&mut inbox.waiting);
-        let moved = std::mem::take(&mut inbox.cursors_moved);
+        let moved = inbox.cursors_moved;
         let owed = inbox.owed.min(taken.len());
         inbox.owed -= owed;
         let closed = inbox.closed;
@@ -92,11 +93,12 @@ impl Shared {
         (taken, moved, closed)
     }
 
-    /// Makes written events known to readers.
-    pub(crate) fn publish(&self, events: &[Arc<Event>], head: u64) {
+    /// Makes written events known to readers. Those from `unsaved_from` on are not in the file, and
+    /// stay in memory until they are: a reader would otherwise take them for removed.
+    pub(crate) fn publish(&self, events: &[Arc<Event>], head: u64, unsaved_from: u64) {
         let mut recent = lock(&self.recent);
         recent.extend(events.iter().cloned());
-        while recent.len() > RECENT {
+        while recent.len() > RECENT && recent.front().is_some_and(|event| seq_of(event) < unsaved_from) {
             recent.pop_front();
         }
         drop(recent);
@@ -131,12 +133,26 @@ impl Shared {
         if let Some(cursor) = lock(&self.cursors).get_mut(output) {
             *cursor = seq.max(*cursor);
         }
-        lock(&self.inbox).cursors_moved = true;
+        self.cursors_moved();
     }
 
     pub(crate) fn retain_outputs(&self, names: &[String]) {
         lock(&self.cursors).retain(|name, _| names.contains(name));
-        lock(&self.inbox).cursors_moved = true;
+        self.cursors_moved();
+    }
+
+    /// Rings once; the next ring comes after the cursors were saved.
+    fn cursors_moved(&self) {
+        let already = std::mem::replace(&mut lock(&self.inbox).cursors_moved, true);
+        if !already {
+            self.bell.notify_one();
+        }
+    }
+
+    /// The cursors; what moves after this call is for the next time.
+    pub(crate) fn cursors_to_save(&self) -> BTreeMap<String, u64> {
+        lock(&self.inbox).cursors_moved = false;
+        self.cursors()
     }
 
     pub(crate) fn cursors(&self) -> BTreeMap<String, u64> {

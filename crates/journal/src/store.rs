@@ -151,10 +151,23 @@ impl Store {
         Ok(events)
     }
 
+    /// The oldest event's number.
+    pub(crate) fn oldest(&self) -> rusqlite::Result<Option<u64>> {
+        self.connection.query_row("SELECT MIN(seq) FROM events", [], |row| row.get(0))
+    }
+
     /// Removes events up to `seq`.
     pub(crate) fn remove_through(&mut self, seq: u64) -> rusqlite::Result<u64> {
         let removed = self.connection.prepare_cached("DELETE FROM events WHERE seq <= ?1")?.execute([seq])?;
         Ok(u64::try_from(removed).unwrap_or(0))
+    }
+
+    /// Plays a disk that is full, or has room again.
+    #[cfg(test)]
+    pub(crate) fn play_full_disk(&self, full: bool) {
+        let pages: u64 = self.connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+        let most = if full { pages } else { 1 << 30 };
+        self.connection.query_row(&format!("PRAGMA max_page_count = {most}"), [], |_| Ok(())).unwrap();
     }
 
     /// The newest event older than `at` microseconds, if the oldest one is.

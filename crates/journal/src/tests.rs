@@ -7,6 +7,7 @@ use aviary_event::{Class, Event, KindInfo, LogData, Origin, Timestamp};
 use jiff::tz::TimeZone;
 use uuid::Uuid;
 
+use crate::queue::lock;
 use crate::{Journal, Options};
 
 static KIND: KindInfo = KindInfo {
@@ -144,4 +145,81 @@ async fn a_size_bound_drops_the_oldest_and_counts_it() {
     assert!(lost > 0);
     assert_eq!(reader.behind(), 600);
     let _ = reader.next(1).await;
+}
+
+#[tokio::test]
+async fn a_full_disk_loses_nothing_that_memory_can_hold() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _guard) = Journal::open(&Options::at(dir.path().join("j.db")), now).unwrap();
+    let mut reader = journal.reader("slow");
+    fill(&journal, 1).await;
+    lock(&journal.shared.store).play_full_disk(true);
+    fill(&journal, 1500).await;
+    assert!(journal.stats().trouble.is_some());
+    let mut all = Vec::new();
+    while all.len() < 1000 {
+        all.extend(seqs(&reader.next(300).await));
+    }
+    lock(&journal.shared.store).play_full_disk(false);
+    while journal.stats().stored < 1501 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    while all.len() < 1501 {
+        all.extend(seqs(&reader.next(300).await));
+    }
+    assert_eq!(all, (1..=1501).collect::<Vec<_>>());
+    assert!(journal.stats().trouble.is_none());
+    assert_eq!(journal.stats().unsaved, 0);
+}
+
+#[tokio::test]
+async fn a_position_is_in_the_file_soon_even_when_nothing_else_happens() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _guard) = Journal::open(&Options::at(dir.path().join("j.db")), now).unwrap();
+    let mut reader = journal.reader("file");
+    fill(&journal, 3).await;
+    let last = *seqs(&reader.next(10).await).last().unwrap();
+    reader.advance(last);
+    // Half of the time after which the writer wakes of its own accord.
+    let deadline = std::time::Instant::now() + Duration::from_millis(2500);
+    loop {
+        // What a canary finds that starts after a `kill -9`.
+        let copy = tempfile::tempdir().unwrap();
+        for file in ["j.db", "j.db-wal"] {
+            std::fs::copy(dir.path().join(file), copy.path().join(file)).unwrap();
+        }
+        let store = crate::store::Store::open(&copy.path().join("j.db")).unwrap();
+        if store.position().unwrap().2.get("file") == Some(&last) {
+            return;
+        }
+        assert!(std::time::Instant::now() < deadline);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn forgets_outputs_that_are_gone_and_keeps_the_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _guard) = Journal::open(&Options::at(dir.path().join("j.db")), now).unwrap();
+    let mut gone = journal.reader("gone");
+    let _stays = journal.reader("stays");
+    journal.retain_outputs(&["stays".to_owned()]);
+    fill(&journal, 1).await;
+    gone.advance(1);
+    assert_eq!(journal.stats().cursors.into_iter().collect::<Vec<_>>(), [("stays".to_owned(), 0)]);
+}
+
+#[tokio::test]
+async fn writes_what_waits_when_it_is_closed() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options::at(dir.path().join("j.db"));
+    {
+        let (journal, guard) = Journal::open(&options, now).unwrap();
+        for n in 0..500 {
+            drop(journal.append_now(event(n)));
+        }
+        drop(guard);
+    }
+    let (journal, _guard) = Journal::open(&options, now).unwrap();
+    assert_eq!((journal.stats().head, journal.stats().stored), (500, 500));
 }

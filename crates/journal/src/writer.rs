@@ -38,6 +38,11 @@ pub(crate) struct Writer {
 impl Writer {
     pub(crate) fn new(shared: Arc<Shared>, options: Options, now: fn() -> i64) -> Self {
         let head = shared.head();
+        // What an earlier run removed was counted by it.
+        let removed_through = match lock(&shared.store).oldest() {
+            Ok(oldest) => oldest.map_or(head, |oldest| oldest.saturating_sub(1)),
+            Err(_) => 0,
+        };
         Self {
             shared,
             options,
@@ -48,18 +53,13 @@ impl Writer {
             tried: None,
             cursors_due: None,
             upkeep_at: Instant::now() + UPKEEP,
-            removed_through: 0,
+            removed_through,
         }
     }
 
     pub(crate) fn run(mut self) {
         loop {
-            let patience = match self.cursors_due {
-                Some(due) => due.saturating_duration_since(Instant::now()),
-                None if !self.backlog.is_empty() => RETRY,
-                None => UPKEEP,
-            };
-            let (taken, moved, closed) = self.shared.take(patience);
+            let (taken, moved, closed) = self.shared.take(self.patience(), self.cursors_due.is_some());
             if moved && self.cursors_due.is_none() {
                 self.cursors_due = Some(Instant::now() + CURSOR_DELAY);
             }
@@ -67,7 +67,9 @@ impl Writer {
             self.enqueue(&events);
             self.flush(closed);
             if !events.is_empty() {
-                self.shared.publish(&events, self.head);
+                // What the file does not have, memory keeps for readers.
+                let unsaved_from = self.backlog.front().map_or(self.head + 1, |row| row.seq);
+                self.shared.publish(&events, self.head, unsaved_from);
             }
             for done in done {
                 let _ = done.send(());
@@ -82,6 +84,18 @@ impl Writer {
                 self.keep_bounds();
             }
         }
+    }
+
+    /// How long there is nothing to do unless somebody rings.
+    fn patience(&self) -> Duration {
+        let now = Instant::now();
+        let wait = match self.cursors_due {
+            Some(due) => due.saturating_duration_since(now),
+            None if !self.backlog.is_empty() => RETRY,
+            None => UPKEEP,
+        };
+        // After a failure nothing is due before the next try.
+        self.tried.map_or(wait, |tried| wait.max((tried + RETRY).saturating_duration_since(now)))
     }
 
     fn number(&mut self, mut event: Event) -> Arc<Event> {
@@ -114,7 +128,7 @@ impl Writer {
             self.shed();
             return;
         }
-        let cursors = cursors_due.then(|| self.shared.cursors());
+        let cursors = cursors_due.then(|| self.shared.cursors_to_save());
         let result = lock(&self.shared.store).write(self.backlog.make_contiguous(), cursors.as_ref());
         match result {
             Ok(()) => {
@@ -218,5 +232,40 @@ fn count_lost(stats: &mut Stats, cursors: &std::collections::BTreeMap<String, u6
         if lost > 0 {
             *stats.lost.entry(output.clone()).or_default() += lost;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Store;
+
+    fn writer(folder: &std::path::Path, first: u64) -> Writer {
+        let options = Options::at(folder.join("j.db"));
+        let mut store = Store::open(&options.path).unwrap();
+        let rows: Vec<Row> = (first..first + 3).map(|seq| Row { seq, at: 0, line: "{}".to_owned() }).collect();
+        store.write(&rows, None).unwrap();
+        let (head, stored, cursors) = store.position().unwrap();
+        Writer::new(Arc::new(Shared::new(store, head, stored, cursors)), options, || 0)
+    }
+
+    #[test]
+    fn rests_between_tries_while_the_file_cannot_be_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = writer(folder.path(), 1);
+        writer.cursors_due = Some(Instant::now());
+        assert_eq!(writer.patience(), Duration::ZERO);
+        writer.tried = Some(Instant::now());
+        assert!(writer.patience() > RETRY / 2, "{:?}", writer.patience());
+    }
+
+    #[test]
+    fn does_not_count_again_what_an_earlier_run_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let writer = writer(folder.path(), 1000);
+        assert_eq!((writer.head, writer.removed_through), (1002, 999));
+        let mut stats = Stats::default();
+        count_lost(&mut stats, &[("dead".to_owned(), 5)].into(), writer.removed_through, 1001);
+        assert_eq!(stats.lost["dead"], 2);
     }
 }

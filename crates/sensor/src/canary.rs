@@ -28,6 +28,10 @@ use crate::{clock, kinds};
 
 /// How long a stop waits for sessions, and then for outputs.
 const STOP_PATIENCE: Duration = Duration::from_secs(3);
+/// How long a stop leaves sessions time to say goodbye to peers that do not read.
+const CUT_AFTER: Duration = Duration::from_secs(2);
+/// How long a reload waits for a port that it has just given up.
+const FREE_AFTER: Duration = Duration::from_secs(2);
 /// File descriptors that are not for connections: the journal, outputs, listeners, the runtime.
 const RESERVED_FILES: u64 = 96;
 
@@ -103,6 +107,15 @@ pub struct PostView {
     pub try_line: &'static str,
 }
 
+/// A service that is enabled and cannot be built.
+pub(crate) struct Rejected {
+    /// The service.
+    pub label: &'static str,
+    /// What is wrong with its settings.
+    pub why: String,
+    digest: String,
+}
+
 struct LivePost {
     listener: Arc<Listener>,
     stop: watch::Sender<bool>,
@@ -139,6 +152,9 @@ pub struct Canary {
     posts: Mutex<Vec<Post>>,
     outlets: Mutex<Vec<Outlet>>,
     planned: Mutex<Option<Plan>>,
+    rejected: Mutex<Vec<Rejected>>,
+    /// Settings that stay as they were at the start.
+    fixed: String,
     losses: Mutex<BTreeMap<String, u64>>,
     guard: Mutex<Option<aviary_journal::Guard>>,
 }
@@ -163,7 +179,7 @@ impl Canary {
         let plan = Plan::build(&settings, &*vault);
         let mut posts = Vec::new();
         for service in &plan.services {
-            posts.extend(bind_service(service, &plan.addresses, port_rule, &mut Vec::new()));
+            posts.extend(bind_service(service, &plan.addresses, port_rule, &[]));
         }
         if let Some(identity) = identity {
             prepare_files(&state_dir, &plan, identity);
@@ -187,7 +203,9 @@ impl Canary {
             started,
             posts: Mutex::new(posts),
             outlets: Mutex::default(),
+            fixed: plan.fixed.clone(),
             planned: Mutex::new(Some(plan)),
+            rejected: Mutex::default(),
             losses: Mutex::default(),
             guard: Mutex::new(Some(guard)),
         }))
@@ -269,6 +287,7 @@ impl Canary {
     fn serve(self: &Arc<Self>) {
         let Some(plan) = lock(&self.planned).take() else { return };
         self.open_posts(&plan);
+        self.note_rejected(&plan);
         self.open_outlets(plan.outputs);
         self.fill_secrets(plan.services);
     }
@@ -362,9 +381,11 @@ impl Canary {
         self.reporter.report_own(&kinds::MESSAGE, LogData::new().with("msg", Value::from(inner)));
     }
 
-    fn open_outlets(self: &Arc<Self>, planned: Vec<PlannedOutput>) {
+    /// Starts outputs that are new or changed and ends those that are gone; one line per change.
+    fn open_outlets(self: &Arc<Self>, planned: Vec<PlannedOutput>) -> Vec<String> {
         let names: Vec<String> = planned.iter().map(|output| output.handler.name.clone()).collect();
         let mut outlets = lock(&self.outlets);
+        let mut changes = Vec::new();
         for output in planned {
             if let Some(old) = outlets.iter().find(|outlet| outlet.name == output.handler.name)
                 && old.digest == output.digest
@@ -392,7 +413,11 @@ impl Canary {
             });
             match output.output {
                 Ok(output) => {
-                    let reader = self.reporter.journal().reader(&outlet.name);
+                    let verb = if place.is_some() { "changed" } else { "started" };
+                    changes.push(format!("output {} {verb}", outlet.name));
+                    let (journal, name) = (self.reporter.journal().clone(), outlet.name.clone());
+                    // A new output's position is now; a changed one goes on where the old task ends.
+                    drop(journal.reader(&name));
                     let mut seed = [0; 8];
                     let _ = getrandom::fill(&mut seed);
                     let pacing = Pacing { seed: u64::from_ne_bytes(seed), ..Pacing::default() };
@@ -401,11 +426,12 @@ impl Canary {
                         if let Some(before) = before {
                             let _ = before.await;
                         }
-                        aviary_output::run(output, Feed(reader), health, stopped, pacing).await;
+                        aviary_output::run(output, Feed(journal.reader(&name)), health, stopped, pacing).await;
                     }));
                 }
                 Err(why) => {
                     tracing::error!(output = outlet.name, "{why}");
+                    changes.push(format!("output {} did not start: {why}", outlet.name));
                     outlet.failure = Some(why);
                 }
             }
@@ -415,17 +441,67 @@ impl Canary {
             let stays = names.contains(&outlet.name);
             if !stays {
                 let _ = outlet.stop.send(true);
+                let waiting = match self.waiting_for(&outlet.name) {
+                    0 => String::new(),
+                    waiting => format!(" with {waiting} events undelivered"),
+                };
+                changes.push(format!("output {} removed{waiting}", outlet.name));
             }
             stays
         });
         self.reporter.journal().retain_outputs(&names);
+        changes
+    }
+
+    /// Events that an output has not yet had.
+    fn waiting_for(&self, output: &str) -> u64 {
+        let stats = self.reporter.journal().stats();
+        stats.head.saturating_sub(stats.cursors.get(output).copied().unwrap_or(stats.head))
+    }
+
+    /// Services that the running canary cannot build, with the settings that are at fault.
+    fn note_rejected(&self, plan: &Plan) {
+        *lock(&self.rejected) = plan
+            .services
+            .iter()
+            .filter_map(|service| {
+                let why = service.service.as_ref().err()?.clone();
+                Some(Rejected { label: service.entry.name, why, digest: service.digest.clone() })
+            })
+            .collect();
+    }
+
+    /// What of a plan cannot be built, and was not already so.
+    fn objections(&self, plan: &Plan) -> Vec<String> {
+        let (rejected, outlets) = (lock(&self.rejected), lock(&self.outlets));
+        let services = plan.services.iter().filter_map(|service| {
+            let why = service.service.as_ref().err()?;
+            let known = rejected.iter().any(|old| old.label == service.entry.name && old.digest == service.digest);
+            (!known).then(|| format!("service `{}`: {why}", service.entry.name))
+        });
+        let outputs = plan.outputs.iter().filter_map(|output| {
+            let why = output.output.as_ref().err()?;
+            let name = &output.handler.name;
+            let known =
+                outlets.iter().any(|old| old.name == *name && old.failure.is_some() && old.digest == output.digest);
+            (!known).then(|| format!("handler `{name}`: {why}"))
+        });
+        services.chain(outputs).collect()
     }
 
     /// Applies changed settings. Services whose settings did not change keep their connections.
-    /// Gives one line per change.
-    pub fn reload(self: &Arc<Self>, settings: &Settings) -> Vec<String> {
+    /// Gives one line per change. Blocks for as long as ports take to become free.
+    ///
+    /// # Errors
+    /// When a service or an output cannot be built from the settings; then nothing changes.
+    pub fn reload(self: &Arc<Self>, settings: &Settings) -> Result<Vec<String>, String> {
         let plan = Plan::build(settings, &*self.vault);
+        let objections = self.objections(&plan);
+        if !objections.is_empty() {
+            return Err(objections.join("\n"));
+        }
         let mut changes = Vec::new();
+        let mut ending = Vec::new();
         {
             let mut posts = lock(&self.posts);
             let old = std::mem::take(&mut *posts);
@@ -450,16 +526,18 @@ impl Canary {
                         kept.push(post);
                     }
                     _ => {
-                        if let Some(live) = &post.live {
+                        self.connections.end(Some(post.number));
+                        if let Some(live) = post.live {
                             let _ = live.stop.send(true);
                             changes.push(format!("{} stopped on port {}", post.label, post.port));
+                            ending.push(live.stop);
                         }
-                        self.connections.end(Some(post.number));
                     }
                 }
             }
+            wait_until_free(&ending);
             for service in &plan.services {
-                for mut post in bind_service(service, &plan.addresses, self.port_rule, &mut kept) {
+                for mut post in bind_service(service, &plan.addresses, self.port_rule, &kept) {
                     self.open_post(&mut post, service, &plan);
                     changes.push(match &post.failure {
                         None => format!("{} started on port {}", post.label, post.port),
@@ -470,14 +548,18 @@ impl Canary {
             }
             *posts = kept;
         }
+        self.note_rejected(&plan);
+        if plan.fixed != self.fixed {
+            changes.push("limits, the journal's bounds and the state folder change with the next start".to_owned());
+        }
         self.reporter.set_rules(plan.rules.clone());
-        self.open_outlets(plan.outputs);
+        changes.extend(self.open_outlets(plan.outputs));
         self.fill_secrets(plan.services);
         self.say(format!(
             "Configuration reloaded: {}",
-            if changes.is_empty() { "no service changed".to_owned() } else { changes.join(", ") }
+            if changes.is_empty() { "no service or output changed".to_owned() } else { changes.join(", ") }
         ));
-        changes
+        Ok(changes)
     }
 
     /// What must be done once a second: limits, and what people must be told of outputs and losses.
@@ -491,8 +573,7 @@ impl Canary {
             if report.failing != outlet.failing_told {
                 outlet.failing_told = report.failing;
                 let error = report.last_error.map(|(_, text)| text).unwrap_or_default();
-                let stats = self.reporter.journal().stats();
-                let waiting = stats.head.saturating_sub(stats.cursors.get(&outlet.name).copied().unwrap_or(stats.head));
+                let waiting = self.waiting_for(&outlet.name);
                 let data = LogData::new()
                     .with("ERROR", if report.failing { error } else { String::new() })
                     .with("OUTPUT", outlet.name.as_str())
@@ -530,9 +611,16 @@ impl Canary {
                 let _ = live.stop.send(true);
             }
         }
-        self.connections.end(None);
-        let deadline = tokio::time::Instant::now() + STOP_PATIENCE;
-        while self.connections.count() > 0 && tokio::time::Instant::now() < deadline {
+        let begun = tokio::time::Instant::now();
+        while begun.elapsed() < STOP_PATIENCE {
+            // Again each time: a listener may have been about to take one in.
+            self.connections.end(None);
+            if self.connections.count() == 0 {
+                break;
+            }
+            if begun.elapsed() > CUT_AFTER {
+                self.connections.cut();
+            }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         self.say("Canary stopped".to_owned());
@@ -563,8 +651,8 @@ impl Canary {
     }
 
     /// Everything about posts and outputs that `status` shows.
-    pub(crate) fn inspect<R>(&self, look: impl FnOnce(&[Post], &[Outlet]) -> R) -> R {
-        look(&lock(&self.posts), &lock(&self.outlets))
+    pub(crate) fn inspect<R>(&self, look: impl FnOnce(&[Post], &[Rejected], &[Outlet]) -> R) -> R {
+        look(&lock(&self.posts), &lock(&self.rejected), &lock(&self.outlets))
     }
 }
 
@@ -597,13 +685,16 @@ impl Source for Feed {
     }
 }
 
+/// Waits until listeners that were told to stop have closed their sockets.
+fn wait_until_free(ending: &[watch::Sender<bool>]) {
+    let begun = Instant::now();
+    while ending.iter().any(|stop| !stop.is_closed()) && begun.elapsed() < FREE_AFTER {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 /// Binds the endpoints of a service that are not among `present`.
-fn bind_service(
-    planned: &PlannedService,
-    addresses: &[Option<IpAddr>],
-    rule: PortRule,
-    present: &mut [Post],
-) -> Vec<Post> {
+fn bind_service(planned: &PlannedService, addresses: &[Option<IpAddr>], rule: PortRule, present: &[Post]) -> Vec<Post> {
     let mut posts = Vec::new();
     for endpoint in planned.endpoints() {
         for address in addresses {

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 
 /// Seconds between a verdict and the moment when the socket is shut for writing too, in case the
 /// task hangs in a reply that the peer does not read.
@@ -98,6 +99,7 @@ pub(crate) struct Connections {
     table: Mutex<Table>,
     start: Instant,
     made: AtomicU64,
+    stopping: watch::Sender<bool>,
     /// Connections at once, in all.
     pub cap: usize,
     /// Connections at once from one source.
@@ -118,6 +120,11 @@ impl Place {
     #[must_use]
     pub(crate) fn now(&self) -> u32 {
         self.connections.now()
+    }
+
+    /// Resolves when the canary stops.
+    pub(crate) async fn stopping(&self) {
+        let _ = self.connections.stopping.subscribe().wait_for(|stopping| *stopping).await;
     }
 }
 
@@ -152,6 +159,7 @@ impl Connections {
             table: Mutex::default(),
             start: Instant::now(),
             made: AtomicU64::new(0),
+            stopping: watch::Sender::new(false),
             cap: cap.max(1),
             per_source: per_source.max(1),
         })
@@ -241,10 +249,20 @@ impl Connections {
     /// Ends all connections, or those of one endpoint.
     pub(crate) fn end(&self, endpoint: Option<u32>) {
         let now = self.now();
+        if endpoint.is_none() {
+            self.stopping.send_replace(true);
+        }
         for live in self.lock().live.values() {
             if endpoint.is_none_or(|endpoint| endpoint == live.endpoint) {
                 live.condemn(Verdict::Stopping, now);
             }
+        }
+    }
+
+    /// Cuts what did not end by itself, such as a session whose peer does not read.
+    pub(crate) fn cut(&self) {
+        for live in self.lock().live.values() {
+            let _ = socket2::SockRef::from(&live.stream).shutdown(std::net::Shutdown::Both);
         }
     }
 
@@ -271,17 +289,23 @@ fn count_one(count: &mut u32) -> usize {
 }
 
 fn make_room(table: &mut Table, now: u32) {
-    let Some(greediest) = table.sources.iter().max_by_key(|(_, count)| **count).map(|(source, _)| *source) else {
-        return;
-    };
     // Several at a time, so that a flood pays for one walk over the table with room for many.
     let share = table.live.len() / 64 + 1;
-    evict(table, share, now, |live| live.source == greediest);
+    evict(table, share, now, |_| true);
 }
 
+/// Ends the `share` quietest of the source that has most among these; those already ending count for
+/// nobody. Sources that have equally many stand together, or a flood from everywhere would pay for
+/// one walk over the table with room for one.
 fn evict(table: &mut Table, share: usize, now: u32, among: impl Fn(&Live) -> bool) {
     let mut candidates: Vec<&Arc<Live>> =
         table.live.values().filter(|live| live.verdict() == Verdict::None && among(live)).collect();
+    let mut held: HashMap<IpAddr, u32> = HashMap::new();
+    for live in &candidates {
+        *held.entry(live.source).or_default() += 1;
+    }
+    let most = held.values().copied().max().unwrap_or(0);
+    candidates.retain(|live| held.get(&live.source) == Some(&most));
     let share = share.min(candidates.len());
     if share == 0 {
         return;

@@ -186,8 +186,8 @@ async fn tail(mut stream: UnixStream, canary: &Canary, history: u64) -> io::Resu
 async fn status(canary: &Arc<Canary>, config: &str) -> Value {
     let stats = canary.reporter().journal().stats();
     let mut outputs = Vec::new();
-    let (services, found) = canary.inspect(|posts, outlets| {
-        let services: Vec<Value> = posts
+    let (services, found) = canary.inspect(|posts, rejected, outlets| {
+        let mut services: Vec<Value> = posts
             .iter()
             .map(|post| {
                 json!({
@@ -201,6 +201,9 @@ async fn status(canary: &Arc<Canary>, config: &str) -> Value {
                 })
             })
             .collect();
+        services.extend(rejected.iter().map(
+            |service| json!({"service": service.label, "state": "failed", "reason": service.why, "connections": 0}),
+        ));
         let outlets: Vec<_> = outlets
             .iter()
             .map(|outlet| {

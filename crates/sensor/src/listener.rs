@@ -78,7 +78,10 @@ pub(crate) fn explain(port: u16, error: &std::io::Error) -> String {
             None => format!("port {port} is taken by another process; `ss -ltnp` as root names it"),
         },
         std::io::ErrorKind::PermissionDenied => {
-            format!("port {port} may not be bound by this user; run as root, or give the program CAP_NET_BIND_SERVICE")
+            format!(
+                "port {port} may not be bound by this user; start as root, or give the program CAP_NET_BIND_SERVICE \
+                 (a running canary has given both up: restart it)"
+            )
         }
         std::io::ErrorKind::AddrNotAvailable => {
             format!("port {port} cannot be bound: this machine has no such address; see `device.listen_addr`")
@@ -128,10 +131,12 @@ impl Listener {
         mut stop: watch::Receiver<bool>,
     ) {
         let runtime = tokio::runtime::Handle::current();
+        // Waiting for a connection holds a permit; each listener brings its own.
+        room.add_permits(1);
         loop {
             let accepted = tokio::select! {
                 biased;
-                _ = stop.wait_for(|stop| *stop) => return,
+                _ = stop.wait_for(|stop| *stop) => break,
                 accepted = accept(&listener, &connections, &room) => accepted,
             };
             let Some((stream, peer, permit)) = accepted else { continue };
@@ -176,6 +181,10 @@ impl Listener {
                 drop(permit);
             }));
         }
+        room.forget_permits(1);
+        // The port is free before whoever holds the other end of `stop` sees that this has ended.
+        drop(listener);
+        drop(stop);
     }
 }
 

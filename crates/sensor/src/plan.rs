@@ -67,6 +67,8 @@ pub struct Plan {
     pub connections: (usize, usize),
     /// Bounds of the journal: bytes and days.
     pub journal: (u64, u64),
+    /// Settings that a reload does not apply, as text.
+    pub fixed: String,
 }
 
 impl Plan {
@@ -89,7 +91,8 @@ impl Plan {
         let connections = (number("aviary.limits.connections"), number("aviary.limits.connections_per_source"));
         let whole = |name| u64::try_from(settings.int(name)).unwrap_or(0);
         let journal = (whole("aviary.journal.max_mb") << 20, whole("aviary.journal.max_age_days"));
-        Self { services, outputs, rules: rules(settings), addresses, host_name, connections, journal }
+        let fixed = format!("{connections:?} {journal:?} {}", settings.text("aviary.state_dir"));
+        Self { services, outputs, rules: rules(settings), addresses, host_name, connections, journal, fixed }
     }
 }
 

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use aviary_config::{HoneyCreds, IgnoreRules};
 use aviary_event::{Event, Kind, LogData, Origin, Port, Value};
@@ -14,6 +15,10 @@ use jiff::tz::TimeZone;
 use uuid::{Builder, Uuid};
 
 use crate::{clock, kinds};
+
+/// Passwords up to this many bytes take much the same time to hash, whatever the hash; SHA-crypt's
+/// time grows with longer ones, so those are hashed for every user.
+const SHORT_PASSWORD: usize = 64;
 
 /// What the reporter needs to know of the configuration; replaced whole at a reload.
 #[derive(Clone, Debug)]
@@ -35,6 +40,7 @@ pub(crate) struct Reporter {
     rules: std::sync::RwLock<Arc<Rules>>,
     ids: Ids,
     ignored: AtomicU64,
+    poise: Poise,
 }
 
 /// One session as events name it.
@@ -56,7 +62,13 @@ impl Reporter {
     /// A reporter into a journal.
     #[must_use]
     pub(crate) fn new(journal: Journal, rules: Rules) -> Self {
-        Self { journal, rules: std::sync::RwLock::new(Arc::new(rules)), ids: Ids::new(), ignored: AtomicU64::new(0) }
+        Self {
+            journal,
+            rules: std::sync::RwLock::new(Arc::new(rules)),
+            ids: Ids::new(),
+            ignored: AtomicU64::new(0),
+            poise: Poise::default(),
+        }
     }
 
     /// Replaces the rules.
@@ -95,9 +107,9 @@ impl Reporter {
     }
 
     /// The same without waiting, for the end of a session that panicked.
-    pub(crate) fn report_now(&self, context: &Context, kind: Kind, data: LogData) {
+    pub(crate) fn report_now(&self, context: &Context, kind: Kind, data: LogData, notes: &BTreeMap<String, Value>) {
         let rules = self.rules();
-        if let Some(event) = self.stamp(&rules, context, kind, data, &BTreeMap::new()) {
+        if let Some(event) = self.stamp(&rules, context, kind, data, notes) {
             drop(self.journal.append_now(event));
         }
     }
@@ -148,7 +160,7 @@ impl Reporter {
         let rules = self.rules();
         let mut event = self.stamp(&rules, context, kind, data, notes)?;
         if let Some(creds) = rules.honeycreds.get(context.entry) {
-            event.honeycred = judge(creds, &event.logdata, &rules, context.entry).await;
+            event.honeycred = judge(creds, &event.logdata, &rules, context.entry, &self.poise).await;
         }
         Some(event)
     }
@@ -189,7 +201,13 @@ impl Reporter {
 
 /// OpenCanary's rule: the flag stands where the service has planted credentials and the event a
 /// non-empty user name or password.
-async fn judge(creds: &HoneyCreds, data: &Value, rules: &Arc<Rules>, entry: &'static str) -> Option<bool> {
+async fn judge(
+    creds: &HoneyCreds,
+    data: &Value,
+    rules: &Arc<Rules>,
+    entry: &'static str,
+    poise: &Poise,
+) -> Option<bool> {
     let bytes = |key| data.get(key).and_then(Value::as_bytes).unwrap_or_default().to_vec();
     let (username, password) = (bytes("USERNAME"), bytes("PASSWORD"));
     if username.is_empty() && password.is_empty() {
@@ -198,11 +216,52 @@ async fn judge(creds: &HoneyCreds, data: &Value, rules: &Arc<Rules>, entry: &'st
     if creds.is_cheap() {
         return Some(creds.matches(&username, &password));
     }
-    let rules = Arc::clone(rules);
-    let verdict = tokio::task::spawn_blocking(move || {
-        rules.honeycreds.get(entry).is_some_and(|creds| creds.matches(&username, &password))
-    });
-    verdict.await.ok()
+    let wait = poise.of(entry, rules).await;
+    let begun = tokio::time::Instant::now();
+    let fits = creds.hashes_for(&username);
+    let verdict = if fits || password.len() > SHORT_PASSWORD {
+        let rules = Arc::clone(rules);
+        let hashed = tokio::task::spawn_blocking(move || {
+            let Some(creds) = rules.honeycreds.get(entry) else { return false };
+            if !fits {
+                creds.rehearse(&password);
+            }
+            creds.matches(&username, &password)
+        });
+        hashed.await.ok()
+    } else {
+        Some(creds.matches(&username, &password))
+    };
+    tokio::time::sleep_until(begun + wait).await;
+    verdict
+}
+
+/// How long each login waits where planted passwords are hashed, whatever comes of it. Only users who
+/// are planted cost a hash, and a reply that took as long as one would name them.
+#[derive(Debug, Default)]
+struct Poise(tokio::sync::Mutex<BTreeMap<&'static str, (Arc<Rules>, Duration)>>);
+
+impl Poise {
+    /// What a service's logins wait: twice what it takes to hash for all planted users, measured once
+    /// for each set of rules.
+    async fn of(&self, entry: &'static str, rules: &Arc<Rules>) -> Duration {
+        let mut measured = self.0.lock().await;
+        let Some(creds) = rules.honeycreds.get(entry) else { return Duration::ZERO };
+        if let Some((known, wait)) = measured.get(entry)
+            && Arc::ptr_eq(known, rules)
+        {
+            return *wait;
+        }
+        let rehearsed = creds.clone();
+        let wait = tokio::task::spawn_blocking(move || {
+            let begun = Instant::now();
+            rehearsed.rehearse(&[b'x'; SHORT_PASSWORD]);
+            begun.elapsed() * 2
+        });
+        let wait = wait.await.unwrap_or_default();
+        measured.insert(entry, (Arc::clone(rules), wait));
+        wait
+    }
 }
 
 /// Makes UUIDs of version 7: 48 bits of milliseconds, then bits that never repeat within this

@@ -65,6 +65,8 @@ pub(crate) struct Session {
     opened: Instant,
     notes: BTreeMap<String, Value>,
     told: bool,
+    /// The peer takes no more replies. What it sent before it went is still worked through.
+    gone: bool,
     reason: &'static str,
 }
 
@@ -92,6 +94,7 @@ impl Session {
             opened: Instant::now(),
             notes: BTreeMap::new(),
             told: false,
+            gone: false,
             reason: "closed by peer",
         }
     }
@@ -132,9 +135,8 @@ impl Session {
             Ok(n) => {
                 let bytes = buffer.get(..n).unwrap_or_default();
                 self.received += u64::try_from(n).unwrap_or(0);
-                if !self.told {
-                    let room = UNTOLD.saturating_sub(self.untold.len());
-                    self.untold.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
+                if !self.told && self.filter.is_none() {
+                    keep_some(&mut self.untold, bytes);
                 }
                 if n > 0 && self.filter.is_none() {
                     self.pending.extend_from_slice(bytes);
@@ -150,6 +152,7 @@ impl Session {
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Flow::On,
             Err(_) => {
                 self.reason = "connection reset by peer";
+                self.gone = true;
                 self.finish_input().await;
                 return Flow::End;
             }
@@ -187,7 +190,12 @@ impl Session {
 
     /// Puts TLS between socket and dialogue.
     async fn secure(&mut self) -> Flow {
-        let Some(tls) = self.shared.tls.clone() else { return Flow::End };
+        // What waits is the handshake; the filter keeps it apart from what the peer says inside.
+        self.untold.truncate(self.untold.len().saturating_sub(self.pending.len()));
+        let Some(tls) = self.shared.tls.clone() else {
+            self.reason = "no TLS";
+            return Flow::End;
+        };
         let config = match tls.ready() {
             Some(config) => Ok(config),
             None => {
@@ -211,18 +219,8 @@ impl Session {
         let Some(filter) = &mut self.filter else { return Flow::End };
         let decrypted = filter.receive(raw);
         let outgoing = filter.outgoing();
-        if self.write(&outgoing).await == Flow::End {
-            return Flow::End;
-        }
-        if let Some(error) = decrypted.error {
-            let hello = if self.untold.is_empty() { raw.to_vec() } else { std::mem::take(&mut self.untold) };
-            self.report(&kinds::TLS_FAILED, LogData::new().with("DATA", hello).with("ERROR", error)).await;
-            self.reason = "TLS failed";
-            return Flow::End;
-        }
+        self.write(&outgoing).await;
         if let Some(facts) = decrypted.secured {
-            // What the handshake said is not what the peer said.
-            self.untold.clear();
             let flow = if self.dialogue.is_none() {
                 self.begin(Transport::Tls(facts)).await
             } else {
@@ -238,11 +236,19 @@ impl Session {
             }
         }
         if !self.told {
-            let room = UNTOLD.saturating_sub(self.untold.len());
-            self.untold.extend_from_slice(decrypted.plain.get(..room).unwrap_or(&decrypted.plain));
+            keep_some(&mut self.untold, &decrypted.plain);
         }
         self.pending.extend_from_slice(&decrypted.plain);
         if self.dialogue.is_some() && self.feed().await == Flow::End {
+            return Flow::End;
+        }
+        if let Some(error) = decrypted.error {
+            let heard = self.filter.as_mut().map(|filter| filter.take_heard()).unwrap_or_default();
+            let data = if heard.is_empty() { raw.to_vec() } else { heard };
+            self.report(&kinds::TLS_FAILED, LogData::new().with("DATA", data).with("ERROR", error)).await;
+            self.reason = "TLS failed";
+            self.finish_input().await;
+            self.close(false).await;
             return Flow::End;
         }
         if decrypted.closed { self.ended().await } else { Flow::On }
@@ -266,11 +272,11 @@ impl Session {
                 }
             }
             self.pending.drain(..used);
-            let idle = used == 0 && out.is_empty();
             if self.act(out).await == Flow::End {
                 return Flow::End;
             }
-            if idle {
+            // A dialogue that wants something without using a byte would want it for ever.
+            if used == 0 {
                 break;
             }
             if rounds % ROUNDS == 0 {
@@ -291,6 +297,7 @@ impl Session {
         let mut out = Outbox::new(clock::now());
         let verdict = self.place.live.verdict();
         self.reason = match verdict {
+            Verdict::None if self.gone => self.reason,
             Verdict::None => "closed by peer",
             Verdict::Idle => "idle limit",
             Verdict::Total => "time limit",
@@ -303,11 +310,13 @@ impl Session {
                 _ => dialogue.ended(&self.pending, &mut out),
             }
         }
-        self.act(out).await;
-        self.close(false).await;
+        if self.act(out).await == Flow::On {
+            self.close(false).await;
+        }
         Flow::End
     }
 
+    /// Tells the dialogue that no more comes, where there is nobody left to close for.
     async fn finish_input(&mut self) {
         let mut out = Outbox::new(clock::now());
         if let Some(dialogue) = &mut self.dialogue {
@@ -321,16 +330,28 @@ impl Session {
         if let Some(dialogue) = &mut self.dialogue {
             dialogue.overflowed(&self.pending, &mut out);
         }
-        self.act(out).await;
-        self.close(false).await;
+        if self.act(out).await == Flow::On {
+            self.close(false).await;
+        }
         Flow::End
     }
 
-    /// Does what the dialogue asked for, in order.
+    /// Does what the dialogue asked for, in order. When the session ends half way, what was to be
+    /// reported after that still is.
     async fn act(&mut self, out: Outbox) -> Flow {
-        let mut receipt: Option<Receipt> = None;
         let mut steps = out.into_steps().into_iter();
-        while let Some(step) = steps.next() {
+        let flow = self.take_steps(&mut steps).await;
+        for step in steps {
+            if let Step::Report(kind, data) = step {
+                self.report(kind, data).await;
+            }
+        }
+        flow
+    }
+
+    async fn take_steps(&mut self, steps: &mut std::vec::IntoIter<Step>) -> Flow {
+        let mut receipt: Option<Receipt> = None;
+        for step in steps {
             match step {
                 // One writer takes events in order, so the last receipt stands for all before it.
                 Step::Report(kind, data) => {
@@ -349,15 +370,7 @@ impl Session {
                         }
                         None => bytes,
                     };
-                    if self.write(&bytes).await == Flow::End {
-                        // What was asked for after the reply is still reported.
-                        for step in steps {
-                            if let Step::Report(kind, data) = step {
-                                self.report(kind, data).await;
-                            }
-                        }
-                        return Flow::End;
-                    }
+                    self.write(&bytes).await;
                 }
                 Step::Note(name, value) => {
                     self.notes.insert(name.to_owned(), value);
@@ -403,9 +416,16 @@ impl Session {
         Flow::On
     }
 
-    /// Waits, but not for a peer that has gone: a connection that is reset meanwhile is noticed then.
+    /// Waits, but not for a peer that is known to be gone, and not when the canary stops: what else
+    /// the peer sent is to be reported before that.
     async fn pause(&mut self, time: Duration) {
-        tokio::time::sleep(time).await;
+        if self.gone {
+            return;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(time) => {}
+            () = self.place.stopping() => {}
+        }
         self.place.live.touch(self.now_seconds());
     }
 
@@ -415,24 +435,24 @@ impl Session {
         self.shared.reporter.report(&self.context, kind, data, &self.notes).await
     }
 
-    /// Writes all of it. A peer that does not read is ended by the table's limits, which make this fail.
-    async fn write(&mut self, mut bytes: &[u8]) -> Flow {
-        while !bytes.is_empty() {
+    /// Writes all of it, or finds that the peer is gone. A peer that does not read is ended by the
+    /// table's limits, which make this fail.
+    async fn write(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() && !self.gone {
             match self.place.live.stream.try_write(bytes) {
                 Ok(n) => bytes = bytes.get(n..).unwrap_or_default(),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     if self.place.live.stream.writable().await.is_err() {
                         self.reason = "connection failed";
-                        return Flow::End;
+                        self.gone = true;
                     }
                 }
                 Err(_) => {
                     self.reason = "connection reset by peer";
-                    return Flow::End;
+                    self.gone = true;
                 }
             }
         }
-        Flow::On
     }
 
     async fn close(&mut self, reset: bool) {
@@ -447,7 +467,18 @@ impl Session {
         } else {
             let _ = socket.shutdown(std::net::Shutdown::Write);
             // Bytes that lie unread would turn the FIN into an RST that overtakes the reply.
-            BUFFER.with_borrow_mut(|buffer| while matches!(self.place.live.stream.try_read(buffer), Ok(n) if n > 0) {});
+            BUFFER.with_borrow_mut(|buffer| {
+                while let Ok(n @ 1..) = self.place.live.stream.try_read(buffer) {
+                    self.received += u64::try_from(n).unwrap_or(0);
+                    if !self.told && self.filter.is_none() {
+                        keep_some(&mut self.untold, buffer.get(..n).unwrap_or_default());
+                    }
+                    // LIMIT: a peer that sends faster than this reads is cut off by the kernel.
+                    if self.received > self.shared.received {
+                        break;
+                    }
+                }
+            });
         }
     }
 
@@ -472,15 +503,28 @@ impl Session {
 impl Drop for Session {
     /// Also runs when the dialogue panicked: the connection still leaves its trace.
     fn drop(&mut self) {
-        if self.told || self.place.live.verdict() == Verdict::Stopping {
+        let failed = std::thread::panicking();
+        if self.told && !failed {
             return;
+        }
+        let mut data = std::mem::take(&mut self.untold);
+        if self.told {
+            keep_some(&mut data, &self.pending);
+        } else if let Some(filter) = &mut self.filter {
+            keep_some(&mut data, &filter.take_heard());
         }
         let duration = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
         let data = LogData::new()
             .with("BYTES", i64::try_from(self.received).unwrap_or(i64::MAX))
-            .with("DATA", std::mem::take(&mut self.untold))
+            .with("DATA", data)
             .with("DURATION_MS", i64::try_from(duration).unwrap_or(i64::MAX))
-            .with("REASON", if std::thread::panicking() { "service failed" } else { self.reason });
-        self.shared.reporter.report_now(&self.context, &kinds::UNREPORTED, data);
+            .with("REASON", if failed { "service failed" } else { self.reason });
+        self.shared.reporter.report_now(&self.context, &kinds::UNREPORTED, data, &self.notes);
     }
+}
+
+/// Appends as much as [`UNTOLD`] allows.
+fn keep_some(kept: &mut Vec<u8>, bytes: &[u8]) {
+    let room = UNTOLD.saturating_sub(kept.len());
+    kept.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
 }

@@ -12,6 +12,9 @@ use rustls::{ServerConfig, ServerConnection};
 
 use crate::clock;
 
+/// Bytes of an unfinished handshake kept for the report of its failure.
+const HEARD: usize = 4096;
+
 /// Why a service has no TLS.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TlsError {
@@ -188,6 +191,7 @@ fn distinguished(attributes: &[(&'static str, String)]) -> DistinguishedName {
 pub(crate) struct Filter {
     connection: ServerConnection,
     told: bool,
+    heard: Vec<u8>,
 }
 
 /// What came of bytes from the peer.
@@ -211,12 +215,16 @@ impl Filter {
     pub(crate) fn new(config: Arc<ServerConfig>) -> Result<Self, rustls::Error> {
         let mut connection = ServerConnection::new(config)?;
         connection.set_buffer_limit(None);
-        Ok(Self { connection, told: false })
+        Ok(Self { connection, told: false, heard: Vec::new() })
     }
 
     /// Takes bytes from the peer. `plain` is bounded by the input's length, since TLS expands.
     pub(crate) fn receive(&mut self, mut bytes: &[u8]) -> Decrypted {
         let mut result = Decrypted::default();
+        if self.connection.is_handshaking() {
+            let room = HEARD.saturating_sub(self.heard.len());
+            self.heard.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
+        }
         while !bytes.is_empty() {
             match self.connection.read_tls(&mut bytes) {
                 Ok(0) | Err(_) => break,
@@ -236,15 +244,21 @@ impl Filter {
                 }
                 Err(error) => {
                     result.error = Some(error.to_string());
-                    return result;
+                    break;
                 }
             }
         }
         if !self.told && !self.connection.is_handshaking() {
             self.told = true;
+            self.heard = Vec::new();
             result.secured = Some(self.facts());
         }
         result
+    }
+
+    /// What the peer sent in a handshake that did not end, as far as it was kept.
+    pub(crate) fn take_heard(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.heard)
     }
 
     /// Encrypts a reply; what is to be sent comes from [`Filter::outgoing`].

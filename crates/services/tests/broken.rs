@@ -202,3 +202,11 @@ fn shared_secrets_are_found() {
 fn a_panic_is_not_survived() {
     let _ = finding!(PanicsOnZero, battery::ends_whatever_comes);
 }
+
+#[test]
+#[should_panic(expected = "39991 is not declared")]
+fn the_fuzz_oracle_finds_what_the_batteries_find() {
+    static ENTRY: Entry = entry(|materials| build_with(Fault::EventOfAnotherKind, materials));
+    let installation = Subject::plain(&ENTRY).install().unwrap();
+    battery::fuzz_oracle(&ENTRY, &installation, b"x");
+}

@@ -36,6 +36,15 @@ fn event_lines_stand_what_once_broke_them() {
     }
 }
 
+#[test]
+fn configurations_stand_what_once_broke_them() {
+    for kind in ["regressions", "corpus"] {
+        for data in files(kind, "config") {
+            oracle::config(&data, everyone().map(|entry| entry.keys));
+        }
+    }
+}
+
 /// A folder of findings that no target has would never be replayed.
 #[test]
 fn every_finding_belongs_to_a_target() {

@@ -21,7 +21,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let answer = process::small_runtime()?.block_on(aviary_sensor::ask(&folder, json!({"ask": "reload"})))?;
     let changes: Vec<&str> = answer["changes"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     if changes.is_empty() {
-        println!("reloaded; no service changed");
+        println!("reloaded; no service or output changed");
     }
     for change in changes {
         println!("{change}");

@@ -32,13 +32,14 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     process::start_logging();
+    let state = || arguments.state.clone().unwrap_or_else(|| process::state_dir(None));
     let (settings, path) = match &arguments.config {
         Some(path) => {
             let loaded = configuration::load(Some(path))?;
             loaded.log_warnings();
             (loaded.settings, Some(loaded.path))
         }
-        None => (configuration::without_file(), None),
+        None => (configuration::without_file(&state()), None),
     };
     let state_dir = arguments.state.clone().unwrap_or_else(|| process::state_dir(Some(&settings)));
     let canary = Canary::start(Startup {
@@ -52,7 +53,8 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         print!("{}", greeting(&canary, path.as_deref(), Style::of_stdout()));
     }
     let shown = show_events(&canary, arguments.json);
-    process::runtime()?.block_on(async {
+    let runtime = process::runtime()?;
+    runtime.block_on(async {
         let reload = match path.clone() {
             Some(path) => process::reload_from(&canary, path),
             None => Arc::new(|| Err("this canary has no config file; start it with --config".to_owned())) as Reload,
@@ -65,6 +67,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         hangup.abort();
         shown.abort();
     });
+    process::end(runtime);
     Ok(ExitCode::SUCCESS)
 }
 

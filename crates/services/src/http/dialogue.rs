@@ -6,14 +6,10 @@ use std::time::Duration;
 
 use aviary_event::Timestamp;
 use aviary_service::{Dialogue, Facts, Outbox, Transport};
-use aviary_wire::{ntlm, spnego};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
+use super::challenge::{Auth, Challenger};
 use super::codec::{BodyFault, BodyReader, Checked, Detail, Fault, Framing, Request, RequestLine};
-use super::credentials::Authorization;
 use super::delivery::{Delivery, accepts_gzip};
 use super::personas::{Family, Persona};
 use super::report::{Reporter, malformed};
@@ -27,22 +23,6 @@ const KEPT: usize = 64 * 1024;
 const BLANK: usize = 1024;
 /// Time for a body to go on.
 const BODY_PATIENCE: Duration = Duration::from_secs(20);
-
-/// What `http.auth` asks of every request.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Auth {
-    /// Nothing.
-    #[default]
-    None,
-    /// RFC 7617.
-    Basic,
-    /// RFC 7616.
-    Digest,
-    /// NTLM.
-    Ntlm,
-    /// Negotiate, and NTLM beside it.
-    Negotiate,
-}
 
 /// What all connections of a service share.
 #[derive(Clone, Debug)]
@@ -72,9 +52,7 @@ pub(super) struct Http {
     state: State,
     /// Requests so far.
     served: u32,
-    /// The challenge that NTLM was given last, and how many were given.
-    challenge: Option<[u8; 8]>,
-    challenges: u32,
+    challenger: Challenger,
     /// An unfinished line, for the event when nothing follows it.
     pending: Vec<u8>,
     /// Empty lines before a request line, likewise.
@@ -145,16 +123,8 @@ impl Exchange {
 impl Http {
     /// A conversation on a connection.
     pub(super) fn new(site: Arc<Site>, facts: Facts) -> Self {
-        Self {
-            site,
-            facts,
-            state: State::Line,
-            served: 0,
-            challenge: None,
-            challenges: 0,
-            pending: Vec::new(),
-            blank: Vec::new(),
-        }
+        let challenger = Challenger::new(&facts);
+        Self { site, facts, state: State::Line, served: 0, challenger, pending: Vec::new(), blank: Vec::new() }
     }
 
     fn family(&self) -> Family {
@@ -162,7 +132,7 @@ impl Http {
     }
 
     fn reporter(&self) -> Reporter<'_> {
-        Reporter { site: &self.site, local: self.facts.local, challenge: self.challenge }
+        Reporter { site: &self.site, local: self.facts.local, challenge: self.challenger.last }
     }
 
     /// Before or at a request line.
@@ -181,7 +151,8 @@ impl Http {
         let line = input.get(..end.unwrap_or(input.len())).unwrap_or_default();
         let parsed = match (self.family(), end) {
             (Family::Nginx, None) if nginx::may_begin(line) && line.len() < nginx::MAX_LINE => None,
-            (Family::Apache, None) if line.len() <= apache::MAX_LINE => None,
+            // The carriage return of a line of the greatest length may stand before a line feed that comes later.
+            (Family::Apache, None) if line.len() <= apache::MAX_LINE.saturating_add(1) => None,
             (Family::Nginx, _) => Some(nginx::read_line(line)),
             (Family::Apache, _) => Some(apache::read_line(line)),
         };
@@ -244,7 +215,7 @@ impl Http {
     fn header(&mut self, mut request: Box<Request>, mut raw: Vec<u8>, input: &[u8], out: &mut Outbox) -> usize {
         let longest = match self.family() {
             Family::Nginx => nginx::MAX_LINE,
-            Family::Apache => apache::MAX_LINE,
+            Family::Apache => apache::MAX_LINE.saturating_add(1),
         };
         let end = memchr::memchr(b'\n', input);
         if end.is_none() && input.len() <= longest {
@@ -400,7 +371,7 @@ impl Http {
             let status = if fault == BodyFault::TooLarge { 413 } else { 400 };
             return (Response { status, length: Length::Hidden, ..Response::default() }, Detail::None);
         }
-        if let Some(reply) = self.authenticate(request, now) {
+        if let Some(reply) = self.challenger.demand(self.site.auth, &self.site.skin.realm, request, now) {
             return (reply, Detail::None);
         }
         let site = Arc::clone(&self.site);
@@ -428,7 +399,7 @@ impl Http {
         }
         let boundary = match self.family() {
             Family::Nginx => format!("{:020}", self.facts.count),
-            Family::Apache => format!("{:016x}", u64::from_be_bytes(self.random(b"boundary"))),
+            Family::Apache => format!("{:016x}", u64::from_be_bytes(self.challenger.random(b"boundary"))),
         };
         let delivery = Delivery { family: self.family(), now: now.as_seconds(), boundary: &boundary };
         let base = self.base(request);
@@ -460,53 +431,6 @@ impl Http {
             gzip: packs,
             ..Response::default()
         }
-    }
-
-    /// The 401 that a request gets: since all do, or since it began NTLM by itself.
-    fn authenticate(&mut self, request: &Request, now: Timestamp) -> Option<Response> {
-        let sent = request.first("authorization").map(Authorization::parse);
-        let mut offers = match self.site.auth {
-            Auth::None => Vec::new(),
-            Auth::Basic => vec![format!("Basic realm=\"{}\"", self.site.skin.realm)],
-            Auth::Digest => vec![self.digest_offer(now)],
-            Auth::Ntlm => vec!["NTLM".to_owned()],
-            Auth::Negotiate => vec!["Negotiate".to_owned(), "NTLM".to_owned()],
-        };
-        if let Some(Authorization::Ntlm { message, wrapped, scheme }) = sent {
-            offers = match ntlm::message_type(&message) {
-                Some(1) => {
-                    let token = self.challenge(&ntlm::Negotiate::parse(&message).unwrap_or_default(), now);
-                    let token = if wrapped { spnego::incomplete(&token) } else { token };
-                    vec![format!("{scheme} {}", STANDARD.encode(token))]
-                }
-                _ if offers.is_empty() && wrapped => vec![format!("{scheme} {}", STANDARD.encode(spnego::rejected()))],
-                _ if offers.is_empty() => vec![scheme.to_owned()],
-                _ => offers,
-            };
-        }
-        let extra: Vec<_> = offers.into_iter().map(|offer| ("WWW-Authenticate".to_owned(), offer)).collect();
-        (!extra.is_empty()).then(|| Response { status: 401, extra, ..Response::default() })
-    }
-
-    fn challenge(&mut self, offer: &ntlm::Negotiate, now: Timestamp) -> Vec<u8> {
-        self.challenges = self.challenges.saturating_add(1);
-        let challenge = self.random(format!("ntlm {}", self.challenges).as_bytes());
-        self.challenge = Some(challenge);
-        let target = ntlm::Target::standalone(&self.facts.host_name);
-        ntlm::Challenge::answer(offer, challenge, target, now.as_micros()).encode()
-    }
-
-    fn digest_offer(&self, now: Timestamp) -> String {
-        let realm = &self.site.skin.realm;
-        let hash = Sha1::new().chain_update(self.facts.entropy).chain_update(now.as_micros().to_le_bytes()).finalize();
-        let nonce = apache::digest_nonce(now.as_micros(), &hash);
-        format!("Digest realm=\"{realm}\", nonce=\"{nonce}\", algorithm=MD5, qop=\"auth\"")
-    }
-
-    /// Eight bytes of this connection for a purpose.
-    fn random(&self, purpose: &[u8]) -> [u8; 8] {
-        let hash = Sha256::new().chain_update(self.facts.entropy).chain_update(purpose).finalize();
-        hash.first_chunk().copied().unwrap_or_default()
     }
 
     /// Fills in the page of a status that has none.

@@ -12,7 +12,8 @@
 //! Captured are forms, multipart and JSON anywhere, query strings, Basic, Digest, NTLM (with a
 //! challenge and the hashcat line; also inside Negotiate), Bearer and unknown schemes.
 //!
-//! LIMIT: HTTP/1.1 and below; ALPN offers `http/1.1` only. A chunked body's trailer is not kept.
+//! LIMIT: HTTP/1.1 and below; ALPN offers `http/1.1` only. A chunked body's trailer is not kept, and
+//! credentials are looked for in the first 64 KiB of a body.
 //!
 //! Tried with curl (1.0, 1.1, pipelined, Basic, Digest, NTLM), Python requests and nmap.
 //!
@@ -28,6 +29,7 @@
 //! [MS-NTHT]: https://learn.microsoft.com/openspecs/windows_protocols/ms-ntht/
 
 mod apache;
+mod challenge;
 mod codec;
 mod credentials;
 mod delivery;
@@ -50,7 +52,8 @@ use aviary_service::{
 };
 use ring::rand::SecureRandom as _;
 
-use dialogue::{Auth, Http, Site};
+use challenge::Auth;
+use dialogue::{Http, Site};
 use personas::Persona;
 use skin::Skin;
 

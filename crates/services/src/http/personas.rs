@@ -1,6 +1,7 @@
 //! Personas: the product in the banner, with its limits, its words for statuses and its pages.
 //!
-//! Measured against nginx 1.22.1 and Apache 2.4.71 as Debian ships them. A banner of neither gets
+//! Measured against Debian's binaries of nginx 1.22.1 and Apache 2.4.71, with short configurations
+//! that keep Debian's settings for keep-alive, time-outs, compression and listings. A banner of neither gets
 //! Apache's manners under its own name.
 
 use std::time::Duration;

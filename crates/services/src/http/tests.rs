@@ -1,4 +1,8 @@
 //! Recorded exchanges with nginx 1.22.1 and Apache 2.4.71 replayed, and what is reported on the way.
+//!
+//! In the fixtures dates, nonces, the index page and compressed bodies are placeholders, and Apache's
+//! `Allow` was put into the order that `apache::ALLOW` explains. Compressed replies are compared without
+//! their lengths, since zlib and ours do not find the same matches.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,7 +14,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::*;
 
-use super::dialogue::{Auth, Http, Site};
+use super::challenge::Auth;
+use super::dialogue::{Http, Site};
 use super::personas::{Family, Persona};
 use super::response::http_date;
 use super::skin::{File, Route, Skin};

@@ -144,7 +144,7 @@ static COMMANDS: &[Command] = &[
     command("client|setinfo", 4, Era::V7_2, Blank::Own),
     command("client|setname", 3, Era::V6_0, Blank::Own),
     command("client|tracking", -3, Era::V6_0, Blank::Error("ERR syntax error")),
-    command("client|trackinginfo", 2, Era::V6_2, Blank::Silent),
+    command("client|trackinginfo", 2, Era::V6_2, Blank::EmptyMap),
     command("client|unblock", -3, Era::V6_0, Blank::Int(0)),
     command("client|unpause", 2, Era::V6_2, Blank::Ok),
     command("cluster", -2, Era::V6_0, Blank::NoCluster),

@@ -301,6 +301,7 @@ impl Redis {
         }
     }
 
+    /// Ends the connection over what stands at the head of `input`.
     fn fault(&mut self, fault: Fault, input: &[u8], out: &mut Outbox) {
         let text = fault.text();
         let mut words = self.reader.unfinished();
@@ -337,7 +338,7 @@ impl Dialogue for Redis {
             Read::More | Read::Nothing => Next::Stay,
             Read::Request(words) => self.request(&words, out),
             Read::Fault(fault) => {
-                self.fault(fault, input, out);
+                self.fault(fault, input.get(used..).unwrap_or_default(), out);
                 return input.len();
             }
         };

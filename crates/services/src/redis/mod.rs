@@ -32,9 +32,11 @@ mod commands;
 mod dialogue;
 mod events;
 mod inline;
+mod keys;
 mod open;
 mod persona;
 mod reply;
+mod scripts;
 mod server;
 mod store;
 #[cfg(test)]

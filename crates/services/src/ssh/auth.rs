@@ -31,9 +31,20 @@ pub(crate) struct Request<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Credential<'a> {
     /// `boolean change, string password[, string new]`
-    Password { password: &'a [u8], new: Option<&'a [u8]>, rest: &'a [u8] },
+    Password { password: &'a [u8], change: Change<'a>, rest: &'a [u8] },
     /// `boolean signed, string algorithm, string key[, string signature]`
     PublicKey { algorithm: &'a [u8], key: &'a [u8], signature: Option<&'a [u8]>, rest: &'a [u8] },
+}
+
+/// Whether the password is to be replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change<'a> {
+    /// No.
+    No,
+    /// By this one.
+    To(&'a [u8]),
+    /// By one that is cut short.
+    Unreadable,
 }
 
 impl<'a> Request<'a> {
@@ -51,14 +62,19 @@ impl<'a> Request<'a> {
             b"password" => {
                 let change = reader.u8()? != 0;
                 let password = reader.string()?;
-                let new = if change { reader.string() } else { None };
-                Some(Credential::Password { password, new, rest: reader.rest() })
+                let change = match (change, change.then(|| reader.string()).flatten()) {
+                    (false, _) => Change::No,
+                    (true, Some(new)) => Change::To(new),
+                    (true, None) => Change::Unreadable,
+                };
+                Some(Credential::Password { password, change, rest: reader.rest() })
             }
             b"publickey" | PUBLIC_KEY_HOSTBOUND => {
                 let signed = reader.u8()? != 0;
                 let (algorithm, key) = (reader.string()?, reader.string()?);
                 if self.method == PUBLIC_KEY_HOSTBOUND {
-                    reader.string()?;
+                    // The host key, which OpenSSH must be able to read.
+                    Reader::new(reader.string()?).string()?;
                 }
                 let signature = if signed { reader.string() } else { None };
                 Some(Credential::PublicKey { algorithm, key, signature, rest: reader.rest() })
@@ -142,16 +158,20 @@ impl Progress {
         } else if self.account != request.account() || self.service != request.service {
             return Verdict::Disconnect(Effort::None, self.changed(request));
         }
-        match request.method {
-            b"none" => self.fail(if self.requests > 1 { 1 } else { 0 }, Effort::None),
-            b"password" => match request.credential() {
-                Some(Credential::Password { password, rest: [], .. }) if is_c_string(password) => {
-                    let changes = request.fields.first() != Some(&0);
-                    self.fail(1, if changes { Effort::Least } else { Effort::Password })
+        match (request.method, request.credential()) {
+            (b"none", _) if request.fields.is_empty() => self.fail(u32::from(self.requests > 1), Effort::None),
+            (b"password", Some(Credential::Password { password, change, rest: [] })) if is_c_string(password) => {
+                match change {
+                    Change::No => self.fail(1, Effort::Password),
+                    Change::To(_) => self.fail(1, Effort::Least),
+                    Change::Unreadable => Verdict::Leave,
                 }
-                _ => Verdict::Leave,
-            },
-            b"keyboard-interactive" if keyboard => {
+            }
+            (_, Some(Credential::PublicKey { algorithm, rest: [], .. })) if is_c_string(algorithm) => {
+                self.fail(1, Effort::Least)
+            }
+            (b"none" | b"password" | b"publickey" | PUBLIC_KEY_HOSTBOUND, _) => Verdict::Leave,
+            (b"keyboard-interactive", _) if keyboard => {
                 self.prompted = true;
                 Verdict::Prompt
             }
@@ -273,16 +293,19 @@ mod tests {
         let payload = request("r\u{f6}t", "password", fields);
         let read = Request::parse(&payload).expect("a request");
         assert_eq!(read.user, "r\u{f6}t".as_bytes());
-        assert_eq!(read.credential(), Some(Credential::Password { password: b"old", new: Some(b"new"), rest: b"" }));
+        assert_eq!(
+            read.credential(),
+            Some(Credential::Password { password: b"old", change: Change::To(b"new"), rest: b"" })
+        );
         for end in 1..payload.len() {
             let cut = Request::parse(&payload[..end]).and_then(|r| r.credential());
-            assert!(cut.is_none() || matches!(cut, Some(Credential::Password { new: None, .. })));
+            assert!(matches!(cut, None | Some(Credential::Password { change: Change::Unreadable, .. })));
         }
     }
 
     #[test]
     fn reads_keys_with_and_without_a_signature() {
-        for (method, host) in [("publickey", None), ("publickey-hostbound-v00@openssh.com", Some("host"))] {
+        for (method, host) in [("publickey", None), ("publickey-hostbound-v00@openssh.com", Some("\0\0\0\x01k"))] {
             for signature in [None, Some("sig")] {
                 let mut fields = Writer::new().u8(signature.is_some().into()).string("alg").string("key");
                 for more in [host, signature].into_iter().flatten() {
@@ -326,6 +349,12 @@ mod tests {
             password("root", b"a\0b"),
             request("root", "password", vec![]),
             request("root", "password", Writer::new().u8(0).string("x").u8(0).done()),
+            request("root", "password", Writer::new().u8(1).string("x").done()),
+            request("root", "none", vec![0]),
+            request("root", "publickey", vec![0]),
+            request("root", "publickey", Writer::new().u8(0).string("alg").string("key").u8(0).done()),
+            request("root", "publickey", Writer::new().u8(0).string("a\0b").string("key").done()),
+            request("root", "publickey-hostbound-v00@openssh.com", Writer::new().u8(0).string("a").string("k").done()),
         ] {
             assert_eq!(judge(&mut Progress::default(), &payload), Verdict::Leave);
         }

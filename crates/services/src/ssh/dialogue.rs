@@ -11,13 +11,13 @@ use aviary_service::{Dialogue, Facts, Outbox};
 use super::Shared;
 use super::auth::{self, Progress, Request, Verdict};
 use super::cipher::Way;
-use super::codec::{Identification, Reader, Writer, identification, message};
+use super::codec::{Identification, Reader, Writer, identification, is_c_string, message};
 use super::entropy::Entropy;
 use super::events::Versions;
 use super::kex::{self, GroupRequest, Method, Outcome, Side, Task};
 use super::negotiation::{self, Choice, KexInit, List};
 use super::packet::{Fault, Inbound, Keys, Outbound, Received};
-use super::personas::{TEXT_INVALID, TEXT_OTHER_MAJOR};
+use super::personas::{self, TEXT_INVALID, TEXT_OTHER_MAJOR};
 
 /// Messages beside key exchange and authentication that are reported one by one.
 const MESSAGES_REPORTED: u32 = 16;
@@ -104,7 +104,8 @@ impl SshDialogue {
             Identification::Client { line, used } => {
                 self.unfinished = Vec::new();
                 self.versions.remote = line.into();
-                let init = negotiation::server_init(self.shared.persona, self.entropy.array());
+                let withheld = personas::withheld(line);
+                let init = negotiation::server_init(self.shared.persona, withheld, self.entropy.array());
                 self.send(&init, out);
                 self.stage = Stage::Negotiation(init);
                 return used;
@@ -182,6 +183,10 @@ impl SshDialogue {
                 self.inbound.set_keys(*keys, choice.strict);
                 self.stage = Stage::Login { accepted: false };
             }
+            (Stage::NewKeys(..), message::NEWKEYS) => {
+                self.versions.violation("unreadable NEWKEYS", payload, out);
+                self.leave(out);
+            }
             (Stage::Login { accepted }, _) => {
                 self.stage = Stage::Login { accepted };
                 self.login(accepted, number, payload, sequence, out);
@@ -197,7 +202,7 @@ impl SshDialogue {
     fn is_transparent(&self, number: u8) -> bool {
         match number {
             message::IGNORE | message::DEBUG | message::UNIMPLEMENTED => true,
-            message::PING | message::PONG => self.shared.persona.answers_ping,
+            message::PING | message::PONG => self.shared.persona.knows_ping_and_ext_info,
             _ => false,
         }
     }
@@ -230,13 +235,14 @@ impl SshDialogue {
         };
         self.versions.client(Some(&init), out);
         self.client_reported = true;
-        match negotiation::choose(&init, self.shared.persona) {
+        let withheld = personas::withheld(self.versions.remote.as_bytes());
+        match negotiation::choose(&init, self.shared.persona, withheld) {
             Ok(choice) if choice.strict && sequence != 0 => {
                 self.versions.violation("KEXINIT was not the first packet", payload, out);
                 self.disconnect("strict KEX violation: KEXINIT was not the first packet", out);
             }
             Ok(choice) => {
-                self.ext_info_awaited = choice.ext_info;
+                self.ext_info_awaited = choice.ext_info && self.shared.persona.knows_ping_and_ext_info;
                 let preamble =
                     kex::preamble(self.versions.remote.as_bytes(), self.shared.banner.as_bytes(), payload, server_init);
                 let exchange = Exchange { choice, preamble, group: None, drop_next: choice.drop_guess };
@@ -271,19 +277,23 @@ impl SshDialogue {
             self.stage = Stage::Exchange(exchange);
             return;
         }
+        if number == message::KEXINIT && !self.shared.persona.is_strict() {
+            // Before strict key exchange a second KEXINIT had no handler at all.
+            self.versions.violation("second KEXINIT", payload, out);
+            return self.leave(out);
+        }
         if number != expected {
             self.stage = Stage::Exchange(exchange);
             return self.unexpected(strict, number, payload, sequence, out);
         }
         if expected == message::GEX_REQUEST {
-            let request = GroupRequest::parse(payload);
-            let Some((request, reply)) = request.and_then(|request| Some((request, request.reply()?))) else {
+            let Some(request) = GroupRequest::parse(payload) else {
                 self.versions.violation("impossible group", payload, out);
                 return self.leave(out);
             };
             exchange.group = Some(request);
             self.stage = Stage::Exchange(exchange);
-            return self.send(&reply, out);
+            return self.send(&request.reply(), out);
         }
         let mut fields = Reader::new(payload.get(1..).unwrap_or_default());
         let Some(share) = fields.string().filter(|_| fields.end().is_some()) else {
@@ -325,7 +335,7 @@ impl SshDialogue {
                 self.ext_info_awaited = false;
                 self.report_message(payload, out);
                 match wants_ext_info_in_auth(payload) {
-                    Some(wants) => self.ext_info_in_auth = wants && self.shared.persona.answers_ping,
+                    Some(wants) => self.ext_info_in_auth = wants,
                     None => self.leave(out),
                 }
             }
@@ -351,14 +361,14 @@ impl SshDialogue {
                 self.stage = Stage::Login { accepted: true };
                 self.send(&Writer::message(message::SERVICE_ACCEPT).string("ssh-userauth").done(), out);
             }
-            Some(service) => {
+            Some(service) if is_c_string(service) => {
                 self.versions.violation("unknown service", payload, out);
                 let mut text = b"bad service request ".to_vec();
-                text.extend_from_slice(service.split(|byte| *byte == 0).next().unwrap_or_default());
+                text.extend_from_slice(service.strip_suffix(b"\0").unwrap_or(service));
                 text.truncate(1023);
                 self.disconnect(text, out);
             }
-            None => {
+            _ => {
                 self.versions.violation("unreadable service request", payload, out);
                 self.leave(out);
             }

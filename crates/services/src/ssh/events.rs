@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use ring::digest;
 
-use super::auth::{Credential, Request};
+use super::auth::{Change, Credential, Request};
 use super::codec::{Reader, message};
 use super::hassh;
 use super::negotiation::{KexInit, LISTS};
@@ -182,13 +182,13 @@ impl Versions {
     pub(crate) fn request(&self, request: &Request<'_>, out: &mut Outbox) {
         let data = self.data().with("USERNAME", request.user);
         let whole = match request.credential() {
-            Some(Credential::Password { password, new, rest }) => {
+            Some(Credential::Password { password, change, rest }) => {
                 out.report(&PASSWORD, data.clone().with("PASSWORD", password));
-                if let Some(new) = new {
+                if let Change::To(new) = change {
                     let data = data.clone().with("PASSWORD", password).with("NEWPASSWORD", new);
                     out.report(&PASSWORD_CHANGE, data);
                 }
-                rest.is_empty()
+                rest.is_empty() && change != Change::Unreadable
             }
             Some(Credential::PublicKey { algorithm, key, signature, rest }) => {
                 let fingerprint = digest::digest(&digest::SHA256, key);

@@ -7,8 +7,13 @@
 //! so compression (delayed until after login) and rekeying never begin; a KEXINIT before login is
 //! answered with UNIMPLEMENTED, as OpenSSH does.
 //!
-//! Tried with OpenSSH 9.2 (every offered combination), PuTTY's `plink` 0.78, Dropbear's `dbclient`
-//! 2022.83, paramiko, asyncssh, hydra, `nmap --script ssh2-enum-algos,ssh-hostkey,ssh-auth-methods`.
+//! LIMIT: what depends on a source's history is not played: `MaxStartups`, and the penalties of 9.8 and
+//! later. A group exchange serves the groups of RFC 3526 instead of drawing from `/etc/ssh/moduli`.
+//!
+//! Tried with OpenSSH 9.2 (every key exchange, host key, cipher and MAC that it shares with the personas
+//! of 8.4, 9.2 and 10.0), PuTTY's `plink` 0.78, Dropbear's `dbclient` 2022.83, paramiko 5.1, asyncssh 2.24
+//! (ML-KEM), hydra 9.4, `nmap -sV --script ssh2-enum-algos,ssh-hostkey,ssh-auth-methods`; and against
+//! `sshd` 9.2 side by side with 94 probes in the clear and 75 under keys.
 //!
 //! Events: OpenCanary's 4000 (connection), 4001 (each request for `ssh-userauth`) and 4002 (each
 //! password); 30300 the client with its lists and HASSH, 30301 public keys, 30302 answers to
@@ -101,7 +106,8 @@ fn build(materials: &Materials<'_>) -> Result<Box<dyn Service>, Rejection> {
     };
     // RFC 4253 section 4.2: 255 bytes with CR and LF, printable ASCII.
     let printable = banner.bytes().all(|byte| (b' '..=b'~').contains(&byte));
-    if !banner.starts_with("SSH-2.0-") || banner.len() <= "SSH-2.0-".len() || banner.len() > 253 || !printable {
+    let software = banner.strip_prefix("SSH-2.0-").or_else(|| banner.strip_prefix("SSH-1.99-"));
+    if software.is_none_or(str::is_empty) || banner.len() > 253 || !printable {
         let accepted = "expected `SSH-2.0-` and a name, at most 253 printable ASCII characters";
         return Err(Rejection::new("ssh.version", accepted));
     }

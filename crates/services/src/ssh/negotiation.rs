@@ -81,13 +81,17 @@ impl KexInit {
     }
 }
 
-/// The persona's KEXINIT payload.
-pub(crate) fn server_init(persona: &Persona, cookie: [u8; 16]) -> Vec<u8> {
+/// The persona's KEXINIT payload, but for a method that is withheld from this client.
+pub(crate) fn server_init(persona: &Persona, withheld: &str, cookie: [u8; 16]) -> Vec<u8> {
     let mut writer = Writer::message(message::KEXINIT).bytes(cookie);
     for (list, _) in LISTS {
-        writer = writer.string(offered(persona, list));
+        writer = writer.string(names(persona, withheld, list).collect::<Vec<_>>().join(","));
     }
     writer.u8(0).u32(0).done()
+}
+
+fn names<'a>(persona: &Persona, withheld: &'a str, list: List) -> impl Iterator<Item = &'static str> + use<'a> {
+    offered(persona, list).split(',').filter(move |name| *name != withheld || name.is_empty())
 }
 
 /// What the persona offers in a list.
@@ -134,10 +138,10 @@ pub(crate) struct Choice {
 pub(crate) type NoCommon = List;
 
 /// What comes of the client's lists and the persona's.
-pub(crate) fn choose(client: &KexInit, persona: &Persona) -> Result<Choice, NoCommon> {
+pub(crate) fn choose(client: &KexInit, persona: &Persona, withheld: &str) -> Result<Choice, NoCommon> {
     let pick = |list: List| {
-        let ours = offered(persona, list);
-        client.names(list).find_map(|name| ours.split(',').find(|our| our.as_bytes() == name)).ok_or(list)
+        let ours = |name: &[u8]| names(persona, withheld, list).find(|our| our.as_bytes() == name);
+        client.names(list).find_map(ours).ok_or(list)
     };
     let suite = |cipher: List, mac: List, compression: List| {
         let kind = CipherKind::by_name(pick(cipher)?).ok_or(cipher)?;
@@ -148,7 +152,7 @@ pub(crate) fn choose(client: &KexInit, persona: &Persona) -> Result<Choice, NoCo
     };
     let has = |name: &str| client.names(List::Kex).any(|other| other == name.as_bytes());
     let first_differs =
-        |list: List| client.names(list).next() != offered(persona, list).split(',').next().map(str::as_bytes);
+        |list: List| client.names(list).next() != names(persona, withheld, list).next().map(str::as_bytes);
     Ok(Choice {
         method: Method::by_name(pick(List::Kex)?).ok_or(List::Kex)?,
         host_key: Algorithm::by_name(pick(List::HostKey)?).ok_or(List::HostKey)?,
@@ -175,13 +179,13 @@ mod tests {
     }
 
     fn chosen(payload: &[u8]) -> Result<Choice, NoCommon> {
-        choose(&KexInit::parse(payload).expect("a whole KEXINIT"), DEFAULT)
+        choose(&KexInit::parse(payload).expect("a whole KEXINIT"), DEFAULT, "")
     }
 
     #[test]
     fn own_message_reads_back_whole_and_every_prefix_is_refused() {
         for persona in PERSONAS {
-            let payload = server_init(persona, [7; 16]);
+            let payload = server_init(persona, "", [7; 16]);
             let init = KexInit::parse(&payload).expect("own message");
             assert_eq!(init.cookie, [7; 16]);
             for (list, _) in LISTS {
@@ -253,5 +257,16 @@ mod tests {
         let wrong = client("curve25519-sha256", "rsa-sha2-512", "aes128-ctr", "hmac-sha1", 1);
         assert!(!chosen(&right).expect("common").drop_guess);
         assert!(chosen(&wrong).expect("common").drop_guess);
+    }
+
+    #[test]
+    fn a_withheld_method_is_neither_offered_nor_agreed_on() {
+        let withheld = "curve25519-sha256@libssh.org";
+        let init = KexInit::parse(&server_init(DEFAULT, withheld, [0; 16])).expect("own message");
+        assert!(init.names(List::Kex).all(|name| name != withheld.as_bytes()));
+        assert_eq!(init.names(List::Kex).count() + 1, DEFAULT.kex.split(',').count());
+        let payload = client(withheld, "ssh-ed25519", "aes128-ctr", "hmac-sha1", 0);
+        let init = KexInit::parse(&payload).expect("a whole KEXINIT");
+        assert_eq!(choose(&init, DEFAULT, withheld), Err(List::Kex));
     }
 }

@@ -204,3 +204,120 @@ impl Outbound {
         Some(packet)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ssh::cipher::Way;
+    use crate::ssh::mac::MacKind;
+
+    const PAYLOAD: &[u8] = b"\x02\0\0\0\x15a payload for vectors";
+
+    /// Keys of consecutive bytes.
+    fn keys(cipher: &str, mac: Option<&str>, way: Way) -> Keys {
+        let from = |first: u8, count: usize| (first..=255).take(count).collect::<Vec<u8>>();
+        let kind = CipherKind::by_name(cipher).expect("a cipher");
+        let mac = mac.map(|name| {
+            let kind = MacKind::by_name(name).expect("a MAC");
+            Mac::new(kind, &from(64, kind.key_length())).expect("a key")
+        });
+        let cipher = Cipher::new(kind, way, &from(0, kind.key_length()), &from(160, kind.iv_length()));
+        Keys { kind, cipher: cipher.expect("a key"), mac }
+    }
+
+    fn inbound(cipher: &str, mac: Option<&str>) -> Inbound {
+        Inbound { keys: Some(keys(cipher, mac, Way::Open)), sequence: 7 }
+    }
+
+    fn from_hex(hex: &str) -> Vec<u8> {
+        (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex")).collect()
+    }
+
+    /// Cipher, MAC and two packets of each line.
+    fn vectors() -> impl Iterator<Item = (&'static str, Option<&'static str>, [Vec<u8>; 2])> {
+        let lines = include_str!("fixtures/sealed-packets.txt").lines().filter(|line| !line.starts_with('#'));
+        lines.map(|line| {
+            let [cipher, mac, first, second] = line.split(" | ").collect::<Vec<_>>()[..] else { panic!("{line}") };
+            (cipher, (mac != "-").then_some(mac), [from_hex(first), from_hex(second)])
+        })
+    }
+
+    #[test]
+    fn opens_what_another_implementation_sealed() {
+        let mut count = 0;
+        for (cipher, mac, packets) in vectors() {
+            let mut inbound = inbound(cipher, mac);
+            for (packet, sequence) in packets.iter().zip(7..) {
+                let expected = Received::Packet { payload: PAYLOAD.to_vec(), used: packet.len(), sequence };
+                assert_eq!(inbound.receive(packet), Ok(expected), "{cipher} {mac:?}");
+            }
+            count += 1;
+        }
+        assert_eq!(count, 33);
+    }
+
+    #[test]
+    fn every_prefix_of_a_packet_is_incomplete_and_changes_nothing() {
+        for (cipher, mac, [packet, _]) in vectors() {
+            let mut inbound = inbound(cipher, mac);
+            for end in 0..packet.len() {
+                assert_eq!(inbound.receive(&packet[..end]), Ok(Received::Incomplete), "{cipher} {mac:?} {end}");
+            }
+            assert!(matches!(inbound.receive(&packet), Ok(Received::Packet { .. })), "{cipher} {mac:?}");
+        }
+    }
+
+    #[test]
+    fn refuses_a_packet_with_any_byte_changed() {
+        for (cipher, mac, [packet, _]) in vectors() {
+            for at in 0..packet.len() {
+                let mut changed = packet.clone();
+                changed[at] ^= 0x10;
+                let received = inbound(cipher, mac).receive(&changed);
+                // A longer length leaves it incomplete.
+                assert!(matches!(received, Err(_) | Ok(Received::Incomplete)), "{cipher} {mac:?} {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn opens_what_it_sealed_itself() {
+        let mut entropy = Entropy::new([1; 32]);
+        for (cipher, mac, _) in vectors() {
+            let mut outbound = Outbound { keys: Some(keys(cipher, mac, Way::Seal)), sequence: 7 };
+            let mut inbound = inbound(cipher, mac);
+            for length in 1..70 {
+                let payload = vec![9; length];
+                let packet = outbound.seal(&payload, &mut entropy).expect("a short payload");
+                let Ok(Received::Packet { payload: opened, used, .. }) = inbound.receive(&packet) else {
+                    panic!("{cipher} {mac:?} {length}");
+                };
+                assert_eq!((opened, used), (payload, packet.len()));
+            }
+        }
+    }
+
+    #[test]
+    fn refuses_impossible_lengths_in_the_clear() {
+        for (packet, fault) in [
+            (&b"\x7f\xff\xff\xffAAAA"[..], Fault::Length(0x7fff_ffff)),
+            (b"\0\0\0\x04AAAA", Fault::Length(4)),
+            (b"\0\x04\0\x01AAAA", Fault::Length(0x4_0001)),
+            (b"\0\0\0\x0dAAAA", Fault::Alignment(13)),
+            (b"\0\0\0\x0c\x03AAAAAAAAAAA", Fault::ShortPadding(3)),
+            (b"\0\0\0\x0c\x0bAAAAAAAAAAA", Fault::Empty),
+            (b"\0\0\0\x0c\xffAAAAAAAAAAA", Fault::Empty),
+        ] {
+            assert_eq!(Inbound::default().receive(packet), Err(fault), "{}", packet.escape_ascii());
+        }
+        assert_eq!(Inbound::default().receive(b"\0\x04\0\0AAAA"), Err(Fault::Alignment(0x4_0000)));
+    }
+
+    #[test]
+    fn pads_with_zeros_in_the_clear_and_counts() {
+        let mut outbound = Outbound::default();
+        let packet = outbound.seal(b"\x15", &mut Entropy::new([0; 32])).expect("a short payload");
+        assert_eq!(packet, b"\0\0\0\x0c\x0a\x15\0\0\0\0\0\0\0\0\0\0");
+        assert_eq!(outbound.sequence, 1);
+    }
+}

@@ -35,31 +35,38 @@ impl GroupRequest {
         (min <= wanted && wanted <= max && max >= BITS.0).then_some(request)
     }
 
-    /// The smallest group that has the wanted size, else the largest within the bounds.
+    /// The smallest group that has the wanted size, else the largest within the bounds; where none is
+    /// within the bounds, the one that OpenSSH falls back to.
     ///
     /// LIMIT: the groups of RFC 3526. A real server draws one from `/etc/ssh/moduli`; one without
-    /// that file falls back to these.
-    pub(super) fn group(&self) -> Option<&'static Group> {
+    /// that file has these.
+    pub(super) fn group(&self) -> &'static Group {
         let (min, max) = (self.min.max(BITS.0), self.max.min(BITS.1));
         let wanted = self.wanted.clamp(BITS.0, BITS.1);
         let mut within = groups::ALL.iter().filter(|group| (min..=max).contains(&group.bits));
-        within.clone().find(|group| group.bits >= wanted).or_else(|| within.next_back()).copied()
+        let best = within.clone().find(|group| group.bits >= wanted).or_else(|| within.next_back());
+        best.copied().unwrap_or(match max {
+            ..3072 => &groups::GROUP_14,
+            3072..6144 => &groups::GROUP_16,
+            _ => &groups::GROUP_18,
+        })
     }
 
     /// `byte 31, mpint p, mpint g`
-    pub(crate) fn reply(&self) -> Option<Vec<u8>> {
-        let group = self.group()?;
-        Some(Writer::message(message::KEX_REPLY).mpint(&group.prime().to_bytes_be()).mpint(&[groups::GENERATOR]).done())
+    pub(crate) fn reply(&self) -> Vec<u8> {
+        let group = self.group();
+        Writer::message(message::KEX_REPLY).mpint(&group.prime().to_bytes_be()).mpint(&[groups::GENERATOR]).done()
     }
 
     /// What stands in the exchange hash between host key and shares.
     pub(super) fn hashed(&self) -> Vec<u8> {
-        let prime = self.group().map(|group| group.prime().to_bytes_be()).unwrap_or_default();
+        let prime = self.group().prime().to_bytes_be();
         Writer::new().u32(self.min).u32(self.wanted).u32(self.max).mpint(&prime).mpint(&[groups::GENERATOR]).done()
     }
 }
 
-/// Agrees on a secret in a group; refuses what OpenSSH's `dh_pub_is_valid` refuses.
+/// Agrees on a secret in a group; refuses what OpenSSH's `dh_pub_is_valid` refuses: a share below 2 or
+/// above `p - 2`, or with less than four bits set.
 pub(super) fn agree(group: &Group, client: &[u8], entropy: &mut Entropy) -> Option<Agreement> {
     let negative = client.first().is_some_and(|byte| *byte >= 0x80);
     if negative || client.len() > LONGEST_NUMBER {
@@ -67,8 +74,10 @@ pub(super) fn agree(group: &Group, client: &[u8], entropy: &mut Entropy) -> Opti
     }
     let prime = group.prime();
     let theirs = BigUint::from_bytes_be(client);
-    let one = BigUint::from(1_u8);
-    if theirs <= one || &theirs + &one >= prime || theirs.count_ones() < 4 {
+    // A prime is odd, so this reaches it from one below.
+    let mut next_odd = theirs.clone();
+    next_odd.set_bit(0, true);
+    if next_odd >= prime || theirs.count_ones() < 4 {
         return None;
     }
     let exponent = BigUint::from_bytes_be(&entropy.array::<EXPONENT>());
@@ -96,10 +105,12 @@ mod tests {
             ((2048, 2049, 8192), 3072),
             ((2048, 8192, 8192), 8192),
             ((2048, 7680, 16384), 8192),
-            ((2048, 8000, 4096 + 4000), 6144),
+            ((2048, 8000, 8096), 6144),
+            ((2049, 2060, 2061), 2048),
+            ((4097, 5000, 6000), 4096),
         ] {
-            let group = request(min, wanted, max).and_then(|request| request.group());
-            assert_eq!(group.map(|group| group.bits), Some(bits), "{min} {wanted} {max}");
+            let group = request(min, wanted, max).map(|request| request.group().bits);
+            assert_eq!(group, Some(bits), "{min} {wanted} {max}");
         }
     }
 

@@ -123,7 +123,7 @@ impl Task {
             Method::Nistp256 => ecdh::nistp256(&self.client_share),
             Method::Nistp384 => ecdh::nistp384(&self.client_share),
             Method::Nistp521 => ecdh::nistp521(&self.client_share, &mut self.entropy),
-            Method::GroupExchange => dh::agree(self.group.as_ref()?.group()?, &self.client_share, &mut self.entropy),
+            Method::GroupExchange => dh::agree(self.group.as_ref()?.group(), &self.client_share, &mut self.entropy),
             Method::Group14 => dh::agree(&groups::GROUP_14, &self.client_share, &mut self.entropy),
             Method::Group16 => dh::agree(&groups::GROUP_16, &self.client_share, &mut self.entropy),
             Method::Group18 => dh::agree(&groups::GROUP_18, &self.client_share, &mut self.entropy),
@@ -228,4 +228,31 @@ fn derive(
     }
     bytes.truncate(length);
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Computed with Python's `hashlib` by the formula of RFC 4253 section 7.2.
+    #[test]
+    fn derives_keys_longer_than_the_hash() {
+        let secret = Writer::new().mpint(b"\x80").done();
+        let outcome = Outcome { reply: Vec::new(), secret, hash: (0..32).collect() };
+        let session: Vec<u8> = (100..132).collect();
+        let key = derive(&digest::SHA256, &outcome, &session, b'C', 72);
+        let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+        let expected = "72369a0d740b8bfaadb21eb8723bcc2909e0a49f14dfd8bbc942901054be94fa3466c049\
+            02c72e20bdd88fd44d48f130713d61b1601792ac7480476ad52e0a706d7381f43ad65484";
+        assert_eq!(hex, expected);
+        assert_eq!(derive(&digest::SHA256, &outcome, &session, b'C', 16), key[..16]);
+    }
+
+    #[test]
+    fn an_outcome_comes_back_whole_from_the_computation() {
+        let outcome = || Outcome { reply: vec![31, 1], secret: vec![0, 0, 0, 0], hash: vec![7; 32] };
+        let bytes = Outcome::to_bytes(Some(outcome()));
+        assert_eq!(Outcome::from_bytes(&bytes), Some(outcome()));
+        assert_eq!(Outcome::from_bytes(&Outcome::to_bytes(None)), None);
+    }
 }
