@@ -25,9 +25,10 @@ pub struct Script {
 }
 
 /// The scripts, in the order in which they run.
-pub const SCRIPTS: [Script; 4] = [
+pub const SCRIPTS: [Script; 5] = [
     Script { file: "differential.py", arguments: &[], limit: 420 },
     Script { file: "real_clients.py", arguments: &[], limit: 420 },
+    Script { file: "stealth.py", arguments: &[], limit: 240 },
     Script { file: "hostile.py", arguments: &[], limit: 300 },
     Script { file: "kill.py", arguments: &["--rounds", "100"], limit: 420 },
 ];

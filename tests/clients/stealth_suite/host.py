@@ -8,7 +8,6 @@ import re
 import subprocess
 import time
 import xml.etree.ElementTree as xml
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -169,8 +168,8 @@ def sample_configuration(bin_dir: Path | None) -> None:
     try:
         for service, port in zip(SAMPLE_PROBES, free_ports(len(SAMPLE_PROBES)), strict=True):
             canary.ports[service] = port
-            text, switched = re.subn(rf'"{service}\.enabled": \w+', f'"{service}.enabled": true', text)
-            text, moved = re.subn(rf'"{service}\.port": \d+', f'"{service}.port": {port}', text)
+            text, switched = re.subn(rf'"{service}\.enabled"\s*:\s*\w+', f'"{service}.enabled": true', text)
+            text, moved = re.subn(rf'"{service}\.port"\s*:\s*\d+', f'"{service}.port": {port}', text)
             assert switched == moved == 1, service
         text = text.replace("/var/tmp/opencanary.log", str(canary.log))
         (canary.directory / ".opencanary.conf").write_text(text)
