@@ -35,11 +35,6 @@ DETECTED = 0.5
 """Part of the checks that must fail against OpenCanary."""
 
 
-def fresh_settings() -> dict[str, str]:
-    """The pages are ours here, not the recorded servers'."""
-    return {"http.skindir": ""}
-
-
 def main() -> int:
     parser = arguments("Plays golden transcripts of real products against the canary.")
     parser.add_argument("--only", default="", help="checks whose name matches this pattern")
@@ -55,7 +50,7 @@ def main() -> int:
         started = [DEBIAN, OTHER, *FURTHER]
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(suite.start, started))
-        fresh = [stack.enter_context(running(bin_dir, FRESH, folder, fresh_settings())) for _ in range(2)]
+        fresh = [stack.enter_context(running(bin_dir, FRESH, folder)) for _ in range(2)]
         plays = Plays(suite)
         checks = Checks(suite, plays, bin_dir, fresh)
         scanner = ThreadPoolExecutor(1)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from canary import Canary, Skip
@@ -171,14 +172,14 @@ class Checks:
             port = self.suite.port(persona, "ssh")
             version = f"OpenSSH {build.short}"
             own: list[tuple[str, Body]] = [
-                ("S01 KEXINIT", lambda p=port, b=build: secure_shell.lists_as_in_build(p, b)),
-                ("S02 hasshServer", lambda p=port, b=build: secure_shell.fingerprint(p, b)),
-                ("S03 KEXINIT comes unasked", lambda p=port: secure_shell.comes_unasked(p)),
-                ("S04 padding is zero", lambda p=port: secure_shell.zero_padding(p)),
-                ("S05 no duplicates", lambda p=port: secure_shell.no_duplicates(p)),
-                ("S11 EXT_INFO", lambda p=port, b=build: secure_shell.extensions(p, b)),
-                ("S12 methods", lambda p=port: secure_shell.methods(p)),
-                ("S16 strict key exchange", lambda p=port, b=build: secure_shell.strict_exchange(p, b)),
+                ("S01 KEXINIT", partial(secure_shell.lists_as_in_build, port, build)),
+                ("S02 hasshServer", partial(secure_shell.fingerprint, port, build)),
+                ("S03 KEXINIT comes unasked", partial(secure_shell.comes_unasked, port)),
+                ("S04 padding is zero", partial(secure_shell.zero_padding, port)),
+                ("S05 no duplicates", partial(secure_shell.no_duplicates, port)),
+                ("S11 EXT_INFO", partial(secure_shell.extensions, port, build)),
+                ("S12 methods", partial(secure_shell.methods, port)),
+                ("S16 strict key exchange", partial(secure_shell.strict_exchange, port, build)),
             ]
             for name, body in own:
                 self.add(f"{name}: {version}", body)
@@ -193,9 +194,9 @@ class Checks:
         for persona in (DEBIAN, OTHER):
             port = self.suite.port(persona, "ssh")
             version = f"OpenSSH {build_of(persona).short}"
-            self.add(f"S13 six attempts: {version}", lambda p=port: secure_shell.attempts(p))
-            self.add(f"S13 delay of a user: {version}", lambda p=port: secure_shell.delay_of_a_user_is_stable(p))
-            self.add(f"S15 host keys: {version}", lambda p=port: secure_shell.right_host_keys(p))
+            self.add(f"S13 six attempts: {version}", partial(secure_shell.attempts, port))
+            self.add(f"S13 delay of a user: {version}", partial(secure_shell.delay_of_a_user_is_stable, port))
+            self.add(f"S15 host keys: {version}", partial(secure_shell.right_host_keys, port))
         self.add("S16 strict key exchange takes nothing else: OpenSSH 9.2p1", self.dialogues(DEBIAN, "ssh", "strict"))
 
     def dialogues(self, persona: Persona, service: str, wanted: str) -> Body:
@@ -263,20 +264,18 @@ class Checks:
             port = self.suite.port(persona, "http")
             self.golden("H09 plain HTTP to the TLS port", persona, "https", "^tls port")
             apache = "Apache" in product
-            self.add(f"H07 hundred requests ({product})", lambda p=port, a=apache: web.hundred_requests(p, a))
-            self.add(f"H07 Date ({product})", lambda p=port: web.date_is_now(p))
+            self.add(f"H07 hundred requests ({product})", partial(web.hundred_requests, port, apache))
+            self.add(f"H07 Date ({product})", partial(web.date_is_now, port))
         for canary in self.fresh[:1]:
             secure = canary.ports["https"]
-            self.add("H10 certificate", lambda p=secure: web.right_certificate(p))
-            self.add("H10 TLS versions and ALPN", lambda p=secure: web.versions_of_tls(p))
+            self.add("H10 certificate", partial(web.right_certificate, secure))
+            self.add("H10 TLS versions and ALPN", partial(web.versions_of_tls, secure))
             for service in ("http", "https"):
                 skin = canary.config[f"{service}.skin"]
                 port = canary.ports[service]
-                self.add(
-                    f"H05 validators of a file: {service}", lambda p=port, s=service: web.file_lives(p, s == "https")
-                )
-                self.add(f"H12 login: {skin}", lambda c=canary, s=service: web.failed_login(c, s, 3001))
-                self.add(f"H13 files: {skin}", lambda p=port, s=service: web.served_files(p, s == "https"))
+                self.add(f"H05 validators of a file: {service}", partial(web.file_lives, port, service == "https"))
+                self.add(f"H12 login: {skin}", partial(web.failed_login, canary, service, 3001))
+                self.add(f"H13 files: {skin}", partial(web.served_files, port, service == "https"))
 
     def dialogues_but(self, persona: Persona, service: str, wanted: str) -> Body:
         return lambda: self.plays.same(persona, service, self.names(persona, service, wanted, f"{HALF}|^tls port"))
@@ -314,10 +313,10 @@ class Checks:
         for persona in (DEBIAN, OTHER):
             for service, product in PRODUCTS[persona.name].items():
                 name = f"Z01 nmap names {service} of {persona.name}"
-                self.last.append((name, lambda p=persona, s=service, w=product: self.named(p, s, w)))
+                self.last.append((name, partial(self.named, persona, service, product)))
         for canary in (*self.suite.canaries.values(), *self.fresh):
             services = ", ".join(canary.ports)
-            self.add(f"Z04 listen_addr: {services}", lambda c=canary: host.bound_addresses(c))
+            self.add(f"Z04 listen_addr: {services}", partial(host.bound_addresses, canary))
         self.add("Z06 OpenCanary's sample configuration", lambda: host.sample_configuration(self.bin_dir))
 
     def named(self, persona: Persona, service: str, product: str) -> None:

@@ -222,14 +222,12 @@ def web_folder(at: Path) -> Path:
 
 
 @contextmanager
-def running(
-    bin_dir: Path | None, persona: Persona, folder: Path, settings: dict[str, Any] | None = None
-) -> Iterator[Canary]:
+def running(bin_dir: Path | None, persona: Persona, folder: Path) -> Iterator[Canary]:
     """A canary that plays the persona."""
-    # OpenCanary listens on every telnet address and knows no key of ours, which it ignores.
+    # OpenCanary ignores keys of ours, and serves pages of its own.
     own = {"device.node_id": HOST, "aviary.host_name": HOST, "tcpbanner.enabled": False}
-    skin = {"http.skindir": str(web_folder(folder))} if "http" in persona.golden else {}
-    with Canary(bin_dir, own | skin | persona.settings | (settings or {}), services=persona.services) as canary:
+    skin = {"http.skindir": str(web_folder(folder))} if bin_dir and persona.golden.get("http") else {}
+    with Canary(bin_dir, own | skin | persona.settings, services=persona.services) as canary:
         yield canary
 
 
