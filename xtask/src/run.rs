@@ -42,7 +42,13 @@ pub fn exists(program: &str) -> bool {
 
 /// Runs a program, shows its output as it comes, and ends it with its children at the limit.
 #[must_use]
-pub fn run(mut command: Command, limit: Duration) -> Ended {
+pub fn run(command: Command, limit: Duration) -> Ended {
+    run_beside(command, limit, "")
+}
+
+/// The same for a program that runs beside others: each of its lines begins with `mark`.
+#[must_use]
+pub fn run_beside(mut command: Command, limit: Duration, mark: &str) -> Ended {
     let begun = Instant::now();
     let mut lines = VecDeque::new();
     let ended =
@@ -58,7 +64,7 @@ pub fn run(mut command: Command, limit: Duration) -> Ended {
     loop {
         match receiver.recv_timeout(limit.saturating_sub(begun.elapsed())) {
             Ok(line) => {
-                println!("{line}");
+                println!("{mark}{line}");
                 if lines.len() == KEPT {
                     lines.pop_front();
                 }

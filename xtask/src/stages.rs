@@ -6,11 +6,12 @@
 use std::fmt;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::clients::{self, SCRIPTS};
 use crate::fuzz;
-use crate::run::{Count, Ended, command, exists, run};
+use crate::run::{Count, Ended, command, exists, run, run_beside};
 
 /// Longest time of everything.
 const WHOLE: Duration = Duration::from_secs(24 * 60);
@@ -139,10 +140,10 @@ fn fuzzing(stages: &mut Stages<'_>) {
     let targets = fuzz::targets();
     let count = u64::try_from(targets.len()).unwrap_or(u64::MAX).max(1);
     let seconds = FUZZ_SECONDS.min(FUZZ_WHOLE / count).max(2);
-    for target in targets {
-        println!("-- {} for {seconds} s", target.name);
-        let ended = fuzz::fuzz(stages.root, target, seconds);
-        stages.keep(&format!("fuzz {}", target.name), &ended);
+    let root = stages.root;
+    let ended = beside(&targets, |target| fuzz::fuzz(root, *target, seconds));
+    for (target, ended) in targets.iter().zip(&ended) {
+        stages.keep(&format!("fuzz {}", target.name), ended);
     }
 }
 
@@ -170,16 +171,37 @@ fn real_clients(stages: &mut Stages<'_>) {
         }
     };
     let python = python.to_string_lossy().into_owned();
-    for script in SCRIPTS {
+    stages.announce("real clients, two scripts at a time");
+    let (root, remaining) = (stages.root, stages.remaining());
+    let ended = beside(&SCRIPTS, |script| {
         let file = format!("tests/clients/{}", script.file);
-        if !stages.root.join(&file).exists() {
-            stages.note(script.file, Duration::ZERO, None, vec![format!("there is no {file}")]);
-            continue;
-        }
         let mut arguments = vec![file.as_str(), "--bin-dir", "target/release"];
         arguments.extend(script.arguments);
-        stages.program(script.file, &python, &arguments, script.limit);
+        let limit = Duration::from_secs(script.limit).min(remaining);
+        run_beside(command(root, &python, &arguments), limit, &format!("{}: ", script.file))
+    });
+    for (script, ended) in SCRIPTS.iter().zip(&ended) {
+        stages.keep(script.file, ended);
     }
+}
+
+/// Does the work for each item, two at a time: most of it is waiting.
+fn beside<T: Sync>(items: &[T], work: impl Fn(&T) -> Ended + Sync) -> Vec<Ended> {
+    let next = AtomicUsize::new(0);
+    let lane = || {
+        let mut done = Vec::new();
+        loop {
+            let place = next.fetch_add(1, Ordering::Relaxed);
+            let Some(item) = items.get(place) else { return done };
+            done.push((place, work(item)));
+        }
+    };
+    let mut all: Vec<(usize, Ended)> = std::thread::scope(|scope| {
+        let lanes = [scope.spawn(lane), scope.spawn(lane)];
+        lanes.into_iter().flat_map(|lane| lane.join().unwrap_or_default()).collect()
+    });
+    all.sort_by_key(|(place, _)| *place);
+    all.into_iter().map(|(_, ended)| ended).collect()
 }
 
 fn summary(outcomes: &[Outcome], took: Duration) -> ExitCode {
@@ -214,6 +236,13 @@ mod tests {
         assert!(!stages.program("bad", "sh", &["-c", "echo 1 passed, 1 failed; exit 0"], 20), "it counted a failure");
         assert!(!stages.program("worse", "sh", &["-c", "exit 1"], 20));
         assert_eq!(format!("{:?}", summary(&stages.outcomes, Duration::ZERO)), format!("{:?}", ExitCode::FAILURE));
+    }
+
+    #[test]
+    fn work_beside_other_work_keeps_its_order() {
+        let said = beside(&["c", "a", "b"], |word| run(command(Path::new("/"), "echo", &[word]), WHOLE));
+        let lines: Vec<_> = said.iter().map(|ended| ended.lines.join(" ")).collect();
+        assert_eq!(lines, ["c", "a", "b"]);
     }
 
     #[test]

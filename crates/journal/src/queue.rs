@@ -124,9 +124,21 @@ impl Shared {
         Some(recent.iter().skip(skip).take(limit).cloned().collect())
     }
 
+    /// An output's position. A new one is in the file before this returns: an output that the file
+    /// does not know would begin at the newest event after a crash, past all that it has not had.
     pub(crate) fn cursor(&self, output: &str) -> u64 {
         let head = self.head();
-        *lock(&self.cursors).entry(output.to_owned()).or_insert(head)
+        let known = lock(&self.cursors).get(output).copied();
+        if let Some(cursor) = known {
+            return cursor;
+        }
+        lock(&self.cursors).insert(output.to_owned(), head);
+        let cursors = self.cursors();
+        if let Err(error) = lock(&self.store).write(&[], Some(&cursors)) {
+            tracing::error!(%error, output, "position of a new output cannot be written");
+            self.cursors_moved();
+        }
+        head
     }
 
     pub(crate) fn advance(&self, output: &str, seq: u64) {

@@ -72,7 +72,9 @@ impl Store {
 
     fn try_open(path: &Path) -> rusqlite::Result<Self> {
         // The journal holds passwords; SQLite gives its log the mode of the file.
-        let made = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
+        // INVARIANT: closed again before SQLite locks the file: a process that closes any descriptor of
+        // a file loses all its POSIX locks on it.
+        let made = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).map(drop);
         if let Err(error) = made {
             tracing::debug!(%error, "journal file not made beforehand");
         }

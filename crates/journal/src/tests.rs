@@ -183,11 +183,7 @@ async fn a_position_is_in_the_file_soon_even_when_nothing_else_happens() {
     // Half of the time after which the writer wakes of its own accord.
     let deadline = std::time::Instant::now() + Duration::from_millis(2500);
     loop {
-        // What a canary finds that starts after a `kill -9`.
-        let copy = tempfile::tempdir().unwrap();
-        for file in ["j.db", "j.db-wal"] {
-            std::fs::copy(dir.path().join(file), copy.path().join(file)).unwrap();
-        }
+        let copy = as_after_a_crash(dir.path());
         let store = crate::store::Store::open(&copy.path().join("j.db")).unwrap();
         if store.position().unwrap().2.get("file") == Some(&last) {
             return;
@@ -195,6 +191,44 @@ async fn a_position_is_in_the_file_soon_even_when_nothing_else_happens() {
         assert!(std::time::Instant::now() < deadline);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// What a canary finds that starts after a `kill -9`.
+fn as_after_a_crash(folder: &std::path::Path) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for file in ["j.db", "j.db-wal"] {
+        std::fs::copy(folder.join(file), copy.path().join(file)).unwrap();
+    }
+    copy
+}
+
+#[tokio::test]
+async fn an_output_that_never_had_anything_loses_nothing_by_a_crash() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _guard) = Journal::open(&Options::at(dir.path().join("j.db")), now).unwrap();
+    let _dead = journal.reader("dead");
+    fill(&journal, 2).await;
+    let copy = as_after_a_crash(dir.path());
+    let (journal, _guard) = Journal::open(&Options::at(copy.path().join("j.db")), now).unwrap();
+    assert_eq!(seqs(&journal.reader("dead").next(10).await), [1, 2]);
+}
+
+#[tokio::test]
+async fn holds_the_lock_that_keeps_other_processes_out() {
+    use std::os::unix::fs::MetadataExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("j.db");
+    let (_journal, _guard) = Journal::open(&Options::at(path.clone()), now).unwrap();
+    // One line a lock: `1: POSIX ADVISORY WRITE pid major:minor:inode start end`.
+    let locks = std::fs::read_to_string("/proc/locks").unwrap();
+    let (own, inode) = (std::process::id().to_string(), std::fs::metadata(path).unwrap().ino());
+    assert!(
+        locks.lines().any(|line| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            words.contains(&"WRITE") && words.contains(&own.as_str()) && line.contains(&format!(":{inode} "))
+        }),
+        "{locks}"
+    );
 }
 
 #[tokio::test]

@@ -71,20 +71,47 @@ impl Live {
         }
     }
 
-    fn condemn(&self, verdict: Verdict, now: u32) {
-        if self.verdict.compare_exchange(0, verdict as u8, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+    /// Ends it, unless something else already did; whether this did.
+    fn condemn(&self, verdict: Verdict, now: u32) -> bool {
+        let first = self.verdict.compare_exchange(0, verdict as u8, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        if first {
             self.judged.store(now, Ordering::Relaxed);
             let _ = socket2::SockRef::from(&self.stream).shutdown(std::net::Shutdown::Read);
         }
+        first
     }
 }
 
 #[derive(Debug, Default)]
 struct Table {
     live: HashMap<u64, Arc<Live>>,
+    /// Those of `live` that already got a verdict. The counts below are without them: they are about
+    /// to go, and would otherwise cost others their place once more.
+    ending: usize,
     sources: HashMap<IpAddr, u32>,
     endpoints: HashMap<u32, u32>,
     limited: HashMap<IpAddr, Limited>,
+}
+
+impl Table {
+    fn condemn(&mut self, live: &Live, verdict: Verdict, now: u32) {
+        if live.condemn(verdict, now) {
+            self.ending += 1;
+            self.uncount(live);
+        }
+    }
+
+    fn uncount(&mut self, live: &Live) {
+        if let Some(count) = self.sources.get_mut(&live.source) {
+            *count -= 1;
+            if *count == 0 {
+                self.sources.remove(&live.source);
+            }
+        }
+        if let Some(count) = self.endpoints.get_mut(&live.endpoint) {
+            *count -= 1;
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -132,15 +159,9 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut table = self.connections.lock();
         if table.live.remove(&self.number).is_some() {
-            let source = self.live.source;
-            if let Some(count) = table.sources.get_mut(&source) {
-                *count -= 1;
-                if *count == 0 {
-                    table.sources.remove(&source);
-                }
-            }
-            if let Some(count) = table.endpoints.get_mut(&self.live.endpoint) {
-                *count -= 1;
+            match self.live.verdict() {
+                Verdict::None => table.uncount(&self.live),
+                _ => table.ending -= 1,
             }
         }
         // A table that once was large gives its memory back.
@@ -213,29 +234,36 @@ impl Connections {
             evict(&mut table, of_source / 64 + 1, now, |live| live.source == source);
         } else if of_endpoint > endpoint_cap {
             evict(&mut table, of_endpoint / 64 + 1, now, |live| live.endpoint == endpoint);
-        } else if table.live.len() > self.cap {
+        } else if table.live.len() - table.ending > self.cap {
             make_room(&mut table, now);
         }
         drop(table);
         Place { connections: Arc::clone(self), number, live }
     }
 
-    /// Ends the quietest connections of the greediest source: the system is out of file descriptors.
+    /// Ends the quietest connections of the greediest source, unless some are ending already: the
+    /// system is out of file descriptors.
     pub(crate) fn relieve(&self) {
-        make_room(&mut self.lock(), self.now());
+        let mut table = self.lock();
+        if table.ending == 0 {
+            make_room(&mut table, self.now());
+        }
     }
 
     /// Ends what is over its limits. To be called once a second.
     pub(crate) fn sweep(&self) {
         let now = self.now();
-        let table = self.lock();
+        let mut table = self.lock();
+        let mut over = Vec::new();
         for live in table.live.values() {
             match live.verdict() {
-                Verdict::None if now.saturating_sub(live.opened) >= live.total => live.condemn(Verdict::Total, now),
+                Verdict::None if now.saturating_sub(live.opened) >= live.total => {
+                    over.push((Arc::clone(live), Verdict::Total));
+                }
                 Verdict::None => {
                     let quiet = now.saturating_sub(live.active.load(Ordering::Relaxed));
                     if quiet >= live.idle.load(Ordering::Relaxed) {
-                        live.condemn(Verdict::Idle, now);
+                        over.push((Arc::clone(live), Verdict::Idle));
                     }
                 }
                 _ if now.saturating_sub(live.judged.load(Ordering::Relaxed)) >= GRACE => {
@@ -243,6 +271,9 @@ impl Connections {
                 }
                 _ => {}
             }
+        }
+        for (live, verdict) in over {
+            table.condemn(&live, verdict, now);
         }
     }
 
@@ -252,10 +283,15 @@ impl Connections {
         if endpoint.is_none() {
             self.stopping.send_replace(true);
         }
-        for live in self.lock().live.values() {
-            if endpoint.is_none_or(|endpoint| endpoint == live.endpoint) {
-                live.condemn(Verdict::Stopping, now);
-            }
+        let mut table = self.lock();
+        let all: Vec<Arc<Live>> = table
+            .live
+            .values()
+            .filter(|live| endpoint.is_none_or(|one| one == live.endpoint))
+            .map(Arc::clone)
+            .collect();
+        for live in all {
+            table.condemn(&live, Verdict::Stopping, now);
         }
     }
 
@@ -298,8 +334,8 @@ fn make_room(table: &mut Table, now: u32) {
 /// nobody. Sources that have equally many stand together, or a flood from everywhere would pay for
 /// one walk over the table with room for one.
 fn evict(table: &mut Table, share: usize, now: u32, among: impl Fn(&Live) -> bool) {
-    let mut candidates: Vec<&Arc<Live>> =
-        table.live.values().filter(|live| live.verdict() == Verdict::None && among(live)).collect();
+    let mut candidates: Vec<Arc<Live>> =
+        table.live.values().filter(|live| live.verdict() == Verdict::None && among(live)).map(Arc::clone).collect();
     let mut held: HashMap<IpAddr, u32> = HashMap::new();
     for live in &candidates {
         *held.entry(live.source).or_default() += 1;
@@ -312,7 +348,7 @@ fn evict(table: &mut Table, share: usize, now: u32, among: impl Fn(&Live) -> boo
     }
     candidates.select_nth_unstable_by_key(share - 1, |live| (live.active.load(Ordering::Relaxed), live.opened));
     for live in candidates.iter().take(share) {
-        live.condemn(Verdict::Evicted, now);
+        table.condemn(live, Verdict::Evicted, now);
         // LIMIT: sources remembered for the report; a wider flood is told of by its first ones.
         if table.limited.len() < 4096 || table.limited.contains_key(&live.source) {
             table.limited.entry(live.source).or_insert(Limited { count: 0, told: 0 }).count += 1;

@@ -33,7 +33,7 @@ NOT_COVERED = {
     "G12": "limits of connections: hostile.py",
     "G15": "latency cannot be judged on a loaded machine",
     "S01 10.6p1": "without the host key `ssh-mldsa44-ed25519`, as on a machine that was upgraded",
-    "S14": "120 s of login grace: unit tests of the ssh service hold it",
+    "S14": "120 s of login grace are too long here; it is a constant of the ssh service",
     "H11": "JARM depends on the TLS library: rustls does not offer what OpenSSL does",
     "H01 login page": "POST to the login page: the recorded servers had no form there; H12 checks it instead",
     "D06 60 s": "12 s are waited here, which OpenCanary does not reach",

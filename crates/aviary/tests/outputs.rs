@@ -1,0 +1,197 @@
+//! Receivers that are dead, slow or lie, and files that others move, delete or leave no room for.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::harness::{AVIARY, Site, connect, events_in, free_port, is_redis, is_root, redis, say_redis, until};
+use crate::receiver::{Manner, Receiver};
+
+fn output<'a>(status: &'a Value, name: &str) -> &'a Value {
+    status["outputs"].as_array().unwrap().iter().find(|output| output["output"] == name).unwrap()
+}
+
+/// A canary whose webhook is `receiver`; passwords are tried while it misbehaves, and must all come
+/// once it behaves.
+fn misbehaves(manner: Option<Manner>, error: &str) {
+    let site = Site::new();
+    let (port, hook) = (free_port(), free_port());
+    let mut receiver = manner.map(|manner| Receiver::on(hook, manner));
+    site.config(json!({
+        "redis.enabled": true, "redis.port": port, "logger": site.logger(json!({"hook": Receiver::handler(hook)})),
+    }));
+    let canary = site.start();
+    let begun = Instant::now();
+    let mut stream = connect(port);
+    for n in 0..20 {
+        assert!(say_redis(&mut stream, &format!("n{n}")).starts_with('-'));
+    }
+    // The file has them while the receiver is still being waited for.
+    site.redis_event("n19");
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    let status = until("the failure in the status", || {
+        Some(canary.status()).filter(|status| output(status, "hook")["state"] == "failing")
+    });
+    let shown = output(&status, "hook");
+    assert!(shown["last_error"].as_str().unwrap().contains(error), "{shown}");
+    assert!(shown["queued"].as_u64().unwrap() >= 20, "{shown}");
+    assert!(shown["oldest_undelivered"].as_str().unwrap().starts_with("20"), "{shown}");
+    assert_eq!(output(&status, "file")["state"], "working");
+    let said = site.aviary(&["status"]).bad();
+    assert!(said.contains("failing: ") && said.contains(error), "{said}");
+    // The failure is an event of its own, for the outputs that work.
+    site.event("the state's line", |event| event["logtype"] == 30010 && event["logdata"]["STATE"] == "failing");
+    match &receiver {
+        Some(receiver) => receiver.set(Manner::Status(200)),
+        None => receiver = Some(Receiver::on(hook, Manner::Status(200))),
+    }
+    let receiver = receiver.unwrap();
+    let wanted: Vec<String> = (0..20).map(|n| format!("n{n}")).collect();
+    until("every event, in order, once", || {
+        let got: Vec<String> =
+            receiver.events().iter().filter_map(|event| event["logdata"]["ARGS"].as_str().map(str::to_owned)).collect();
+        (got == wanted).then_some(())
+    });
+    until("an empty queue", || (output(&canary.status(), "hook")["queued"] == 0).then_some(()));
+}
+
+#[test]
+fn a_receiver_that_is_not_there_costs_nothing_but_its_queue() {
+    misbehaves(None, "refused");
+}
+
+#[test]
+fn a_receiver_that_says_503_is_asked_again() {
+    misbehaves(Some(Manner::Status(503)), "503");
+}
+
+#[test]
+fn a_receiver_that_hangs_is_left_after_its_time() {
+    misbehaves(Some(Manner::Hang), "");
+}
+
+#[test]
+fn a_receiver_that_lies_is_not_believed() {
+    misbehaves(Some(Manner::Lie), "");
+}
+
+#[test]
+fn a_queue_survives_a_restart() {
+    let site = Site::new();
+    let (port, hook) = (free_port(), free_port());
+    site.config(json!({
+        "redis.enabled": true, "redis.port": port, "logger": site.logger(json!({"hook": Receiver::handler(hook)})),
+    }));
+    let canary = site.start();
+    redis(port, "kept");
+    canary.kill();
+    let receiver = Receiver::on(hook, Manner::Status(200));
+    let canary = site.start();
+    until("the event", || receiver.events().iter().any(|event| is_redis(event, "kept")).then_some(()));
+    canary.stop();
+}
+
+#[test]
+fn a_stop_does_not_wait_for_a_receiver_that_hangs() {
+    let site = Site::new();
+    let (port, hook) = (free_port(), free_port());
+    let _receiver = Receiver::on(hook, Manner::Hang);
+    let mut handler = Receiver::handler(hook);
+    handler["timeout"] = json!(600);
+    site.config(json!({
+        "redis.enabled": true, "redis.port": port, "logger": site.logger(json!({"hook": handler})),
+    }));
+    let canary = site.start();
+    redis(port, "x");
+    site.redis_event("x");
+    let begun = Instant::now();
+    canary.stop();
+    assert!(begun.elapsed() < Duration::from_secs(12), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn the_log_file_is_for_its_group_and_survives_renaming_and_deletion() {
+    let site = Site::new();
+    let port = free_port();
+    site.config(json!({"redis.enabled": true, "redis.port": port}));
+    let _canary = site.start();
+    redis(port, "one");
+    site.redis_event("one");
+    let mode = std::fs::metadata(site.log()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o640);
+    std::fs::rename(site.log(), site.path("rotated")).unwrap();
+    redis(port, "two");
+    site.redis_event("two");
+    assert!(events_in(&site.path("rotated")).iter().any(|event| is_redis(event, "one")));
+    std::fs::remove_file(site.log()).unwrap();
+    redis(port, "three");
+    site.redis_event("three");
+}
+
+#[test]
+fn a_full_disk_loses_nothing() {
+    let test = "a_full_disk_loses_nothing";
+    if !is_root(test) {
+        return;
+    }
+    let site = Site::new();
+    let port = free_port();
+    let small = site.path("small");
+    std::fs::create_dir(&small).unwrap();
+    let config = site.config(json!({
+        "redis.enabled": true, "redis.port": port,
+        "logger": {"class": "PyLogger", "kwargs": {"handlers": {
+            "file": {"class": "logging.FileHandler", "filename": small.join("events.log")},
+            "elsewhere": {"class": "logging.FileHandler", "filename": site.log()},
+        }}},
+    }));
+    // State and log file on a file system of one megabyte, in a mount namespace of its own.
+    let script = format!(
+        "mount -t tmpfs -o size=1m none {small} || exit 77; mkdir {small}/state; \
+         exec {AVIARY} sensor --config {config}",
+        small = small.display(),
+        config = config.display(),
+    );
+    let probe = format!("mount -t tmpfs none {}", small.display());
+    if !site.run("unshare", &["-m", "sh", "-c", &probe]).0.status.success() {
+        eprintln!("{test}: not run, no mount namespaces here");
+        return;
+    }
+    let mut command = site.command("unshare", &["-m", "sh", "-c", &script]);
+    command.env("AVIARY_STATE_DIR", small.join("state"));
+    let log = std::fs::File::create(site.path("stderr")).unwrap();
+    let mut child = command.stderr(log).spawn().unwrap();
+    // Through the process's own view of the file system.
+    let inside = std::path::PathBuf::from(format!("/proc/{}/root{}", child.id(), small.display()));
+    until("the log file", || inside.join("events.log").exists().then_some(()));
+    std::fs::write(inside.join("ballast"), vec![b'x'; 256 * 1024]).unwrap();
+    let mut stream = connect(port);
+    let wanted = 1500;
+    for n in 0..wanted {
+        let reply = say_redis(&mut stream, &format!("n{n}-{}", "y".repeat(40)));
+        assert!(reply.starts_with('-'), "a full disk is not the peer's business: {n} {reply}");
+    }
+    let has = |text: &str| site.stderr().contains(text);
+    until("a word of it", || (has("No space left") || has("full")).then_some(()));
+    // What works is not held up.
+    until("the other file", || (told(&site.log()) == wanted).then_some(()));
+    // Room again: the state alone needs some two megabytes.
+    let grow = format!("mount -o remount,size=64m {}", small.display());
+    let pid = child.id().to_string();
+    site.run("nsenter", &["-m", "-t", &pid, "sh", "-c", &grow]).good();
+    until("every event", || (told(&inside.join("events.log")) == wanted).then_some(()));
+    let events = events_in(&inside.join("events.log"));
+    let seqs: Vec<u64> = events.iter().filter_map(|event| event["aviary"]["seq"].as_u64()).collect();
+    assert!(seqs.is_sorted_by(|a, b| a < b), "in order, each once");
+    nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap()),
+        nix::sys::signal::Signal::SIGTERM,
+    )
+    .unwrap();
+    assert!(until("the end", || child.try_wait().unwrap()).success());
+}
+
+fn told(log: &std::path::Path) -> usize {
+    events_in(log).iter().filter(|event| event["logtype"] == 17001).count()
+}
