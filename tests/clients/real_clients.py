@@ -28,7 +28,6 @@ from pathlib import Path
 from typing import Any
 
 import asyncssh
-import git
 import paramiko
 import pexpect
 import redis
@@ -845,6 +844,9 @@ for _version_number in (0, 1, 2):
 
 @check("git: git push")
 def _(canary: Canary) -> None:
+    needs("git")
+    import git  # fails where there is no `git`
+
     repository = git.Repo.init(SCRATCH / "push")
     repository.index.commit("first", author=git.Actor("a", "a@example.org"), committer=git.Actor("a", "a@example.org"))
     mark = canary.mark()
@@ -856,6 +858,9 @@ def _(canary: Canary) -> None:
 
 @check("git: GitPython clone")
 def _(canary: Canary) -> None:
+    needs("git")
+    import git
+
     mark = canary.mark()
     try:
         git.Repo.clone_from(

@@ -29,7 +29,7 @@ pub const SCRIPTS: [Script; 5] = [
     Script { file: "real_clients.py", arguments: &[], limit: 600 },
     Script { file: "differential.py", arguments: &[], limit: 420 },
     Script { file: "hostile.py", arguments: &[], limit: 420 },
-    Script { file: "stealth.py", arguments: &[], limit: 240 },
+    Script { file: "stealth.py", arguments: &[], limit: 300 },
     Script { file: "kill.py", arguments: &["--rounds", "100"], limit: 420 },
 ];
 

@@ -120,7 +120,7 @@ fn a_stop_reports_what_was_under_way() {
     assert!(has(&|event| event["src_port"] == half_port && event.to_string().contains("half-a-line")));
     assert!(has(&|event| event["logdata"]["PASSWORD"] == "second"), "{}", json!(events));
     let last = events.last().unwrap();
-    assert_eq!(last["logdata"]["msg"]["logdata"], "Canary stopped");
+    assert_eq!(last["logdata"]["msg"]["logdata"], "Canary stopped", "{}", json!(events));
 }
 
 #[test]

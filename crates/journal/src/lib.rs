@@ -147,6 +147,13 @@ impl Journal {
         Receipt(receipt)
     }
 
+    /// Waits until the writer has taken all that was handed over so far.
+    pub async fn settled(&self) {
+        while self.shared.is_waiting() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// A reader at the cursor of `output`; a new output begins at the newest event.
     #[must_use]
     pub fn reader(&self, output: &str) -> Reader {

@@ -28,6 +28,8 @@ struct Inbox {
     cursors_moved: bool,
     closed: bool,
     owed: usize,
+    /// The writer has taken events that readers do not see yet.
+    in_work: bool,
 }
 
 #[derive(Debug)]
@@ -84,6 +86,7 @@ impl Shared {
             inbox = self.bell.wait_timeout(inbox, patience).unwrap_or_else(PoisonError::into_inner).0;
         }
         let taken = std::mem::take(&mut inbox.waiting);
+        inbox.in_work = !taken.is_empty();
         let moved = inbox.cursors_moved;
         let owed = inbox.owed.min(taken.len());
         inbox.owed -= owed;
@@ -103,6 +106,13 @@ impl Shared {
         }
         drop(recent);
         self.head.send_replace(head);
+        lock(&self.inbox).in_work = false;
+    }
+
+    /// Whether events are on their way that readers do not see yet.
+    pub(crate) fn is_waiting(&self) -> bool {
+        let inbox = lock(&self.inbox);
+        inbox.in_work || !inbox.waiting.is_empty()
     }
 
     pub(crate) fn head(&self) -> u64 {

@@ -244,6 +244,17 @@ async fn forgets_outputs_that_are_gone_and_keeps_the_others() {
 }
 
 #[tokio::test]
+async fn is_settled_when_readers_see_all_that_was_handed_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _guard) = Journal::open(&Options::at(dir.path().join("j.db")), now).unwrap();
+    for n in 1..=100 {
+        drop(journal.append_now(event(n)));
+        journal.settled().await;
+        assert_eq!(journal.stats().head, n);
+    }
+}
+
+#[tokio::test]
 async fn writes_what_waits_when_it_is_closed() {
     let dir = tempfile::tempdir().unwrap();
     let options = Options::at(dir.path().join("j.db"));

@@ -375,10 +375,8 @@ impl Canary {
         })
     }
 
-    /// A life-cycle line as OpenCanary nests it.
     fn say(&self, text: String) {
-        let inner = LogData::new().with("logdata", text);
-        self.reporter.report_own(&kinds::MESSAGE, LogData::new().with("msg", Value::from(inner)));
+        self.reporter.report_own(&kinds::MESSAGE, message(text));
     }
 
     /// Starts outputs that are new or changed and ends those that are gone; one line per change.
@@ -623,8 +621,10 @@ impl Canary {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        self.say("Canary stopped".to_owned());
         let deadline = tokio::time::Instant::now() + STOP_PATIENCE;
+        // Only when the journal has the last event does its head tell who is behind.
+        let last = self.reporter.report_last(&kinds::MESSAGE, message("Canary stopped".to_owned()));
+        let _ = tokio::time::timeout_at(deadline, last).await;
         while self.someone_is_behind() && tokio::time::Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -683,6 +683,12 @@ impl Source for Feed {
     fn advance(&mut self, seq: u64) {
         self.0.advance(seq);
     }
+}
+
+/// A life-cycle line as OpenCanary nests it.
+fn message(text: String) -> LogData {
+    let inner = LogData::new().with("logdata", text);
+    LogData::new().with("msg", Value::from(inner))
 }
 
 /// Waits until listeners that were told to stop have closed their sockets.

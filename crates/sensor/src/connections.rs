@@ -359,3 +359,6 @@ fn evict(table: &mut Table, share: usize, now: u32, among: impl Fn(&Live) -> boo
 fn seconds(time: Duration) -> u32 {
     u32::try_from(time.as_secs()).unwrap_or(u32::MAX).max(1)
 }
+
+#[cfg(test)]
+mod tests;

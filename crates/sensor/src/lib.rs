@@ -11,6 +11,8 @@ mod ports;
 mod privileges;
 mod reporter;
 mod session;
+#[cfg(test)]
+mod testing;
 mod tls;
 mod vault;
 

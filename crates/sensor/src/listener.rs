@@ -219,3 +219,6 @@ async fn accept(listener: &TcpListener, connections: &Connections, room: &Arc<Se
 fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
+
+#[cfg(test)]
+mod tests;

@@ -125,3 +125,50 @@ pub fn held() -> Vec<String> {
     held.push(if confined { "no new privileges" } else { "may gain privileges" }.to_owned());
     held
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(user: Option<&str>, group: Option<&str>) -> Identity {
+        Identity { user: user.map(str::to_owned), group: group.map(str::to_owned) }
+    }
+
+    #[test]
+    fn names_and_numbers_mean_the_same() {
+        let root = Resolved { uid: Uid::from_raw(0), gid: Gid::from_raw(0) };
+        for (user, group) in [("root", "root"), ("0", "0"), ("root", "0")] {
+            assert_eq!(identity(Some(user), Some(group)).resolve().unwrap(), Some(root));
+        }
+    }
+
+    #[test]
+    fn nobody_named_is_nobody_to_become() {
+        assert_eq!(Identity::default().resolve().unwrap(), None);
+    }
+
+    #[test]
+    fn a_user_brings_its_own_group() {
+        let nobody = User::from_name("nobody").unwrap().unwrap();
+        let found = identity(Some("nobody"), None).resolve().unwrap().unwrap();
+        assert_eq!((found.uid, found.gid), (nobody.uid, nobody.gid));
+        // A number without an entry has none; the group stays.
+        let found = identity(Some("54321"), None).resolve().unwrap().unwrap();
+        assert_eq!((found.uid.as_raw(), found.gid), (54321, Gid::current()));
+    }
+
+    #[test]
+    fn who_does_not_exist_is_named() {
+        let error = identity(Some("no-such-user"), None).resolve().unwrap_err();
+        assert_eq!(error.to_string(), "there is no user `no-such-user`");
+        let error = identity(None, Some("no-such-group")).resolve().unwrap_err();
+        assert_eq!(error.to_string(), "there is no group `no-such-group`");
+    }
+
+    #[test]
+    fn what_is_held_is_said_in_words() {
+        let held = held();
+        assert_eq!(held.len(), 3);
+        assert!(held[0].contains(&Uid::effective().to_string()), "{held:?}");
+    }
+}

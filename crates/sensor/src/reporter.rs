@@ -120,19 +120,28 @@ impl Reporter {
         let data = LogData::new().with("COUNT", count).with("LIMIT", "connections");
         let origin = Origin { host: source.to_canonical().to_string(), port: Port::Number(-1) };
         if !self.rules().ignore.passes_over(Some(source), kinds::LIMITED.number) {
-            self.report_frame(&kinds::LIMITED, data, origin);
+            drop(self.report_frame(&kinds::LIMITED, data, origin));
         }
     }
 
     /// Reports an event about the canary itself.
     pub(crate) fn report_own(&self, kind: Kind, data: LogData) {
-        self.report_frame(kind, data, Origin::none());
+        drop(self.report_frame(kind, data, Origin::none()));
     }
 
-    fn report_frame(&self, kind: Kind, data: LogData, src: Origin) {
+    /// The same as the last word: completes when it is in the journal, and all before it.
+    pub(crate) async fn report_last(&self, kind: Kind, data: LogData) {
+        match self.report_frame(kind, data, Origin::none()) {
+            Some(receipt) => receipt.wait().await,
+            // The rules keep this one out; others may be on their way all the same.
+            None => self.journal.settled().await,
+        }
+    }
+
+    fn report_frame(&self, kind: Kind, data: LogData, src: Origin) -> Option<Receipt> {
         let rules = self.rules();
         if rules.ignore.passes_over(None, kind.number) {
-            return;
+            return None;
         }
         let now = clock::now();
         let event = Event::new(
@@ -147,7 +156,7 @@ impl Reporter {
             src,
             Origin::none(),
         );
-        drop(self.journal.append_now(event));
+        Some(self.journal.append_now(event))
     }
 
     async fn make(
@@ -306,6 +315,41 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
+
+    /// Rules with one planted user whose password is hashed, and one whose password is not.
+    fn planted() -> Arc<Rules> {
+        // 20,000 rounds of PBKDF2 with SHA-512 of a password that nobody here knows.
+        let hash = format!("$pbkdf2-sha512$20000$c2FsdHNhbHQ${}", "A".repeat(86));
+        let items = [
+            serde_json::json!({"username": "planted", "password": hash}),
+            serde_json::json!({"username": "plain", "password": "secret"}),
+        ];
+        let (creds, faults) = HoneyCreds::parse(&items);
+        assert!(faults.is_empty(), "{faults:?}");
+        let honeycreds = [("ftp".to_owned(), creds)].into();
+        Arc::new(Rules { node_id: String::new(), ignore: IgnoreRules::default(), honeycreds, zone: TimeZone::UTC })
+    }
+
+    #[tokio::test]
+    async fn no_login_is_answered_sooner_than_one_of_a_planted_user() {
+        let (rules, poise) = (planted(), Poise::default());
+        let creds = &rules.honeycreds["ftp"];
+        let wait = poise.of("ftp", &rules).await;
+        assert!(wait > Duration::from_millis(2), "{wait:?}");
+        for (user, password, verdict) in
+            [("planted", "x", false), ("nobody", "x", false), ("plain", "secret", true), ("plain", "x", false)]
+        {
+            let data = LogData::new().with("PASSWORD", password).with("USERNAME", user);
+            let begun = Instant::now();
+            assert_eq!(judge(creds, &data.into(), &rules, "ftp", &poise).await, Some(verdict), "{user}");
+            assert!(begun.elapsed() >= wait, "{user}: {:?} of {wait:?}", begun.elapsed());
+        }
+        // A long password costs more with some hashes, so it is hashed whoever gives it.
+        let long = LogData::new().with("PASSWORD", "x".repeat(4000)).with("USERNAME", "nobody");
+        assert_eq!(judge(creds, &long.into(), &rules, "ftp", &poise).await, Some(false));
+        // What is no login waits for nothing and gets no verdict.
+        assert_eq!(judge(creds, &LogData::new().into(), &rules, "ftp", &poise).await, None);
+    }
 
     #[test]
     fn ids_are_version_7_and_never_repeat() {

@@ -528,3 +528,6 @@ fn keep_some(kept: &mut Vec<u8>, bytes: &[u8]) {
     let room = UNTOLD.saturating_sub(kept.len());
     kept.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
 }
+
+#[cfg(test)]
+mod tests;

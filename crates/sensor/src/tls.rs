@@ -243,6 +243,11 @@ impl Filter {
                     result.closed = state.peer_has_closed();
                 }
                 Err(error) => {
+                    // Whole records before the broken one are what the peer said.
+                    let mut chunk = [0; 4096];
+                    while let Ok(n @ 1..) = self.connection.reader().read(&mut chunk) {
+                        result.plain.extend_from_slice(chunk.get(..n).unwrap_or_default());
+                    }
                     result.error = Some(error.to_string());
                     break;
                 }

@@ -1,0 +1,289 @@
+//! The session over real sockets, with a service that does what its peer says.
+
+use std::io::Write as _;
+use std::time::{Duration, Instant};
+
+use aviary_service::{Limits, Security};
+
+use crate::kinds;
+use crate::testing::{KIND, Rig, ask, closed_in_order, line, reset, send, text};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reply_leaves_when_the_journal_has_the_event() {
+    let rig = Rig::new(Security::Plain);
+    let mut peer = rig.greeted();
+    for n in 1..=50 {
+        assert_eq!(ask(&mut peer, "report x"), "reported");
+        assert!(rig.journal.stats().stored >= n);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pauses_and_computes_in_order() {
+    let rig = Rig::new(Security::Plain);
+    let mut peer = rig.greeted();
+    let begun = Instant::now();
+    send(&mut peer, b"echo 1\npause 120\ncompute\necho 2\n");
+    for expected in ["1", "rested", "computed", "2"] {
+        assert_eq!(line(&mut peer), expected);
+    }
+    assert!(begun.elapsed() >= Duration::from_millis(120));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_after_a_half_close_and_tells_the_rest() {
+    let rig = Rig::new(Security::Plain);
+    let mut peer = rig.greeted();
+    send(&mut peer, b"echo still\nhalf a li");
+    peer.shutdown(std::net::Shutdown::Write).unwrap();
+    assert_eq!(line(&mut peer), "still");
+    assert!(closed_in_order(&mut peer));
+    assert_eq!(text(&*rig.told("ended").await, "DATA"), "half a li");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reset_ends_the_dialogue_like_any_other_end() {
+    let rig = Rig::new(Security::Plain);
+    let mut peer = rig.greeted();
+    send(&mut peer, b"half a li");
+    // The bytes are there before the reset is.
+    assert_eq!(ask(&mut peer, "\necho y"), "y");
+    send(&mut peer, b"rest");
+    reset(peer);
+    rig.told("ended").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_peer_sent_before_it_went_is_all_worked_through() {
+    let rig = Rig::new(Security::Plain);
+    let mut peer = rig.greeted();
+    // The pause is on when the reset comes, and replies fail after it.
+    send(&mut peer, b"report first\npause 300\nreport second\npause 60000\nreport third\nrest");
+    assert_eq!(line(&mut peer), "reported");
+    reset(peer);
+    rig.event(|event| text(event, "DATA") == "third").await;
+    assert_eq!(text(&*rig.told("ended").await, "DATA"), "rest");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reports_what_follows_a_reply_that_cannot_be_sent_or_a_close() {
+    let rig = Rig::new(Security::Plain);
+    let mut peer = rig.greeted();
+    send(&mut peer, b"reply-first secret\n");
+    reset(peer);
+    assert_eq!(text(&*rig.told("later").await, "DATA"), "secret");
+    let mut peer = rig.greeted();
+    assert_eq!(ask(&mut peer, "bye word"), "bye");
+    assert!(closed_in_order(&mut peer));
+    assert_eq!(text(&*rig.told("bye").await, "DATA"), "word");
+    let mut peer = rig.greeted();
+    send(&mut peer, b"miscompute word\n");
+    assert_eq!(text(&*rig.told("after").await, "DATA"), "word");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn closes_with_a_reset_when_asked() {
+    let rig = Rig::new(Security::Plain);
+    let mut peer = rig.greeted();
+    send(&mut peer, b"reset\n");
+    assert!(!closed_in_order(&mut peer));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bare_connection_leaves_its_trace() {
+    let rig = Rig::with(Security::Plain, false, Limits::default());
+    let peer = rig.greeted();
+    let port = peer.local_addr().unwrap().port();
+    drop(peer);
+    let event = rig.unreported().await;
+    assert_eq!(event.src.as_ref().unwrap().port, aviary_event::Port::Number(i64::from(port)));
+    assert_eq!(text(&event, "REASON"), "closed by peer");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_fails_takes_nobody_along_and_leaves_a_trace() {
+    let rig = Rig::with(Security::Plain, false, Limits::default());
+    let mut other = rig.greeted();
+    let mut peer = rig.greeted();
+    send(&mut peer, b"note of it\necho x\n");
+    assert_eq!(line(&mut peer), "x");
+    send(&mut peer, b"panic now\n");
+    assert_eq!(line(&mut peer), "");
+    let event = rig.unreported().await;
+    assert_eq!(text(&event, "REASON"), "service failed");
+    assert!(text(&event, "DATA").contains("panic now"));
+    assert!(event.to_line(true).contains("of it"), "what was noted stands in it");
+    assert_eq!(ask(&mut other, "echo alive"), "alive");
+    // Also when something was reported before: what was being worked on is told.
+    assert_eq!(ask(&mut other, "report x"), "reported");
+    send(&mut other, b"panic again\n");
+    rig.event(|event| text(event, "DATA").contains("panic again")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn too_much_that_nobody_uses_ends_it() {
+    let rig = Rig::with(Security::Plain, true, Limits { unconsumed: 1000, ..Limits::default() });
+    let mut peer = rig.greeted();
+    send(&mut peer, &[b'a'; 3000]);
+    assert_eq!(line(&mut peer), "too much");
+    assert_eq!(text(&*rig.told("overflowed").await, "DATA"), "a".repeat(16));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn too_much_in_all_ends_it() {
+    let rig = Rig::with(Security::Plain, true, Limits { received: 100, ..Limits::default() });
+    let mut peer = rig.greeted();
+    send(&mut peer, format!("echo {}\n", "b".repeat(150)).as_bytes());
+    assert_eq!(line(&mut peer), "too much");
+    rig.told("overflowed").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silence_ends_it_with_the_services_words() {
+    let rig = Rig::new(Security::Plain);
+    let mut peer = rig.greeted();
+    send(&mut peer, b"idle 1\necho set\n");
+    assert_eq!(line(&mut peer), "set");
+    let began = Instant::now();
+    while rig.journal.stats().head == 0 {
+        rig.connections.sweep();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert!(began.elapsed() < crate::testing::PATIENCE);
+    }
+    assert_eq!(line(&mut peer), "too slow");
+    rig.told("expired").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_cuts_pauses_short_and_reports_what_waits() {
+    let rig = Rig::new(Security::Plain);
+    let mut peer = rig.greeted();
+    send(&mut peer, b"echo on\npause 60000\nreport waiting\n");
+    assert_eq!(line(&mut peer), "on");
+    let quiet = rig.greeted();
+    rig.connections.end(None);
+    assert_eq!(line(&mut peer), "rested");
+    rig.event(|event| text(event, "DATA") == "waiting").await;
+    let began = Instant::now();
+    while rig.connections.count() > 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        assert!(began.elapsed() < crate::testing::PATIENCE);
+    }
+    drop(quiet);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_ended_by_the_frame_is_told_with_the_reason() {
+    let rig = Rig::with(Security::Plain, false, Limits::default());
+    let mut peer = rig.greeted();
+    send(&mut peer, b"echo x\nhalf");
+    assert_eq!(line(&mut peer), "x");
+    rig.connections.end(None);
+    let event = rig.unreported().await;
+    assert_eq!(text(&event, "REASON"), "service stopped");
+    assert_eq!(text(&event, "DATA"), "echo x\nhalf");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn speaks_tls_from_the_first_byte() {
+    let rig = Rig::new(Security::Tls);
+    let (mut peer, mut tls) = (rig.connect(), rig.tls());
+    let mut stream = rustls::Stream::new(&mut tls, &mut peer);
+    assert_eq!(ask(&mut stream, "report inside"), "hello");
+    assert_eq!(line(&mut stream), "reported");
+    let event = rig.told("report").await;
+    assert_eq!(text(&event, "DATA"), "inside");
+    assert!(event.to_line(true).contains("test.local"), "the name that was asked for is noted");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_speaks_plainly_on_a_tls_port_reaches_the_service() {
+    let rig = Rig::new(Security::Tls);
+    let mut peer = rig.connect();
+    assert_eq!(ask(&mut peer, "echo hello"), "plain");
+    assert_eq!(line(&mut peer), "hello");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_on_demand_keeps_what_was_said_before_and_inside_apart() {
+    let rig = Rig::with(Security::OnDemand, false, Limits::default());
+    let mut peer = rig.greeted();
+    assert_eq!(ask(&mut peer, "starttls"), "go");
+    let mut tls = rig.tls();
+    let mut stream = rustls::Stream::new(&mut tls, &mut peer);
+    assert!(ask(&mut stream, "echo inside").starts_with("TLSv1."));
+    assert_eq!(line(&mut stream), "inside");
+    tls.send_close_notify();
+    tls.write_tls(&mut peer).unwrap();
+    drop(peer);
+    // Nothing of the handshake, nothing encrypted.
+    assert_eq!(text(&*rig.unreported().await, "DATA"), "starttls\necho inside\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_sent_behind_starttls_is_never_taken_as_said_inside() {
+    let rig = Rig::new(Security::OnDemand);
+    let mut peer = rig.greeted();
+    send(&mut peer, b"starttls\nreport injected\n");
+    let event = rig.event(|event| event.logtype == Some(kinds::TLS_FAILED.number)).await;
+    assert_eq!(text(&event, "DATA"), "report injected\n");
+    rig.told("ended").await;
+    let mut events = rig.journal.peek(0);
+    assert!(events.next(10).await.iter().all(|event| text(event, "WHAT") != "report"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_handshake_is_told_with_its_bytes_and_answered_with_an_alert() {
+    let rig = Rig::new(Security::Tls);
+    let mut peer = rig.connect();
+    send(&mut peer, b"\x16\x03\x01\x00\x05hello");
+    // An alert record of TLS.
+    let mut answer = [0; 1];
+    std::io::Read::read_exact(&mut peer, &mut answer).unwrap();
+    assert_eq!(answer, [0x15]);
+    assert!(closed_in_order(&mut peer));
+    let event = rig.event(|event| event.logtype == Some(kinds::TLS_FAILED.number)).await;
+    assert_eq!(text(&event, "DATA"), "\x16\x03\x01\0\x05hello");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_breaks_tls_does_not_hide_those_before_it() {
+    let rig = Rig::new(Security::Tls);
+    let (mut peer, mut tls) = (rig.connect(), rig.tls());
+    let mut stream = rustls::Stream::new(&mut tls, &mut peer);
+    assert_eq!(ask(&mut stream, "echo x"), "hello");
+    assert_eq!(line(&mut stream), "x");
+    tls.writer().write_all(b"report last\n").unwrap();
+    let mut bytes = Vec::new();
+    tls.write_tls(&mut bytes).unwrap();
+    bytes.extend_from_slice(b"\x17\x03\x03\x00\x20no such record, no such record, no");
+    send(&mut peer, &bytes);
+    assert_eq!(text(&*rig.told("report").await, "DATA"), "last");
+    rig.event(|event| event.logtype == Some(kinds::TLS_FAILED.number)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unfinished_handshake_is_told() {
+    let rig = Rig::new(Security::Tls);
+    let mut peer = rig.connect();
+    send(&mut peer, b"\x16\x03\x01\x02");
+    drop(peer);
+    let event = rig.unreported().await;
+    assert_eq!(text(&event, "DATA"), "\x16\x03\x01\x02");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_lines_at_once_are_all_answered() {
+    let rig = Rig::new(Security::Plain);
+    let mut peer = rig.greeted();
+    let count = 5000;
+    let lines: String = (0..count).map(|n| format!("echo {n}\n")).collect();
+    let mut writer = peer.try_clone().unwrap();
+    let sender = std::thread::spawn(move || writer.write_all(lines.as_bytes()).unwrap());
+    for n in 0..count {
+        assert_eq!(line(&mut peer), n.to_string());
+    }
+    sender.join().unwrap();
+    assert_eq!(ask(&mut peer, "report x"), "reported");
+    assert_eq!(rig.told("report").await.logtype, Some(KIND.number));
+}
