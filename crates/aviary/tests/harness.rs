@@ -189,6 +189,16 @@ impl Site {
     }
 }
 
+impl Drop for Site {
+    /// What a failed test leaves behind says why.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.folder.disable_cleanup(true);
+            eprintln!("kept {}; standard error of its canaries:\n{}", self.folder.path().display(), self.stderr());
+        }
+    }
+}
+
 pub(crate) fn is_redis(event: &Value, password: &str) -> bool {
     event["logtype"] == 17001 && event["logdata"]["ARGS"] == password
 }

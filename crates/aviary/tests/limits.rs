@@ -121,12 +121,16 @@ fn more_ports_than_connections_are_all_served() {
         keys[format!("tcpbanner_{}.initbanner", n + 1)] = json!(format!("banner {n} "));
     }
     site.config(keys);
-    let _canary = site.start();
-    for (n, (port, address)) in ports.iter().flat_map(|port| addresses.iter().map(move |a| (port, a))).enumerate() {
-        let n = n / addresses.len();
-        let mut stream = TcpStream::connect((address.as_str(), *port)).unwrap();
-        let mut text = [0; 8];
-        std::io::Read::read_exact(&mut stream, &mut text).unwrap();
-        assert!(format!("banner {n} ").starts_with(std::str::from_utf8(&text).unwrap()));
+    let canary = site.start();
+    assert_eq!(canary.status()["services"].as_array().unwrap().len(), 60);
+    // From the last to the first: whoever came too late for a permit to wait with would starve.
+    for (n, port) in ports.iter().enumerate().rev() {
+        for address in &addresses {
+            let mut stream = TcpStream::connect((address.as_str(), *port)).unwrap();
+            stream.set_read_timeout(Some(crate::harness::PATIENCE)).unwrap();
+            let mut text = [0; 8];
+            std::io::Read::read_exact(&mut stream, &mut text).unwrap();
+            assert!(format!("banner {n} ").starts_with(std::str::from_utf8(&text).unwrap()));
+        }
     }
 }

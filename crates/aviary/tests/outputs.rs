@@ -161,9 +161,9 @@ fn a_full_disk_loses_nothing() {
     let mut command = site.command("unshare", &["-m", "sh", "-c", &script]);
     command.env("AVIARY_STATE_DIR", small.join("state"));
     let log = std::fs::File::create(site.path("stderr")).unwrap();
-    let mut child = command.stderr(log).spawn().unwrap();
+    let mut child = Kept(command.stderr(log).spawn().unwrap());
     // Through the process's own view of the file system.
-    let inside = std::path::PathBuf::from(format!("/proc/{}/root{}", child.id(), small.display()));
+    let inside = std::path::PathBuf::from(format!("/proc/{}/root{}", child.0.id(), small.display()));
     until("the log file", || inside.join("events.log").exists().then_some(()));
     std::fs::write(inside.join("ballast"), vec![b'x'; 256 * 1024]).unwrap();
     let mut stream = connect(port);
@@ -178,18 +178,28 @@ fn a_full_disk_loses_nothing() {
     until("the other file", || (told(&site.log()) == wanted).then_some(()));
     // Room again: the state alone needs some two megabytes.
     let grow = format!("mount -o remount,size=64m {}", small.display());
-    let pid = child.id().to_string();
+    let pid = child.0.id().to_string();
     site.run("nsenter", &["-m", "-t", &pid, "sh", "-c", &grow]).good();
     until("every event", || (told(&inside.join("events.log")) == wanted).then_some(()));
     let events = events_in(&inside.join("events.log"));
     let seqs: Vec<u64> = events.iter().filter_map(|event| event["aviary"]["seq"].as_u64()).collect();
     assert!(seqs.is_sorted_by(|a, b| a < b), "in order, each once");
     nix::sys::signal::kill(
-        nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap()),
+        nix::unistd::Pid::from_raw(i32::try_from(child.0.id()).unwrap()),
         nix::sys::signal::Signal::SIGTERM,
     )
     .unwrap();
-    assert!(until("the end", || child.try_wait().unwrap()).success());
+    assert!(until("the end", || child.0.try_wait().unwrap()).success());
+}
+
+/// A process that does not outlive the test.
+struct Kept(std::process::Child);
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 fn told(log: &std::path::Path) -> usize {

@@ -4,6 +4,7 @@ mod canary;
 mod clock;
 mod connections;
 mod control;
+mod ground;
 mod kinds;
 mod listener;
 mod plan;

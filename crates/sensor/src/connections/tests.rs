@@ -74,15 +74,16 @@ async fn an_endpoint_at_its_cap_ends_its_own_greediest() {
     let mut field = Field::new().await;
     let table = Connections::new(100, 100);
     let mut places = Vec::new();
-    for (source, endpoint) in [(1, 0), (2, 0), (2, 0), (2, 9), (3, 9), (3, 9), (3, 9)] {
+    for (source, endpoint) in [(1, 0), (2, 0), (2, 0), (2, 0), (3, 9), (3, 9), (3, 9), (3, 9)] {
         places.push(field.admit(&table, source, endpoint, 100).await);
     }
-    places[1].live.touch(5);
-    places[2].live.touch(6);
-    let _last = field.admit(&table, 1, 0, 3).await;
+    for (place, active) in places.iter().zip([0, 7, 5, 9]) {
+        place.live.touch(active);
+    }
+    let _newest = field.admit(&table, 4, 0, 4).await;
+    // Neither the lone source, quiet for longest, nor the greediest of all, who is elsewhere.
     let evicted: Vec<usize> = (0..places.len()).filter(|n| places[*n].live.verdict() == Verdict::Evicted).collect();
-    // Sources 1 and 2 have two each there; the quietest of those four goes.
-    assert_eq!(evicted, [0]);
+    assert_eq!(evicted, [2]);
 }
 
 #[tokio::test]
