@@ -25,10 +25,11 @@ pub struct Script {
 }
 
 /// The scripts, in the order in which they begin: the longest first, since two run at a time.
-pub const SCRIPTS: [Script; 4] = [
+pub const SCRIPTS: [Script; 5] = [
     Script { file: "real_clients.py", arguments: &[], limit: 600 },
     Script { file: "differential.py", arguments: &[], limit: 420 },
     Script { file: "hostile.py", arguments: &[], limit: 420 },
+    Script { file: "stealth.py", arguments: &[], limit: 300 },
     Script { file: "kill.py", arguments: &["--rounds", "100"], limit: 420 },
 ];
 

@@ -4,6 +4,7 @@
 //! again as if nothing had happened.
 
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
@@ -185,7 +186,13 @@ fn start(options: &Options) -> anyhow::Result<ExitCode> {
     }
     let program = std::env::current_exe().context("own program cannot be found")?;
     let mut child = Command::new(program);
-    child.arg("--dev").env(DETACHED, "1").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    child
+        .arg0("opencanaryd")
+        .arg("--dev")
+        .env(DETACHED, "1")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
     if let Some(user) = &options.user {
         child.arg(format!("--uid={user}"));
     }

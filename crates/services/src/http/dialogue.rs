@@ -594,7 +594,16 @@ impl Dialogue for Http {
     }
 
     fn ended(&mut self, rest: &[u8], out: &mut Outbox) {
+        let unanswered = match &self.state {
+            // Apache has looked at no header yet.
+            State::Head { request, .. } => Some(Request { line: request.line.clone(), ..Request::default() }),
+            State::Body(exchange) if !exchange.answered => Some(exchange.request.clone()),
+            _ => None,
+        };
         self.abandon(rest, "the request ends early", out);
+        if let (Some(request), Family::Apache) = (unanswered, self.family()) {
+            self.refuse(&request, &Fault::bad("the request ends early"), out);
+        }
     }
 
     fn expired(&mut self, out: &mut Outbox) {

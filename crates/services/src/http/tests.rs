@@ -401,6 +401,24 @@ fn reports_unfinished_requests() {
 }
 
 #[test]
+fn refuses_a_request_that_ends_early_as_apache_does() {
+    let told = |sent: &[u8], banner: &str| {
+        let mut http = Http::new(Arc::new(recorded_site(banner, Auth::None)), local(80, Transport::Plain));
+        let mut talk = Talk::open(&mut http);
+        talk.send(sent);
+        String::from_utf8(talk.end().replies()).unwrap()
+    };
+    let apache = |sent: &[u8]| told(sent, "Apache/2.4.71 (Debian)");
+    let head = apache(b"GET /nonexist HTTP/1.1\r\nHost: x\r\nFo");
+    assert!(head.starts_with("HTTP/1.1 400 ") && head.contains("Server at localhost Port 80"), "{head}");
+    assert!(apache(b"HEAD / HTTP/1.1\r\nHo").ends_with("iso-8859-1\r\n\r\n"));
+    let body = apache(b"POST /css/style.css HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc");
+    assert!(body.starts_with("HTTP/1.1 400 ") && body.contains("Server at x Port 80"), "{body}");
+    assert_eq!(apache(b"GET /nonexist HT"), "");
+    assert_eq!(told(b"GET /nonexist HTTP/1.1\r\nHo", "nginx/1.22.1"), "");
+}
+
+#[test]
 fn answers_a_slow_request_as_apache_does() {
     let step = |sent: &[u8], banner: &str| {
         let mut http = Http::new(Arc::new(recorded_site(banner, Auth::None)), local(80, Transport::Plain));

@@ -219,7 +219,8 @@ fn header(input: &[u8]) -> Option<(&[u8], usize)> {
     if input.get(end) == Some(&0) || used > input.len() {
         return None;
     }
-    Some((input.get(1..end)?, used))
+    // A line may lack the sign, and even be empty.
+    Some((input.get(1..end.max(1))?, used))
 }
 
 /// An inline request.
@@ -270,6 +271,11 @@ mod tests {
 
     fn words(list: &[&[u8]]) -> Read {
         Read::Request(list.iter().map(|word| word.to_vec()).collect())
+    }
+
+    #[test]
+    fn rejects_an_empty_line_for_a_length() {
+        assert_eq!(fault(b"*1\r\n\r\n", CLOSED), Some(Fault::NoLength(b'\r')));
     }
 
     #[test]
