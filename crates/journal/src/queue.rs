@@ -28,6 +28,8 @@ struct Inbox {
     cursors_moved: bool,
     closed: bool,
     owed: usize,
+    /// The writer sleeps until the bell rings; ringing for nobody is a system call too.
+    idle: bool,
     /// The writer has taken events that readers do not see yet.
     in_work: bool,
 }
@@ -64,8 +66,13 @@ impl Shared {
     }
 
     pub(crate) fn push(&self, pending: Pending) {
-        lock(&self.inbox).waiting.push(pending);
-        self.bell.notify_one();
+        let mut inbox = lock(&self.inbox);
+        inbox.waiting.push(pending);
+        let idle = std::mem::take(&mut inbox.idle);
+        drop(inbox);
+        if idle {
+            self.bell.notify_one();
+        }
     }
 
     pub(crate) fn owe_permit(&self) {
@@ -83,7 +90,9 @@ impl Shared {
         let mut inbox = lock(&self.inbox);
         let news = inbox.cursors_moved && !known_to_move;
         if inbox.waiting.is_empty() && !inbox.closed && !news {
+            inbox.idle = true;
             inbox = self.bell.wait_timeout(inbox, patience).unwrap_or_else(PoisonError::into_inner).0;
+            inbox.idle = false;
         }
         let taken = std::mem::take(&mut inbox.waiting);
         inbox.in_work = !taken.is_empty();
@@ -96,7 +105,7 @@ impl Shared {
         (taken, moved, closed)
     }
 
-    /// Makes written events known to readers. Those from `unsaved_from` on are not in the file, and
+    /// Makes written events readable; [`Shared::announce`] wakes who waits for them. Those from `unsaved_from` on are not in the file, and
     /// stay in memory until they are: a reader would otherwise take them for removed.
     pub(crate) fn publish(&self, events: &[Arc<Event>], head: u64, unsaved_from: u64) {
         let mut recent = lock(&self.recent);
@@ -105,8 +114,16 @@ impl Shared {
             recent.pop_front();
         }
         drop(recent);
-        self.head.send_replace(head);
+        self.head.send_if_modified(|newest| {
+            *newest = head;
+            false
+        });
         lock(&self.inbox).in_work = false;
+    }
+
+    /// Wakes readers that wait for published events.
+    pub(crate) fn announce(&self) {
+        self.head.send_modify(|_| ());
     }
 
     /// Whether events are on their way that readers do not see yet.

@@ -13,6 +13,12 @@ use crate::{Options, Stats};
 /// How long cursors may be newer in memory than in the file; after a crash, deliveries of this long
 /// are repeated.
 const CURSOR_DELAY: Duration = Duration::from_millis(200);
+/// Least time between transactions while events come faster than one by one, so that many share one
+/// and the threads are woken once for all of them.
+const PACE: Duration = Duration::from_millis(1);
+/// Events in a transaction from which on they come faster than one by one. A peer alone never does
+/// that, since a dialogue waits for its event before it replies.
+const MANY: usize = 2;
 /// How often bounds are looked at.
 const UPKEEP: Duration = Duration::from_secs(5);
 /// Bytes of lines held in memory while the file cannot be written.
@@ -60,6 +66,8 @@ impl Writer {
     pub(crate) fn run(mut self) {
         loop {
             let (taken, moved, closed) = self.shared.take(self.patience(), self.cursors_due.is_some());
+            let begun = Instant::now();
+            let many = taken.len() >= MANY;
             if moved && self.cursors_due.is_none() {
                 self.cursors_due = Some(Instant::now() + CURSOR_DELAY);
             }
@@ -71,8 +79,12 @@ impl Writer {
                 let unsaved_from = self.backlog.front().map_or(self.head + 1, |row| row.seq);
                 self.shared.publish(&events, self.head, unsaved_from);
             }
+            // Before outputs are woken, so that no reply waits behind their work.
             for done in done {
                 let _ = done.send(());
+            }
+            if !events.is_empty() {
+                self.shared.announce();
             }
             if closed {
                 self.save_cursors();
@@ -82,6 +94,9 @@ impl Writer {
             if Instant::now() >= self.upkeep_at {
                 self.upkeep_at = Instant::now() + UPKEEP;
                 self.keep_bounds();
+            }
+            if many {
+                std::thread::sleep(PACE.saturating_sub(begun.elapsed()));
             }
         }
     }
