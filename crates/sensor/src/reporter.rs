@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use aviary_config::{HoneyCreds, IgnoreRules};
 use aviary_event::{Event, Kind, LogData, Origin, Port, Value};
 use aviary_journal::{Journal, Receipt};
+use aviary_service::SessionId;
 use jiff::tz::TimeZone;
 use uuid::{Builder, Uuid};
 
@@ -51,7 +52,7 @@ pub(crate) struct Context {
     /// Name under which planted credentials are configured.
     pub entry: &'static str,
     /// The connection.
-    pub session: String,
+    pub session: SessionId,
     /// The peer.
     pub peer: SocketAddr,
     /// The address that it used.
@@ -195,7 +196,7 @@ impl Reporter {
             &rules.zone,
             &rules.node_id,
             &context.service,
-            Some(&context.session),
+            Some(&context.session.to_string()),
             context.peer.into(),
             context.local.into(),
         );
