@@ -7,13 +7,16 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
+use std::future::poll_fn;
+use std::io::{self, ErrorKind, Read as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aviary_event::{LogData, Value};
 use aviary_journal::Receipt;
 use aviary_service::{Dialogue, Facts, Outbox, Security, Service, Step, TlsFacts, Transport};
+use tokio::io::Interest;
+use tokio::net::TcpStream;
 
 use crate::connections::{Place, Verdict};
 use crate::reporter::{Context, Reporter};
@@ -105,7 +108,8 @@ impl Session {
             return;
         }
         loop {
-            if self.place.live.stream.readable().await.is_err() {
+            // Unlike `readable`, which keeps its waker in the future, this makes a waiting task no larger.
+            if poll_fn(|context| self.place.live.stream.poll_read_ready(context)).await.is_err() {
                 self.reason = "connection failed";
                 break;
             }
@@ -131,7 +135,7 @@ impl Session {
 
     /// Takes in what the socket has and lets the dialogue work on it.
     async fn work(&mut self) -> Flow {
-        let read = BUFFER.with_borrow_mut(|buffer| match self.place.live.stream.try_read(buffer) {
+        let read = BUFFER.with_borrow_mut(|buffer| match receive(&self.place.live.stream, buffer) {
             Ok(n) => {
                 let bytes = buffer.get(..n).unwrap_or_default();
                 self.received += u64::try_from(n).unwrap_or(0);
@@ -167,9 +171,9 @@ impl Session {
             return self.overflow().await;
         }
         if self.dialogue.is_none() && self.filter.is_none() {
-            return self.first_bytes().await;
+            return Box::pin(self.first_bytes()).await;
         }
-        if self.filter.is_some() { self.decrypt(&raw).await } else { self.feed().await }
+        if self.filter.is_some() { Box::pin(self.decrypt(&raw)).await } else { self.feed().await }
     }
 
     /// The first bytes on a TLS port: TLS, or something else.
@@ -375,7 +379,7 @@ impl Session {
                 Step::Note(name, value) => {
                     self.notes.insert(name.to_owned(), value);
                 }
-                Step::Pause(time) => self.pause(time).await,
+                Step::Pause(time) => Box::pin(self.pause(time)).await,
                 Step::IdleLimit(time) => self.place.live.set_idle(time),
                 Step::StartTls => {
                     if self.secure().await == Flow::End {
@@ -419,7 +423,8 @@ impl Session {
     /// Waits, but not for a peer that is known to be gone, and not when the canary stops: what else
     /// the peer sent is to be reported before that.
     async fn pause(&mut self, time: Duration) {
-        if self.gone {
+        // The runtime's clock would make a millisecond of no time.
+        if self.gone || time.is_zero() {
             return;
         }
         tokio::select! {
@@ -432,7 +437,8 @@ impl Session {
     async fn report(&mut self, kind: aviary_event::Kind, data: LogData) -> Option<Receipt> {
         self.told = true;
         self.untold = Vec::new();
-        self.shared.reporter.report(&self.context, kind, data, &self.notes).await
+        // Boxed, since it holds the event: what works on every burst stays small without it.
+        Box::pin(self.shared.reporter.report(&self.context, kind, data, &self.notes)).await
     }
 
     /// Writes all of it, or finds that the peer is gone. A peer that does not read is ended by the
@@ -468,7 +474,7 @@ impl Session {
             let _ = socket.shutdown(std::net::Shutdown::Write);
             // Bytes that lie unread would turn the FIN into an RST that overtakes the reply.
             BUFFER.with_borrow_mut(|buffer| {
-                while let Ok(n @ 1..) = self.place.live.stream.try_read(buffer) {
+                while let Ok(n @ 1..) = receive(&self.place.live.stream, buffer) {
                     self.received += u64::try_from(n).unwrap_or(0);
                     if !self.told && self.filter.is_none() {
                         keep_some(&mut self.untold, buffer.get(..n).unwrap_or_default());
@@ -521,6 +527,17 @@ impl Drop for Session {
             .with("REASON", if failed { "service failed" } else { self.reason });
         self.shared.reporter.report_now(&self.context, &kinds::UNREPORTED, data, &self.notes);
     }
+}
+
+/// Reads what is there. A read that leaves room has emptied the socket, which the runtime is told,
+/// so that it does not ask the kernel again before something new has come.
+fn receive(stream: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut got = 0;
+    let read = stream.try_io(Interest::READABLE, || {
+        got = (&*socket2::SockRef::from(stream)).read(buffer)?;
+        if (1..buffer.len()).contains(&got) { Err(ErrorKind::WouldBlock.into()) } else { Ok(got) }
+    });
+    if got > 0 { Ok(got) } else { read }
 }
 
 /// Appends as much as [`UNTOLD`] allows.
