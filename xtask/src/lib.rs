@@ -5,6 +5,7 @@ pub mod clients;
 pub mod docs;
 pub mod fuzz;
 pub mod house;
+pub mod measure;
 pub mod run;
 pub mod scaffold;
 pub mod stages;

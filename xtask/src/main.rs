@@ -11,7 +11,7 @@ usage: cargo xtask COMMAND
   new service NAME     a new service folder from the template, and its two lines in the list
   docs [--check]       writes the tables of docs/events.md and schema/, or says what is stale
   fuzz [NAME] [SECONDS]  fuzzes one target, or all
-  bench                runs the benches and the scripts in benches/";
+  bench                runs the benches, the scripts in benches/ and the measurements of bench/";
 
 fn main() -> ExitCode {
     match run() {
@@ -36,7 +36,7 @@ fn run() -> Result<ExitCode> {
         ["fuzz"] => return Ok(xtask::fuzz::all(&root, 60)),
         ["fuzz", name] => return Ok(xtask::fuzz::one(&root, name, 600)),
         ["fuzz", name, seconds] => return Ok(xtask::fuzz::one(&root, name, seconds.parse()?)),
-        ["bench"] => return Ok(xtask::bench::all(&root)),
+        ["bench"] => return Ok(xtask::measure::all(&root)),
         [] | ["help" | "--help" | "-h"] => println!("{USAGE}"),
         other => bail!("no command `{}`\n{USAGE}", other.join(" ")),
     }
