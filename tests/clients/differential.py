@@ -2,13 +2,14 @@
 
 Every event that OpenCanary wrote must be in ours: same order per service, same keys, same values,
 same JSON text form. What may differ is here and nowhere else: `normalised` (times, ports, session
-numbers), and `EXPECTED_DIFFERENCES` (bugs and marks of OpenCanary that Aviary must not repeat).
+numbers), and `DIFFERENCES` (bugs and marks of OpenCanary that Aviary must not repeat).
 """
 
 from __future__ import annotations
 
 import copy
 import difflib
+import importlib
 import importlib.metadata
 import json
 import logging
@@ -23,9 +24,9 @@ from typing import Any
 
 import urllib3
 
-from canary import LIFECYCLE, LOOPBACK, OURS, Canary, Event, Report, arguments
+from canary import LIFECYCLE, LOOPBACK, OURS, SERVICES, Canary, Event, Report, arguments
 from differential_steps import STEPS, Step
-from expected_differences import EXPECTED_DIFFERENCES
+from expected_differences import EXPECTED_DIFFERENCES, Difference
 
 logging.getLogger("paramiko").setLevel(logging.CRITICAL)
 urllib3.disable_warnings()
@@ -58,6 +59,19 @@ SETTINGS: dict[str, Any] = {
     "telnet.log_tcp_connection": True,
     "telnet.honeycreds": [{"username": "admin", "password": "admin1"}],
 }
+
+ALL_SERVICES: list[str] = list(SERVICES)
+"""Names whose ports both canaries open; those that only `differential_NAME.py` needs are added below."""
+
+DIFFERENCES: list[Difference] = list(EXPECTED_DIFFERENCES)
+
+# `differential_NAME.py` adds a service: steps by `step`, `SETTINGS`, `SERVICES` and `DIFFERENCES`.
+for _path in sorted(Path(__file__).parent.glob("differential_*.py")):
+    if _path.stem != "differential_steps":
+        _module = importlib.import_module(_path.stem)
+        SETTINGS |= _module.SETTINGS
+        ALL_SERVICES += _module.SERVICES
+        DIFFERENCES += _module.DIFFERENCES
 
 
 # -- making events comparable --------------------------------------------------------------------
@@ -162,7 +176,7 @@ def expectations(theirs: dict[str, list[Event]]) -> tuple[dict[str, list[Event]]
     stale: dict[str, str] = {}
     for name, events in theirs.items():
         result: list[Event | None] = list(copy.deepcopy(events))
-        for entry in (entry for entry in EXPECTED_DIFFERENCES if entry.step == name):
+        for entry in (entry for entry in DIFFERENCES if entry.step == name):
             event = result[entry.event] if entry.event < len(result) else None
             if (entry.key or entry.missing) and event is None:
                 stale[name] = f"OpenCanary wrote no event {entry.event}"
@@ -187,7 +201,7 @@ def compare(report: Report, expected: dict[str, list[Event]], stale: dict[str, s
     for name, events in expected.items():
 
         def body(name: str = name, events: list[Event] = events) -> None:
-            assert name not in stale, f"stale entry in EXPECTED_DIFFERENCES: {stale[name]}"
+            assert name not in stale, f"stale entry among the expected differences: {stale[name]}"
             left = pretty(events)
             right = pretty(ours.steps[name]) if ours else left
             text = "\n".join(difflib.unified_diff(left, right, "OpenCanary 0.9.10", "Aviary", lineterm=""))
@@ -225,7 +239,7 @@ def main() -> int:
     else:
         version = importlib.metadata.version("opencanary")
         assert version == "0.9.10", f"OpenCanary {version} is installed, not 0.9.10"
-        with Canary(None, SETTINGS, timezone=ZONE) as canary:
+        with Canary(None, SETTINGS, services=ALL_SERVICES, timezone=ZONE) as canary:
             run = collect(canary, steps)
         for complaint in run.complaints:
             print(f"     OpenCanary: {complaint}", file=sys.stderr)
@@ -239,7 +253,7 @@ def main() -> int:
     expected, stale = expectations(theirs)
     ours = None
     if options.bin_dir or options.opencanary:
-        with Canary(options.bin_dir, SETTINGS, timezone=ZONE) as canary:
+        with Canary(options.bin_dir, SETTINGS, services=ALL_SERVICES, timezone=ZONE) as canary:
             ours = collect(canary, steps, expected if options.bin_dir else None)
     compare(report, expected, stale, ours)
     return report.finish()

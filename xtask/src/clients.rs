@@ -25,7 +25,8 @@ pub struct Script {
 }
 
 /// The scripts, in the order in which they begin: the longest first, since two run at a time.
-pub const SCRIPTS: [Script; 5] = [
+pub const SCRIPTS: [Script; 6] = [
+    Script { file: "real_services.py", arguments: &[], limit: 600 },
     Script { file: "real_clients.py", arguments: &[], limit: 600 },
     Script { file: "differential.py", arguments: &[], limit: 420 },
     Script { file: "hostile.py", arguments: &[], limit: 420 },
