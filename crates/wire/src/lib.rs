@@ -1,4 +1,4 @@
-//! Bytes that two services share: cursors, framing, limits, NTLMSSP, TLS ClientHello. No I/O.
+//! Bytes that two services share: framing, BER, NTLMSSP and SPNEGO, common passwords. No I/O.
 
 // Bytes from peers are hostile: nothing here may panic, overflow or truncate on their account.
 #![cfg_attr(
@@ -14,6 +14,8 @@
     )
 )]
 
+pub mod ber;
+pub mod guess;
 pub mod line;
 pub mod ntlm;
 pub mod spnego;

@@ -357,7 +357,9 @@ fn push_field(out: &mut Vec<u8>, length: usize, offset: usize) {
     out.extend_from_slice(&u32::try_from(offset).unwrap_or(u32::MAX).to_le_bytes());
 }
 
-fn utf16(text: &str) -> Vec<u8> {
+/// Text as UTF-16LE.
+#[must_use]
+pub fn utf16(text: &str) -> Vec<u8> {
     text.encode_utf16().flat_map(u16::to_le_bytes).collect()
 }
 

@@ -2,36 +2,24 @@
 //!
 //! [RFC 4178]: https://www.rfc-editor.org/rfc/rfc4178
 
+use crate::ber::element;
+
 /// Object identifier of NTLMSSP, 1.3.6.1.4.1.311.2.2.10, with its tag and length.
 const NTLMSSP: &[u8] = b"\x06\x0a\x2b\x06\x01\x04\x01\x82\x37\x02\x02\x0a";
 
 /// A NegTokenResp: `accept-incomplete`, NTLMSSP chosen, and the message.
 #[must_use]
 pub fn incomplete(message: &[u8]) -> Vec<u8> {
-    let state = der(0xa0, b"\x0a\x01\x01");
-    let mechanism = der(0xa1, NTLMSSP);
-    let token = der(0xa2, &der(0x04, message));
-    der(0xa1, &der(0x30, &[state, mechanism, token].concat()))
+    let state = element(0xa0, b"\x0a\x01\x01");
+    let mechanism = element(0xa1, NTLMSSP);
+    let token = element(0xa2, &element(0x04, message));
+    element(0xa1, &element(0x30, &[state, mechanism, token].concat()))
 }
 
 /// A NegTokenResp: `reject`.
 #[must_use]
 pub fn rejected() -> Vec<u8> {
-    der(0xa1, &der(0x30, &der(0xa0, b"\x0a\x01\x02")))
-}
-
-/// Tag, definite length, content.
-fn der(tag: u8, content: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(content.len()).unwrap_or(u16::MAX);
-    let [high, low] = length.to_be_bytes();
-    let mut out = vec![tag];
-    match length {
-        0..=0x7f => out.push(low),
-        0x80..=0xff => out.extend_from_slice(&[0x81, low]),
-        _ => out.extend_from_slice(&[0x82, high, low]),
-    }
-    out.extend_from_slice(content);
-    out
+    element(0xa1, &element(0x30, &element(0xa0, b"\x0a\x01\x02")))
 }
 
 #[cfg(test)]
