@@ -12,7 +12,7 @@ mod vault;
 
 pub use dialogue::{Dialogue, Facts, SessionId, TlsFacts, Transport};
 pub use entry::{Entry, Materials, Rejection};
-pub use outbox::{Computation, Outbox, Step};
+pub use outbox::{Computation, Outbox, Step, TlsStart, Wrapping};
 pub use service::{Endpoint, KeepAlive, Limits, Security, Service, TlsKey, TlsProfile};
 pub use vault::{Maker, MemoryVault, Slot, Vault};
 
