@@ -16,6 +16,14 @@ pub fn incomplete(message: &[u8]) -> Vec<u8> {
     element(0xa1, &element(0x30, &[state, mechanism, token].concat()))
 }
 
+/// A NegTokenResp: `accept-incomplete` and NTLMSSP chosen, for a client that began with something else.
+#[must_use]
+pub fn ask_for_ntlm() -> Vec<u8> {
+    let state = element(0xa0, b"\x0a\x01\x01");
+    let mechanism = element(0xa1, NTLMSSP);
+    element(0xa1, &element(0x30, &[state, mechanism].concat()))
+}
+
 /// A NegTokenResp: `reject`.
 #[must_use]
 pub fn rejected() -> Vec<u8> {
@@ -33,6 +41,7 @@ mod tests {
         assert!(short.ends_with(b"\xa2\x0a\x04\x08NTLMSSP\0"));
         let long = incomplete(&[0; 200]);
         assert_eq!(long[..3], [0xa1, 0x81, 0xe4]);
+        assert_eq!(ask_for_ntlm()[..9], [0xa1, 0x15, 0x30, 0x13, 0xa0, 0x03, 0x0a, 0x01, 0x01]);
         assert_eq!(rejected(), b"\xa1\x07\x30\x05\xa0\x03\x0a\x01\x02");
     }
 }

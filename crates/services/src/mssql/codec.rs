@@ -16,27 +16,27 @@ const LAST: u8 = 0x01;
 /// Types of packets.
 pub(super) mod kind {
     /// SQL batch.
-    pub const BATCH: u8 = 0x01;
+    pub(crate) const BATCH: u8 = 0x01;
     /// Login before TDS 7.
-    pub const OLD_LOGIN: u8 = 0x02;
+    pub(crate) const OLD_LOGIN: u8 = 0x02;
     /// Remote procedure call.
-    pub const RPC: u8 = 0x03;
+    pub(crate) const RPC: u8 = 0x03;
     /// What a server answers.
-    pub const RESPONSE: u8 = 0x04;
+    pub(crate) const RESPONSE: u8 = 0x04;
     /// Attention: cancel what runs.
-    pub const ATTENTION: u8 = 0x06;
+    pub(crate) const ATTENTION: u8 = 0x06;
     /// Bulk load.
-    pub const BULK: u8 = 0x07;
+    pub(crate) const BULK: u8 = 0x07;
     /// Token of federated authentication.
-    pub const FEDERATED: u8 = 0x08;
+    pub(crate) const FEDERATED: u8 = 0x08;
     /// Transaction manager.
-    pub const TRANSACTION: u8 = 0x0e;
+    pub(crate) const TRANSACTION: u8 = 0x0e;
     /// LOGIN7.
-    pub const LOGIN: u8 = 0x10;
+    pub(crate) const LOGIN: u8 = 0x10;
     /// SSPI token.
-    pub const SSPI: u8 = 0x11;
+    pub(crate) const SSPI: u8 = 0x11;
     /// PRELOGIN, and what carries a TLS handshake.
-    pub const PRELOGIN: u8 = 0x12;
+    pub(crate) const PRELOGIN: u8 = 0x12;
 }
 
 /// What a message of that type is, for a report; nothing for a type that no client sends.
@@ -60,13 +60,13 @@ pub(super) const fn name(kind: u8) -> Option<&'static str> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Packet<'a> {
     /// Its type, one of [`kind`].
-    pub kind: u8,
+    pub(super) kind: u8,
     /// Whether it is its message's last.
-    pub last: bool,
+    pub(super) last: bool,
     /// What it holds.
-    pub payload: &'a [u8],
+    pub(super) payload: &'a [u8],
     /// Bytes that it takes.
-    pub used: usize,
+    pub(super) used: usize,
 }
 
 /// The first packet of `input`, `None` when it is not whole yet. The header: type (1), status (1),

@@ -116,3 +116,13 @@ pub(super) const VIOLATION: KindInfo = KindInfo {
     keys: &["DATA", "REASON"],
     technique: &[],
 };
+
+/// A question to SQL Browser.
+pub(super) const BROWSER: KindInfo = KindInfo {
+    number: 30904,
+    constant: "LOG_MSSQL_BROWSER",
+    class: Class::Command,
+    when: "a datagram to SQL Browser: a list of instances, one instance, its administrator port, or something else",
+    keys: &["DATA", "INSTANCE", "REQUEST"],
+    technique: &["T1046"],
+};

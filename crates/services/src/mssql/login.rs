@@ -14,41 +14,41 @@ const MOST_FEATURES: usize = 32;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Login {
     /// TDS version, `0x74000004` for 7.4.
-    pub tds: u32,
-    pub packet_size: u32,
+    pub(super) tds: u32,
+    pub(super) packet_size: u32,
     /// Version of the client's program or driver, as it says it.
-    pub client_version: [u8; 4],
-    pub client_pid: u32,
-    pub connection: u32,
+    pub(super) client_version: [u8; 4],
+    pub(super) client_pid: u32,
+    pub(super) connection: u32,
     /// The option bytes: flags 1, flags 2, type, flags 3.
-    pub flags: [u8; 4],
+    pub(super) flags: [u8; 4],
     /// Minutes from UTC.
-    pub time_zone: i32,
+    pub(super) time_zone: i32,
     /// Locale of the client.
-    pub lcid: u32,
+    pub(super) lcid: u32,
     /// Mostly a network address of the client's machine.
-    pub client_id: [u8; 6],
+    pub(super) client_id: [u8; 6],
     // Text in UTF-8; what is no text keeps its bytes.
-    pub host: Vec<u8>,
-    pub user: Vec<u8>,
-    pub password: Vec<u8>,
-    pub app: Vec<u8>,
-    pub server: Vec<u8>,
-    pub library: Vec<u8>,
-    pub language: Vec<u8>,
-    pub database: Vec<u8>,
-    pub attach: Vec<u8>,
-    pub new_password: Vec<u8>,
+    pub(super) host: Vec<u8>,
+    pub(super) user: Vec<u8>,
+    pub(super) password: Vec<u8>,
+    pub(super) app: Vec<u8>,
+    pub(super) server: Vec<u8>,
+    pub(super) library: Vec<u8>,
+    pub(super) language: Vec<u8>,
+    pub(super) database: Vec<u8>,
+    pub(super) attach: Vec<u8>,
+    pub(super) new_password: Vec<u8>,
     /// Token of the security package; empty when a password is given.
-    pub sspi: Vec<u8>,
+    pub(super) sspi: Vec<u8>,
     /// Names of features that it asks for.
-    pub features: Vec<String>,
+    pub(super) features: Vec<String>,
     /// What it gives for federated authentication.
-    pub federated: Vec<u8>,
+    pub(super) federated: Vec<u8>,
     /// What the driver says of itself.
-    pub user_agent: Vec<u8>,
+    pub(super) user_agent: Vec<u8>,
     /// What is wrong with the message; a server closes without a word then.
-    pub fault: Option<&'static str>,
+    pub(super) fault: Option<&'static str>,
 }
 
 impl Login {
@@ -60,7 +60,7 @@ impl Login {
     ///
     /// # Errors
     /// When the fixed part is not whole. A field that points outside is told in [`Login::fault`].
-    pub fn parse(message: &[u8]) -> Result<Self, &'static str> {
+    pub(super) fn parse(message: &[u8]) -> Result<Self, &'static str> {
         if message.len() < FIXED {
             return Err("LOGIN7 ends inside its fixed part");
         }
@@ -151,7 +151,7 @@ impl Login {
     ///
     /// # Errors
     /// When it is not whole.
-    pub fn parse_old(message: &[u8]) -> Result<Self, &'static str> {
+    pub(super) fn parse_old(message: &[u8]) -> Result<Self, &'static str> {
         if message.len() < OLD_FIXED {
             return Err("login record of TDS 4.2 is too short");
         }
@@ -174,12 +174,12 @@ impl Login {
     }
 
     /// Whether the client speaks TDS 7.2 or later.
-    pub const fn is_wide(&self) -> bool {
+    pub(super) const fn is_wide(&self) -> bool {
         !matches!(self.tds >> 24, 0x70 | 0x71)
     }
 
     /// The TDS version for people.
-    pub fn version(&self) -> String {
+    pub(super) fn version(&self) -> String {
         match self.tds {
             0x7000_0000 => "7.0".to_owned(),
             0x7100_0000 | 0x7100_0001 => "7.1".to_owned(),
@@ -195,7 +195,7 @@ impl Login {
     }
 
     /// Names of the flags that are set and say something of the client.
-    pub fn flag_names(&self) -> Vec<&'static str> {
+    pub(super) fn flag_names(&self) -> Vec<&'static str> {
         let [one, two, kind, three] = self.flags;
         let names = [
             (one & 0x20 != 0, "use-database"),
@@ -217,7 +217,7 @@ impl Login {
     }
 
     /// Whether Windows vouches for the user instead of a password.
-    pub const fn is_integrated(&self) -> bool {
+    pub(super) const fn is_integrated(&self) -> bool {
         self.flags[1] & 0x80 != 0 || !self.sspi.is_empty()
     }
 }
@@ -287,8 +287,7 @@ fn text(bytes: Vec<u8>) -> Vec<u8> {
     if !pairs.remainder().is_empty() {
         return bytes;
     }
-    let units: Vec<u16> =
-        pairs.filter_map(|pair| pair.first_chunk().map(|unit| u16::from_le_bytes(*unit))).collect();
+    let units: Vec<u16> = pairs.filter_map(|pair| pair.first_chunk().map(|unit| u16::from_le_bytes(*unit))).collect();
     String::from_utf16(&units).map_or(bytes, String::into_bytes)
 }
 

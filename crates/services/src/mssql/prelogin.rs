@@ -9,14 +9,14 @@ const MOST: usize = 32;
 
 /// Numbers of options.
 mod option {
-    pub const VERSION: u8 = 0;
-    pub const ENCRYPTION: u8 = 1;
-    pub const INSTANCE: u8 = 2;
-    pub const THREAD: u8 = 3;
-    pub const MARS: u8 = 4;
-    pub const TRACE: u8 = 5;
-    pub const FEDERATED: u8 = 6;
-    pub const END: u8 = 0xff;
+    pub(crate) const VERSION: u8 = 0;
+    pub(crate) const ENCRYPTION: u8 = 1;
+    pub(crate) const INSTANCE: u8 = 2;
+    pub(crate) const THREAD: u8 = 3;
+    pub(crate) const MARS: u8 = 4;
+    pub(crate) const TRACE: u8 = 5;
+    pub(crate) const FEDERATED: u8 = 6;
+    pub(crate) const END: u8 = 0xff;
 }
 
 /// What is agreed about encryption.
@@ -55,19 +55,19 @@ impl Encryption {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Prelogin {
     /// Version of its library, `16.0.4430`, as far as it says one.
-    pub version: String,
+    pub(super) version: String,
     /// The encryption byte.
-    pub encryption: u8,
+    pub(super) encryption: u8,
     /// The instance that it wants.
-    pub instance: Vec<u8>,
+    pub(super) instance: Vec<u8>,
     /// Its thread.
-    pub thread: Option<u32>,
+    pub(super) thread: Option<u32>,
     /// Whether it wants several result sets at once.
-    pub mars: Option<bool>,
+    pub(super) mars: Option<bool>,
     /// Its connection and activity, 36 bytes, which end up in its own logs too.
-    pub trace: Vec<u8>,
+    pub(super) trace: Vec<u8>,
     /// Whether it can do federated authentication.
-    pub federated: Option<bool>,
+    pub(super) federated: Option<bool>,
 }
 
 impl Prelogin {
@@ -76,7 +76,7 @@ impl Prelogin {
     ///
     /// # Errors
     /// With the reason.
-    pub fn parse(payload: &[u8]) -> Result<Self, &'static str> {
+    pub(super) fn parse(payload: &[u8]) -> Result<Self, &'static str> {
         let mut parsed = Self::default();
         let mut rest = payload;
         for n in 0..MOST {
@@ -117,12 +117,12 @@ impl Prelogin {
     }
 
     /// What is agreed about encryption.
-    pub fn agreed(&self) -> Encryption {
+    pub(super) fn agreed(&self) -> Encryption {
         Encryption::agreed(self.encryption).unwrap_or(Encryption::None)
     }
 
     /// What the client asks for, in words.
-    pub const fn asked(&self) -> &'static str {
+    pub(super) const fn asked(&self) -> &'static str {
         match self.encryption & 0x7f {
             0 => "off",
             1 => "on",
@@ -133,7 +133,7 @@ impl Prelogin {
 
     /// The answer of a server: the options that the client has, in order of their numbers. Thread and
     /// trace are empty. The instance's byte tells that it is another than was asked for.
-    pub fn answer(&self, version: Version, instance: &str) -> Vec<u8> {
+    pub(super) fn answer(&self, version: Version, instance: &str) -> Vec<u8> {
         let wanted = &self.instance;
         let another = !wanted.is_empty() && !wanted.eq_ignore_ascii_case(instance.as_bytes());
         let mut options: Vec<(u8, Vec<u8>)> = vec![

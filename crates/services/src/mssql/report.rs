@@ -2,8 +2,8 @@
 
 use aviary_event::LogData;
 use aviary_service::TlsFacts;
-use aviary_wire::ntlm::{Authenticate, Negotiate};
 use aviary_wire::guess;
+use aviary_wire::ntlm::{Authenticate, Negotiate};
 
 use super::login::Login;
 use super::prelogin::Prelogin;
@@ -30,9 +30,9 @@ pub(super) fn windows_login(user: &[u8], password: &[u8]) -> LogData {
 /// How TLS stands, for the events.
 #[derive(Clone, Debug)]
 pub(super) struct Secured {
-    pub facts: TlsFacts,
+    pub(super) facts: TlsFacts,
     /// `login`, `connection` or `strict`.
-    pub scope: &'static str,
+    pub(super) scope: &'static str,
 }
 
 /// What a PRELOGIN and TLS tell of a client.

@@ -37,11 +37,11 @@ pub(super) enum Token<'a> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Ticket {
     /// The realm.
-    pub realm: Vec<u8>,
+    pub(super) realm: Vec<u8>,
     /// The service, `MSSQLSvc/sql01:1433`.
-    pub service: Vec<u8>,
+    pub(super) service: Vec<u8>,
     /// Number of the encryption type, 23 for RC4.
-    pub encryption: i64,
+    pub(super) encryption: i64,
 }
 
 /// What a token is.
@@ -100,22 +100,39 @@ mod tests {
     }
 
     pub(crate) fn kerberos(with_ntlm: bool) -> Vec<u8> {
-        let name = tlv(0x30, &[tlv(0xa0, b"\x02\x01\x02"), tlv(0xa1, &tlv(0x30, &[tlv(0x1b, b"MSSQLSvc"), tlv(0x1b, b"sql01:1433")].concat()))].concat());
+        let name = tlv(
+            0x30,
+            &[
+                tlv(0xa0, b"\x02\x01\x02"),
+                tlv(0xa1, &tlv(0x30, &[tlv(0x1b, b"MSSQLSvc"), tlv(0x1b, b"sql01:1433")].concat())),
+            ]
+            .concat(),
+        );
         let encrypted = tlv(0x30, &[tlv(0xa0, b"\x02\x01\x17"), tlv(0xa2, &tlv(4, b"cipher"))].concat());
         let ticket = tlv(
             0x61,
             &tlv(
                 0x30,
-                &[tlv(0xa0, b"\x02\x01\x05"), tlv(0xa1, &tlv(0x1b, b"CORP.EXAMPLE")), tlv(0xa2, &name), tlv(0xa3, &encrypted)]
-                    .concat(),
+                &[
+                    tlv(0xa0, b"\x02\x01\x05"),
+                    tlv(0xa1, &tlv(0x1b, b"CORP.EXAMPLE")),
+                    tlv(0xa2, &name),
+                    tlv(0xa3, &encrypted),
+                ]
+                .concat(),
             ),
         );
         let request = tlv(
             0x6e,
             &tlv(
                 0x30,
-                &[tlv(0xa0, b"\x02\x01\x05"), tlv(0xa1, b"\x02\x01\x0e"), tlv(0xa2, b"\x03\x05\0\0\0\0\0"), tlv(0xa3, &ticket)]
-                    .concat(),
+                &[
+                    tlv(0xa0, b"\x02\x01\x05"),
+                    tlv(0xa1, b"\x02\x01\x0e"),
+                    tlv(0xa2, b"\x03\x05\0\0\0\0\0"),
+                    tlv(0xa3, &ticket),
+                ]
+                .concat(),
             ),
         );
         let mut token = tlv(6, KERBEROS[0]);

@@ -8,13 +8,13 @@ use aviary_wire::ntlm::utf16;
 #[derive(Clone, Debug)]
 pub(super) struct Failure<'a> {
     /// Its number, such as 18456.
-    pub number: u32,
+    pub(super) number: u32,
     /// What it says.
-    pub text: &'a str,
+    pub(super) text: &'a str,
     /// The server's name.
-    pub server: &'a str,
+    pub(super) server: &'a str,
     /// Whether the client speaks TDS 7.2 or later, which widened two fields.
-    pub wide: bool,
+    pub(super) wide: bool,
 }
 
 impl Failure<'_> {
@@ -22,7 +22,7 @@ impl Failure<'_> {
     /// characters), server (length of 1), procedure (length of 1), line (4; 2 before TDS 7.2). DONE:
     /// 0xfd, status (2), command (2), rows (8; 4 before TDS 7.2). State 1 and class 14 are those of
     /// every refused login, and its line is 1.
-    pub fn encode(&self) -> Vec<u8> {
+    pub(super) fn encode(&self) -> Vec<u8> {
         let mut body = self.number.to_le_bytes().to_vec();
         body.extend_from_slice(&[1, 14]);
         let text = utf16(self.text);

@@ -3,10 +3,10 @@
 /// A version, `15.0.4430.1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Version {
-    pub major: u8,
-    pub minor: u8,
-    pub build: u16,
-    pub sub: u16,
+    pub(super) major: u8,
+    pub(super) minor: u8,
+    pub(super) build: u16,
+    pub(super) sub: u16,
 }
 
 /// Names of versions, as OpenCanary spells the first three, with the last service pack or cumulative
@@ -28,7 +28,7 @@ impl Version {
     ///
     /// # Errors
     /// With what is accepted.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
         if let Some((_, version)) = NAMED.iter().find(|(name, _)| name.eq_ignore_ascii_case(text.trim())) {
             return Ok(*version);
         }
@@ -53,18 +53,18 @@ impl Version {
     /// The six bytes of PRELOGIN ([MS-TDS] 2.2.6.5): major, minor, build (big endian), sub-build (zero).
     ///
     /// [MS-TDS]: https://learn.microsoft.com/openspecs/windows_protocols/ms-tds/
-    pub const fn bytes(self) -> [u8; 6] {
+    pub(super) const fn bytes(self) -> [u8; 6] {
         let [high, low] = self.build.to_be_bytes();
         [self.major, self.minor, high, low, 0, 0]
     }
 
     /// Whether it takes TLS before anything else, which is TDS 8.0.
-    pub const fn is_strict_capable(self) -> bool {
+    pub(super) const fn is_strict_capable(self) -> bool {
         self.major >= 16
     }
 
     /// The Windows version that it names in NTLM: the one of its time.
-    pub const fn windows(self) -> (u8, u8, u16) {
+    pub(super) const fn windows(self) -> (u8, u8, u16) {
         match self.major {
             0..=10 => (6, 1, 7601),
             11 | 12 => (6, 3, 9600),
@@ -75,7 +75,7 @@ impl Version {
     }
 
     /// The name of Windows logins in error 18452; from 2016 on it is another.
-    pub const fn windows_login(self) -> &'static str {
+    pub(super) const fn windows_login(self) -> &'static str {
         if self.major < 13 { "Windows authentication" } else { "Integrated authentication" }
     }
 }
