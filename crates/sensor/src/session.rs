@@ -202,6 +202,9 @@ impl Session {
     async fn secure(&mut self, start: TlsStart) -> Flow {
         // What waits is the handshake; the filter keeps it apart from what the peer says inside.
         self.untold.truncate(self.untold.len().saturating_sub(self.pending.len()));
+        if self.untold.ends_with(&start.heard) {
+            self.untold.truncate(self.untold.len().saturating_sub(start.heard.len()));
+        }
         let Some(tls) = self.shared.tls.clone() else {
             self.reason = "no TLS";
             return Flow::End;

@@ -288,6 +288,22 @@ async fn what_a_dialogue_used_of_the_handshake_is_its_beginning() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_beginning_of_an_unfinished_handshake_is_told_once() {
+    let rig = Rig::with(Security::OnDemand, false, Limits::default());
+    let mut peer = rig.greeted();
+    let mut tls = rig.tls();
+    let mut hello = Vec::new();
+    tls.write_tls(&mut hello).unwrap();
+    let line = format!("wraptls {}\n", hello.len());
+    send(&mut peer, &[line.as_bytes(), &hello].concat());
+    peer.read_exact(&mut [0; 2]).unwrap();
+    drop(peer);
+    let event = rig.unreported().await;
+    let data = event.logdata.get("DATA").and_then(|data| data.as_bytes().map(<[u8]>::to_vec)).unwrap();
+    assert_eq!(data, [line.as_bytes(), &hello].concat());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn goes_on_plainly_where_a_service_ends_tls() {
     let rig = Rig::with(Security::OnDemand, false, Limits::default());
     let mut peer = rig.greeted();

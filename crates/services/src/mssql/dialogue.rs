@@ -153,9 +153,12 @@ impl Mssql {
             self.begin_windows(&login);
             return self.violation(fault, message, out);
         }
-        // Without PRELOGIN, or plainly where TLS was agreed, a server reads no login.
-        let expected = matches!(self.stage, Stage::Login)
-            && (self.strict || self.secured.is_some() || self.encryption() == Encryption::None);
+        // [MS-TDS] 3.3.5.1 has a server close on a login without PRELOGIN. Up to TDS 7.1 it does not, and
+        // nmap's scripts live on it. A plain login where TLS was agreed is read by none.
+        let expected = match self.stage {
+            Stage::Start => !self.strict && !login.is_wide(),
+            _ => self.strict || self.secured.is_some() || self.encryption() == Encryption::None,
+        };
         if !expected {
             self.begin_windows(&login);
             self.windows_ends(out);

@@ -203,6 +203,15 @@ fn what_a_server_does_not_read_is_reported_and_closed_without_a_word() {
 }
 
 #[test]
+fn a_login_of_old_without_prelogin_is_answered() {
+    for tds in [0x7000_0000, 0x7100_0001] {
+        let t = talk(&[&login(tds)]);
+        assert_eq!(packets(&t.replies()).len(), 1, "{t}");
+        assert!(t.closed() && t.events_of(9001).len() == 1);
+    }
+}
+
+#[test]
 fn a_plain_login_where_tls_was_agreed_is_reported_and_not_answered() {
     let t = talk(&[&prelogin(1), &login(0x7400_0004)]);
     assert_eq!(packets(&t.replies()).len(), 1);
