@@ -21,7 +21,7 @@ const fn count(min: i64, max: i64) -> Shape {
 
 /// Services of OpenCanary that are not played yet: enabling one is told, and is no error.
 pub const UNBUILT: &[&str] =
-    &["httpproxy", "llmnr", "mongodb", "mssql", "mysql", "ntp", "portscan", "rdp", "sip", "smb", "snmp", "tftp", "vnc"];
+    &["httpproxy", "llmnr", "mongodb", "mssql", "mysql", "ntp", "rdp", "sip", "smb", "snmp", "tftp", "vnc"];
 
 /// Services over UDP, which share no port with those over TCP.
 pub(crate) const UDP: &[&str] = &["llmnr", "ntp", "sip", "snmp", "tftp"];
@@ -133,13 +133,6 @@ pub(crate) static FORESEEN: &[Key] = &[
     key("llmnr.query_splay", count(0, 86_400), "5", "Seconds by which the interval varies."),
     key("llmnr.hostname", Shape::Text, r#""FILESRV02""#, "Name to ask for; nobody may have it."),
     port("llmnr.port", "5355"),
-    switch("portscan.enabled", "Reports scans of ports that nothing listens on."),
-    switch("portscan.ignore_localhost", "Whether scans from this machine are passed over."),
-    key("portscan.logfile", Shape::Path, r#""/var/log/kern.log""#, "File with the kernel's firewall lines."),
-    key("portscan.synrate", count(1, 1_000_000), "5", "SYN packets a second from one source that make a scan."),
-    key("portscan.nmaposrate", count(1, 1_000_000), "5", "Nmap fingerprint packets a second that make a scan."),
-    key("portscan.lorate", count(1, 1_000_000), "3", "Packets a second on the loopback that make a scan."),
-    key("portscan.ignore_ports", Shape::List, "[]", "Ports that are passed over."),
     key("smb.auditfile", Shape::Path, r#""/var/log/samba-audit.log""#, "Audit log of a Samba server to watch."),
     switch("smb.enabled", "Reports files opened on a Samba share."),
     switch("mysql.enabled", "A MySQL server."),
