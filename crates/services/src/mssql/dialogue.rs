@@ -123,7 +123,8 @@ impl Mssql {
             (Stage::Start, kind::PRELOGIN) => self.on_prelogin(message, out),
             (Stage::Login | Stage::Start, kind::LOGIN) => self.on_login(message, out),
             (Stage::Login | Stage::Start, kind::OLD_LOGIN) => self.on_old_login(message, out),
-            (Stage::Windows(_), kind::SSPI) => self.on_token(message, out),
+            // Python's TDS library leaves the login's type on its second message.
+            (Stage::Windows(_), kind::SSPI | kind::LOGIN) => self.on_token(message, out),
             _ => {
                 let what = codec::name(kind).unwrap_or("message");
                 self.violation(&format!("{what} out of order"), message, out);

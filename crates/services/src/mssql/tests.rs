@@ -280,6 +280,13 @@ fn a_windows_login_is_challenged_and_its_response_told() {
 }
 
 #[test]
+fn a_response_under_the_type_of_a_login_is_one_too() {
+    let (negotiate, authenticate) = ntlm_messages();
+    let first = packet(0x10, &login7(0x7400_0004, "", "", &negotiate));
+    assert_eq!(text(&talk(&[&prelogin(2), &first, &packet(0x10, &authenticate)]), 9002, "USERNAME"), "eve");
+}
+
+#[test]
 fn spnego_is_answered_in_spnego() {
     let (negotiate, authenticate) = ntlm_messages();
     let wrap = |message: &[u8]| [&b"\x60\x82\x01\x01\x06\x06\x2b\x06\x01\x05\x05\x02"[..], message].concat();
