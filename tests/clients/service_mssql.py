@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import os
 import random
 import socket
 import ssl
@@ -23,7 +24,12 @@ from client_programs import SCRATCH, run
 
 SERVICES = ("mssql",)
 BROWSER = free_ports(1)[0]
-SETTINGS: dict[str, Any] = {"mssql.browser": True, "mssql.browser_port": BROWSER, "aviary.host_name": "sql01.corp.example"}
+SETTINGS: dict[str, Any] = {
+    "mssql.browser": True,
+    "mssql.browser_port": BROWSER,
+    "mssql.honeycreds": [{"username": "backup", "password": "planted!"}],
+    "aviary.host_name": "sql01.corp.example",
+}
 
 CHECKS = Checks()
 check = CHECKS.add
@@ -352,18 +358,21 @@ def _(canary: Canary) -> None:
 # -- nmap and hydra --------------------------------------------------------------------------------
 
 
-@check("mssql: nmap -sV names product and version")
+@check("mssql: nmap -sV names product and version, of SQL Browser too")
 def _(canary: Canary) -> None:
-    def seen(port: int) -> tuple[str, str]:
-        output = run("nmap", "-sT", "-sV", "-Pn", "-n", "-p", str(port), "-oX", "-", LOOPBACK, timeout=300)
-        service = xml.fromstring(output[output.index("<?xml") :]).find(".//service")
-        assert service is not None, output
-        return service.attrib.get("product", ""), service.attrib.get("version", "")
-
-    assert seen(canary.ports["mssql"]) == ("Microsoft SQL Server 2019", "15.00.4430")
-    older = {"mssql.version": "2016"}
-    with Canary(canary.bin_dir, older, services=SERVICES) as another:
-        assert seen(another.ports["mssql"]) == ("Microsoft SQL Server 2016", "13.00.6300")
+    port = canary.ports["mssql"]
+    # Datagrams need root. The scan over TCP shows the canary that the source is real.
+    both = ["-sT", "-sU"] if os.geteuid() == 0 else ["-sT"]
+    wanted = f"T:{port},U:{BROWSER}" if len(both) == 2 else str(port)
+    output = run(
+        "nmap", *both, "-sV", "--version-all", "-Pn", "-n", "-p", wanted, "-oX", "-", LOOPBACK, timeout=300
+    )
+    services = xml.fromstring(output[output.index("<?xml") :]).iter("service")
+    seen = [(s.attrib.get("product"), s.attrib.get("version"), s.attrib.get("extrainfo")) for s in services]
+    expected: list[tuple[str, str, str | None]] = [("Microsoft SQL Server 2019", "15.00.4430", None)]
+    if len(both) == 2:
+        expected.append(("Microsoft SQL Server", "15.0.4430.1", f"ServerName: SQL01; TCPPort: {port}"))
+    assert seen == expected, seen
 
 
 def script(canary: Canary, names: str, *arguments: str) -> str:
@@ -546,6 +555,14 @@ def _(canary: Canary) -> None:
     canary.logged(mark, 9001, {"Password": "plain all the same"})
 
 
+@check("mssql: planted credentials are marked")
+def _(canary: Canary) -> None:
+    mark = canary.mark()
+    for user, planted in (("backup", True), ("sa", False)):
+        answers(canary, prelogin(2), login(user, "planted!"))
+        assert canary.logged(mark, 9001, {"UserName": user})["honeycred"] is planted
+
+
 # -- SQL Browser -----------------------------------------------------------------------------------
 
 
@@ -563,11 +580,15 @@ def ask(question: bytes, timeout: float = 1.0) -> bytes:
 def _(canary: Canary) -> None:
     mark = canary.mark()
     answers(canary, prelogin(2))  # a TCP connection shows that this source is real
-    expected = f"ServerName;SQL01;InstanceName;MSSQLSERVER;IsClustered;No;Version;15.0.4430.1;tcp;{canary.ports['mssql']};;"
+    version = f"IsClustered;No;Version;15.0.4430.1;tcp;{canary.ports['mssql']}"
+    expected = f"ServerName;SQL01;InstanceName;MSSQLSERVER;{version};;"
     for question in (b"\x03", b"\x02", b"\x04MSSQLServer\0"):
         reply = ask(question)
         assert reply[:1] == b"\5" and reply[3:].decode() == expected, reply
         assert int.from_bytes(reply[1:3], "little") == len(reply) - 3, reply
+    tds.SQLR_PORT = BROWSER
+    (found,) = tds.MSSQL(LOOPBACK).getInstances(2)
+    assert (found["InstanceName"], found["tcp"]) == ("MSSQLSERVER", str(canary.ports["mssql"])), found
     assert ask(b"\x04OTHER\0", 0.3) == b"" and ask(b"junk", 0.3) == b""
     canary.logged(mark, 30904, {"REQUEST": "instances"})
     canary.logged(mark, 30904, {"REQUEST": "instance", "INSTANCE": "OTHER"})

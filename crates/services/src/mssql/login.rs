@@ -178,6 +178,11 @@ impl Login {
         !matches!(self.tds >> 24, 0x70 | 0x71)
     }
 
+    /// Whether it is a login record of before TDS 7, which has fewer fields.
+    pub(super) const fn is_old(&self) -> bool {
+        matches!(self.tds >> 24, 4 | 5)
+    }
+
     /// The TDS version for people.
     pub(super) fn version(&self) -> String {
         match self.tds {

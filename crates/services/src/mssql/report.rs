@@ -62,23 +62,26 @@ pub(super) fn prelogin(prelogin: Option<&Prelogin>, secured: Option<&Secured>) -
 
 /// What a login tells besides, into what its PRELOGIN told.
 pub(super) fn client(mut data: LogData, login: &Login) -> LogData {
+    data.insert("APPNAME", login.app.as_slice());
+    data.insert("CLIENT_PID", login.client_pid);
+    data.insert("HOSTNAME", login.host.as_slice());
+    data.insert("LANGUAGE", login.language.as_slice());
+    data.insert("LIBRARY", login.library.as_slice());
+    data.insert("SERVERNAME", login.server.as_slice());
+    data.insert("TDS_VERSION", login.version());
+    if login.is_old() {
+        return data;
+    }
     let [a, b, c, d] = login.client_version;
     let [m0, m1, m2, m3, m4, m5] = login.client_id;
-    data.insert("APPNAME", login.app.as_slice());
     data.insert("CLIENT_ID", format!("{m0:02x}:{m1:02x}:{m2:02x}:{m3:02x}:{m4:02x}:{m5:02x}"));
-    data.insert("CLIENT_PID", login.client_pid);
     // A number, little endian, of which drivers put the major version into the highest byte.
     data.insert("CLIENT_VERSION", format!("{d}.{c}.{b}.{a}"));
     data.insert("CONNECTION_ID", login.connection);
     data.insert("DATABASE", login.database.as_slice());
     data.insert("FLAGS", login.flag_names());
-    data.insert("HOSTNAME", login.host.as_slice());
-    data.insert("LANGUAGE", login.language.as_slice());
     data.insert("LCID", login.lcid);
-    data.insert("LIBRARY", login.library.as_slice());
     data.insert("PACKET_SIZE", login.packet_size);
-    data.insert("SERVERNAME", login.server.as_slice());
-    data.insert("TDS_VERSION", login.version());
     data.insert("TIMEZONE", login.time_zone);
     some(&mut data, "ATTACH_FILE", &login.attach);
     some(&mut data, "FEDAUTH", &login.federated);
