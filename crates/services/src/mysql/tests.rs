@@ -250,7 +250,15 @@ fn a_native_login_is_reported_in_hashcats_form() {
     let mut talk = Talk::open(&mut *dialogue);
     let salt = salt_of(&greeting(&talk));
     talk.send(&answer(RECORDED, b"root", &native(b"toor", &salt), "mysql_native_password"));
-    assert_snapshot!(talk.end(), @"");
+    assert_snapshot!(talk.end(), @r##"
+    < d\x00\x00\x00\n5.5.5-10.11.19-MariaDB-0+deb12u1\x00\x04\x00\x00\x00vD[~rj7q\x00\xfe\xf7\x08\x02\x00\xff\x81\x15\x00\x00\x00\x00\x00\x00\x1d\x00\x00\x00\".\"nKdQ`^t8{\x00mysql_native_password\x00
+    > P\x00\x00\x01\x85\xa6\x0f\x00\x00\x00\x00\x01!\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00root\x00\x14\xb9\x00\xe4\xd4\xc3\xe0\xdd\x98*t\x071?\xdb&\xae\x1b\x1b\x90\\mysql_native_password\x00
+    ! 30800 CAPABILITIES=Int(1025669) CHARSET=Int(33) MAX_PACKET=Int(16777216) PLUGIN=Bytes(b"mysql_native_password") RESPONSE=Text("b900e4d4c3e0dd982a7407313fdb26ae1b1b905c") USERNAME=Bytes(b"root")
+    ! 8001 PASSWORD=Text("b900e4d4c3e0dd982a7407313fdb26ae1b1b905c") USERNAME=Bytes(b"root")
+    ! 30801 GUESSED=Bytes(b"toor") HASHCAT=Text("$mysqlna$76445b7e726a3771222e226e4b6451605e74387b*b900e4d4c3e0dd982a7407313fdb26ae1b1b905c") HASHCAT_MODE=Int(11200) METHOD=Text("response") PASSWORD=Bytes(b"toor") PLUGIN=Bytes(b"mysql_native_password") RESPONSE=Text("b900e4d4c3e0dd982a7407313fdb26ae1b1b905c") SALT=Text("76445b7e726a3771222e226e4b6451605e74387b") USERNAME=Bytes(b"root")
+    < H\x00\x00\x02\xff\x15\x04#28000Access denied for user \'root\'@\'127.0.0.1\' (using password: YES)
+      FIN
+    "##);
 }
 
 #[test]
@@ -265,7 +273,19 @@ fn caching_sha2_over_tls_gives_the_password() {
     assert_eq!(talk.send(&sent), packet(3, &[1, 4]));
     let denied = b"\xff\x15\x04#28000Access denied for user 'root'@'127.0.0.1' (using password: YES)";
     assert_eq!(talk.send(&packet(4, b"s3cr\xc3\xaat!\0")), packet(5, denied));
-    assert_snapshot!(talk.end(), @"");
+    assert_snapshot!(talk.end(), @r##"
+    < [\x00\x00\x00\n8.0.46-0ubuntu0.22.04.5\x00\x08\x00\x00\x00\x15YHR}i%t\x00\xff\xff\xff\x02\x00\xff\xdf\x15\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00vpnbQh\"\x1dml\x18\x7f\x00caching_sha2_password\x00
+    >  \x00\x00\x01\x85\xae\x0f\x00\x00\x00\x00\x01\xff\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00
+      (TLS)
+    > \\\x00\x00\x02\x85\xae\x0f\x00\x00\x00\x00\x01!\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00root\x00 \x84\x04*\xb5\xb0,/\t~+\x01\xaf\x99\x98\x85\xa9- \xbb\x16\xf1\x1eL\xde\xff\xbe\x00\xa7X\x1aYWcaching_sha2_password\x00
+    ! 30800 CAPABILITIES=Int(1027717) CHARSET=Int(33) MAX_PACKET=Int(16777216) PLUGIN=Bytes(b"caching_sha2_password") RESPONSE=Text("84042ab5b02c2f097e2b01af999885a92d20bb16f11e4cdeffbe00a7581a5957") TLS_CIPHER=Text("") TLS_VERSION=Text("") USERNAME=Bytes(b"root")
+    < \x02\x00\x00\x03\x01\x04
+    > \t\x00\x00\x04s3cr\xc3\xaat!\x00
+    ! 8001 PASSWORD=Bytes(b"s3cr\xc3\xaat!") USERNAME=Bytes(b"root")
+    ! 30801 HASH=Text("$mysqlsha2$155948527d69257476706e625168221d6d6c187f*84042ab5b02c2f097e2b01af999885a92d20bb16f11e4cdeffbe00a7581a5957") METHOD=Text("clear") PASSWORD=Bytes(b"s3cr\xc3\xaat!") PLUGIN=Bytes(b"caching_sha2_password") RESPONSE=Text("84042ab5b02c2f097e2b01af999885a92d20bb16f11e4cdeffbe00a7581a5957") SALT=Text("155948527d69257476706e625168221d6d6c187f") USERNAME=Bytes(b"root")
+    < H\x00\x00\x05\xff\x15\x04#28000Access denied for user \'root\'@\'127.0.0.1\' (using password: YES)
+      FIN
+    "##);
 }
 
 /// Logs in without TLS as far as the request for the key; gives key and salt.
@@ -415,7 +435,7 @@ fn old_clients_are_treated_by_age() {
     // Without plugins, on a server whose account has another than theirs.
     let old = flag::PROTOCOL_41 | flag::SECURE_CONNECTION;
     let (reply, transcript) = replies(MYSQL_8, &answer(old, b"root", &[b'A'; 20], ""));
-    assert!(reply.starts_with(b"\x6f\0\0\x02\xff\xe3\x04#08004Client does not support"), "{}", reply.escape_ascii());
+    assert!(reply.starts_with(b"\x6d\0\0\x02\xff\xe3\x04#08004Client does not support"), "{}", reply.escape_ascii());
     assert_eq!(login(&transcript).get("HASHCAT_MODE"), Some(&Value::Int(11_200)));
     let (reply, _) = replies("5.5.62", &answer(old, b"root", &[b'A'; 20], ""));
     assert!(reply.ends_with(b"Access denied for user 'root'@'127.0.0.1' (using password: YES)"));
@@ -459,8 +479,6 @@ fn bytes_that_are_no_text_are_kept_and_shown_as_the_server_does() {
 #[test]
 fn a_long_name_is_cut_where_mysql_cuts_it() {
     let (reply, _) = replies("5.7.44", &recorded("\u{f6}".repeat(60).as_bytes()));
-    assert!(reply.windows(52).any(|window| window
-        == ["'".as_bytes(), "\u{f6}".repeat(24).as_bytes(), b"'@"].concat().get(..51).map_or(window, |_| window)));
     assert!(String::from_utf8(reply[13..].to_vec()).unwrap().contains(&format!("'{}'@", "\u{f6}".repeat(24))));
 }
 
