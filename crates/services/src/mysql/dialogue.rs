@@ -55,7 +55,8 @@ pub(super) struct MySql {
 
 impl MySql {
     pub(super) fn new(shared: Arc<Shared>, facts: &Facts) -> Self {
-        let count = u32::try_from(facts.count % u64::from(u32::MAX)).unwrap_or_default();
+        let [_, _, _, _, count @ ..] = facts.count.to_be_bytes();
+        let count = u32::from_be_bytes(count);
         Self {
             entropy: facts.entropy,
             host: facts.peer.ip().to_canonical().to_string(),
