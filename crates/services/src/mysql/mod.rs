@@ -43,7 +43,7 @@ use std::time::Duration;
 
 use aviary_config::{Key, Shape};
 use aviary_service::{
-    Dialogue, Endpoint, Entry, Facts, Limits, Materials, Rejection, Security, Service, TlsKey, TlsProfile,
+    Dialogue, Endpoint, Entry, Facts, Limits, Materials, Protocol, Rejection, Security, Service, TlsKey, TlsProfile,
 };
 
 use self::dialogue::MySql;
@@ -110,6 +110,7 @@ impl Service for MySqlService {
         let offers_tls = self.shared.persona.certificate.is_some();
         vec![Endpoint {
             port: self.port,
+            protocol: Protocol::Tcp,
             label: "mysql".to_owned(),
             security: if offers_tls { Security::OnDemand } else { Security::Plain },
             try_line: "mariadb -h {host} -P {port} -u root -psecret",
