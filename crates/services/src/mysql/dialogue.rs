@@ -290,7 +290,7 @@ impl MySql {
     fn leave(&mut self, rest: &[u8], out: &mut Outbox) {
         if !self.request.is_empty() && self.login.is_none() && self.stage == Stage::Answer {
             let request = std::mem::take(&mut self.request);
-            Self::violation("TLS was asked for and nothing said", &request, out);
+            Self::violation("TLS was asked for and no login followed", &request, out);
         }
         self.tell_login(out);
         if !rest.is_empty() && self.stage != Stage::Over {

@@ -239,7 +239,7 @@ fn a_server_without_tls_refuses_a_request_for_it() {
     assert!(transcript.to_string().contains("(TLS)"), "{transcript}");
     // The end of input is told to the client of today.
     assert_eq!(reply, b"");
-    assert_eq!(text(transcript.events_of(30802)[0], "REASON"), Some("TLS was asked for and nothing said"));
+    assert_eq!(text(transcript.events_of(30802)[0], "REASON"), Some("TLS was asked for and no login followed"));
 }
 
 // Logins.
