@@ -22,6 +22,7 @@ mod ftp;
 mod git;
 mod http;
 mod mssql;
+mod mysql;
 mod personas;
 mod redis;
 mod ssh;
@@ -36,6 +37,7 @@ pub static ALL: &[&Entry] = &[
     &http::HTTP,
     &http::HTTPS,
     &mssql::ENTRY,
+    &mysql::ENTRY,
     &redis::ENTRY,
     &ssh::ENTRY,
     &tcpbanner::ENTRY,
