@@ -3,6 +3,7 @@
 use aviary_service::{Dialogue, Facts};
 use aviary_testkit::{Datagrams, Talk, Transcript, build, exchange, facts};
 use aviary_wire::ntlm;
+use proptest::prelude::*;
 
 use super::ENTRY;
 
@@ -376,4 +377,62 @@ fn sql_browser_names_the_instance_and_its_port() {
         talk.end()
     };
     insta::assert_snapshot!(ask(&[b"\x03", b"\x04mssqlserver\0", b"\x04OTHER\0", b"\x0f\x01MSSQLSERVER\0", b"junk"]));
+}
+
+/// Replies and events without the marks of chunks.
+fn gist(t: &Transcript) -> (Vec<u8>, String, bool) {
+    (t.replies(), format!("{:?}", t.events()), t.closed())
+}
+
+/// What a client may send next, in order or not, whole or not.
+fn part() -> impl Strategy<Value = Vec<u8>> {
+    let (negotiate, authenticate) = ntlm_messages();
+    prop_oneof![
+        (0..5_u8).prop_map(prelogin),
+        Just(packet(0x12, b"\x16\x03\x01\x00\x05hello")),
+        Just(login(0x7400_0004)),
+        Just(login(0x7100_0001)),
+        Just(packet(0x10, &login7(0x7400_0004, "", "", &negotiate))),
+        Just(packet(0x11, &authenticate)),
+        Just(b"\x16\x03\x01\x00\x05hello".to_vec()),
+        Just(b"\x15\x03\x03\x00\x02\x01\x00".to_vec()),
+        (any::<u8>(), prop::collection::vec(any::<u8>(), 0..40)).prop_map(|(kind, body)| packet(kind, &body)),
+        (0..3_usize).prop_map(|end| login(0x7400_0004)[..end * 5].to_vec()),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn chunk_size_changes_nothing(strict in any::<bool>(), parts in prop::collection::vec(part(), 0..6)) {
+        let bytes = parts.concat();
+        let given = [("mssql.version", if strict { "\"2022\"" } else { "\"2012\"" })];
+        let whole = exchange(dialogue(&given).as_mut(), &[&bytes]);
+        let single: Vec<&[u8]> = bytes.chunks(1).collect();
+        let cut = exchange(dialogue(&given).as_mut(), &single);
+        // Behind what closes there may be more or less of the same.
+        if !whole.closed() {
+            prop_assert_eq!(gist(&whole), gist(&cut));
+        }
+        prop_assert_eq!((whole.replies(), whole.closed()), (cut.replies(), cut.closed()));
+    }
+
+    #[test]
+    fn garbage_inside_a_login_never_panics(at in 0..260_usize, garbage in prop::collection::vec(any::<u8>(), 0..80)) {
+        let mut message = login7(0x7400_0004, "sa", "secret", &[]);
+        message.truncate(at.max(4));
+        message.extend(&garbage);
+        let length = u32::try_from(message.len()).unwrap();
+        message[..4].copy_from_slice(&length.to_le_bytes());
+        let t = talk(&[&prelogin(2), &packet(0x10, &message)]);
+        prop_assert!(!t.events().is_empty());
+    }
+
+    #[test]
+    fn every_datagram_to_sql_browser_is_told(bytes in prop::collection::vec(any::<u8>(), 1..60)) {
+        let service = build(&ENTRY, &[("mssql.browser", "true")]);
+        let t = exchange(&mut Datagrams::new(service.as_ref(), 1, facts(1434)), &[&bytes]);
+        prop_assert_eq!(t.events_of(30904).len(), 1);
+    }
 }
