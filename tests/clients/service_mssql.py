@@ -563,6 +563,67 @@ def _(canary: Canary) -> None:
         assert canary.logged(mark, 9001, {"UserName": user})["honeycred"] is planted
 
 
+# -- inside, by a planted credential ----------------------------------------------------------------
+
+
+@check("mssql: tsql gets into an empty instance by a planted credential")
+def _(canary: Canary) -> None:
+    for version, encryption in (("7.1", "off"), ("7.4", "request"), ("7.4", "require")):
+        mark = canary.mark()
+        config = SCRATCH / "freetds-planted.conf"
+        config.write_text(
+            f"[global]\ntds version = {version}\nencryption = {encryption}\nclient charset = UTF-8\n"
+            f"[planted]\nhost = {LOOPBACK}\nport = {canary.ports['mssql']}\n"
+        )
+        words = (
+            "select @@version as v\ngo\nselect name from sys.databases\ngo\nexec xp_cmdshell 'whoami'\ngo\n"
+            "use msdb\ngo\nselect db_name() as d, system_user as u, 41 + 1 as n\ngo\nselect * from customers\ngo\nexit\n"
+        )
+        output = run(
+            "tsql", "-S", "planted", "-U", "backup", "-P", "planted!", "-o", "q", stdin=words,
+            environment={"FREETDSCONF": str(config), "LC_ALL": "C.UTF-8"},
+        )  # fmt: skip
+        assert "Microsoft SQL Server 2019 - 15.0.4430.1 (X64)" in output, output
+        assert all(f"{name}\n" in output for name in ("master", "tempdb", "model", "msdb")), output
+        assert "Msg 229 (severity 14, state 5) from SQL01" in output, output
+        assert "msdb\tbackup\t42" in output and "Invalid object name 'customers'." in output, output
+        canary.logged(mark, 9001, {"UserName": "backup", "Password": "planted!"}, output)
+        for query in ("select @@version as v", "exec xp_cmdshell 'whoami'"):
+            event = canary.wait_for(lambda e: e["logdata"].get("QUERY", "").strip() == query, mark)  # noqa: B023
+            assert event is not None and event["logdata"]["USERNAME"] == "backup", f"{query}\n{output}"
+
+
+@check("mssql: python-tds in a transaction by a planted credential")
+def _(canary: Canary) -> None:
+    mark = canary.mark()
+    options = {"user": "backup", "password": "planted!", "port": canary.ports["mssql"], "login_timeout": 10}
+    with pytds.connect(LOOPBACK, **options) as connection, connection.cursor() as cursor:
+        cursor.execute("select name, database_id from master..sysdatabases")
+        assert cursor.fetchall() == [("master", 1), ("tempdb", 2), ("model", 3), ("msdb", 4)]
+        cursor.execute("select %s as a, %s as b", ("it's", 42))
+        assert cursor.fetchall() == [("it's", 42)]
+        try:
+            cursor.execute("exec sp_configure 'show advanced options', 1; reconfigure")
+        except pytds.Error as error:
+            assert "User does not have permission to perform this action." in str(error), error
+        else:
+            raise AssertionError("the configuration was changed")
+        connection.rollback()
+    canary.logged(mark, 30905, {"REQUEST": "rollback", "USERNAME": "backup"})
+
+
+@check("mssql: impacket's mssqlclient looks around by a planted credential")
+def _(canary: Canary) -> None:
+    mark = canary.mark()
+    commands = SCRATCH / "mssql-commands"
+    commands.write_text("enum_db\nselect @@servername\nenable_xp_cmdshell\nxp_cmdshell whoami\n")
+    output = mssqlclient(canary, "-file", str(commands), f"backup:planted!@{LOOPBACK}")
+    assert "Microsoft SQL Server" in output and "SQL01" in output, output
+    assert "The EXECUTE permission was denied on the object 'xp_cmdshell'" in output, output
+    event = canary.wait_for(lambda e: "xp_cmdshell 'whoami'" in e["logdata"].get("QUERY", ""), mark)
+    assert event is not None, output
+
+
 # -- SQL Browser -----------------------------------------------------------------------------------
 
 

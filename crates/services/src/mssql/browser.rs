@@ -66,10 +66,9 @@ pub(super) fn answer(config: &Config, bytes: &[u8], out: &mut Outbox) {
 
 /// SVR_RESP: 5, length (2, little endian), text.
 fn response(config: &Config) -> Vec<u8> {
-    let version = config.version;
     let text = format!(
-        "ServerName;{};InstanceName;{};IsClustered;No;Version;{}.{}.{}.{};tcp;{};;",
-        config.machine, config.instance, version.major, version.minor, version.build, version.sub, config.port
+        "ServerName;{};InstanceName;{};IsClustered;No;Version;{};tcp;{};;",
+        config.machine, config.instance, config.version, config.port
     );
     let mut out = vec![5];
     out.extend_from_slice(&u16::try_from(text.len()).unwrap_or(u16::MAX).to_le_bytes());

@@ -126,3 +126,13 @@ pub(super) const BROWSER: KindInfo = KindInfo {
     keys: &["DATA", "INSTANCE", "REQUEST"],
     technique: &["T1046"],
 };
+
+/// What a planted login asks for.
+pub(super) const QUERY: KindInfo = KindInfo {
+    number: 30905,
+    constant: "LOG_MSSQL_QUERY",
+    class: Class::Command,
+    when: "a login with planted credentials sent a batch, a procedure call or a transaction request",
+    keys: &["DATA", "DATABASE", "QUERY", "REQUEST", "USERNAME"],
+    technique: &["T1059"],
+};

@@ -1,4 +1,5 @@
-//! Microsoft SQL Server ([MS-TDS]), 2008 R2 to 2022: a login that nobody passes.
+//! Microsoft SQL Server ([MS-TDS]), 2008 R2 to 2022: a login that nobody passes but with a planted
+//! credential.
 //!
 //! `mssql.version` selects what is played; version, Windows version and texts follow from it. PRELOGIN is
 //! answered with the options that the client has, and encryption as it asks for it: none, for the login
@@ -7,14 +8,17 @@
 //! What the server closes on without a word (a login or batch without PRELOGIN, another protocol) is
 //! closed, and reported all the same.
 //!
+//! `mssql.honeycreds` lead into an instance with its own databases, nothing in them and no rights; nothing is
+//! run there, and each request is reported.
+//!
 //! SQL Browser on UDP 1434 ([MC-SQLR]) names the instance, its version and its port.
 //!
 //! Events: 9001 for each password, 9002 for each Windows login, 30900 for what a login tells besides, 30901
 //! for the NTLM response or Kerberos ticket, 30902 for a client that did not log in, 30903 for what is out
-//! of order, 30904 for questions to SQL Browser.
+//! of order, 30904 for questions to SQL Browser, 30905 for what a planted login asks for.
 //!
 //! LIMIT: TLS inside TDS is version 1.2 with the suites of today; old clients that know only TLS 1.0 fail.
-//! LIMIT: nobody gets in, so there are no databases.
+//! LIMIT: the instance knows few functions and one catalog view; other objects are invalid names.
 //!
 //! Tried with FreeTDS' tsql, python-tds, impacket, hydra and nmap with its ms-sql scripts.
 //!
@@ -25,10 +29,14 @@ mod browser;
 mod codec;
 mod dialogue;
 mod events;
+mod instance;
 mod login;
 mod prelogin;
 mod report;
+mod rpc;
+mod session;
 mod sspi;
+mod statement;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -37,7 +45,7 @@ mod version;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aviary_config::{Key, Shape};
+use aviary_config::{HoneyCreds, Key, Shape};
 use aviary_service::{
     Dialogue, Endpoint, Entry, Facts, Limits, Materials, Outbox, Protocol, Rejection, Security, Service, TlsKey,
     TlsProfile,
@@ -60,6 +68,7 @@ pub(crate) static ENTRY: Entry = Entry {
         events::PRELOGIN,
         events::VIOLATION,
         events::BROWSER,
+        events::QUERY,
     ],
     build,
 };
@@ -83,7 +92,7 @@ static KEYS: &[Key] = &[
         name: "mssql.honeycreds",
         shape: Shape::List,
         default: "",
-        doc: "Planted credentials, whose use is marked in the event.",
+        doc: "Planted credentials, whose use is marked in the event; they lead into an empty instance.",
     },
     Key { name: "mssql.browser", shape: Shape::Flag, default: "false", doc: "Whether SQL Browser runs too." },
     Key { name: "mssql.browser_port", shape: Shape::Port, default: "1434", doc: "UDP port of SQL Browser." },
@@ -99,6 +108,8 @@ struct Config {
     server: String,
     host_name: String,
     port: u16,
+    /// Credentials that are let in.
+    planted: HoneyCreds,
 }
 
 struct SqlServer {
@@ -179,6 +190,7 @@ fn build(materials: &Materials<'_>) -> Result<Box<dyn Service>, Rejection> {
         instance: instance.to_uppercase(),
         host_name: materials.host_name.to_owned(),
         port: settings.port("mssql.port"),
+        planted: settings.honeycreds("mssql"),
     };
     let browser = settings.flag("mssql.browser").then(|| settings.port("mssql.browser_port"));
     Ok(Box::new(SqlServer { config: Arc::new(config), browser }))

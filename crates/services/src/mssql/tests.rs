@@ -379,6 +379,110 @@ fn sql_browser_names_the_instance_and_its_port() {
     insta::assert_snapshot!(ask(&[b"\x03", b"\x04mssqlserver\0", b"\x04OTHER\0", b"\x0f\x01MSSQLSERVER\0", b"junk"]));
 }
 
+/// A batch behind its headers: one of 18 bytes, the transaction that it belongs to.
+fn batch(text: &str) -> Vec<u8> {
+    packet(1, &[&b"\x16\0\0\0\x12\0\0\0\x02\0\0\0\0\0\0\0\0\0\x01\0\0\0"[..], &wide(text)].concat())
+}
+
+/// What a planted login gets for these batches, after its welcome.
+fn inside(batches: &[&str]) -> (Vec<Vec<u8>>, Transcript) {
+    let given = [("mssql.honeycreds", r#"[{"username": "backup", "password": "planted!"}]"#)];
+    let login = in_database(&login7(0x7400_0004, "backup", "planted!", &[]), "msdb");
+    let mut segments = vec![prelogin(2), packet(0x10, &login)];
+    segments.extend(batches.iter().map(|text| batch(text)));
+    let whole: Vec<&[u8]> = segments.iter().map(Vec::as_slice).collect();
+    let t = exchange(dialogue(&given).as_mut(), &whole);
+    let replies = t.replies();
+    (packets(&replies).iter().map(|packet| packet[8..].to_vec()).collect(), t)
+}
+
+/// The login with another database of four letters.
+fn in_database(login: &[u8], database: &str) -> Vec<u8> {
+    let at = memchr::memmem::find(login, &wide("test")).unwrap();
+    let mut login = login.to_vec();
+    login[at..at + 8].copy_from_slice(&wide(database));
+    login
+}
+
+fn holds(reply: &[u8], text: &str) -> bool {
+    memchr::memmem::find(reply, &wide(text)).is_some()
+}
+
+#[test]
+fn a_planted_login_gets_into_an_instance_with_nothing_in_it() {
+    let batches = [
+        "select @@version",
+        "select name from sys.databases",
+        "EXEC master..xp_cmdshell 'whoami'",
+        "use tempdb; select db_name(), system_user",
+        "select * from secrets",
+        "exec sp_configure 'xp_cmdshell', 1; RECONFIGURE;",
+    ];
+    let (replies, t) = inside(&batches);
+    insta::assert_snapshot!(t);
+    assert_eq!(replies.len(), 2 + batches.len());
+    assert!(holds(&replies[1], "Changed database context to 'msdb'."));
+    assert!(holds(&replies[2], "Microsoft SQL Server 2019 - 15.0.4430.1 (X64)"));
+    assert!(["master", "tempdb", "model", "msdb"].iter().all(|name| holds(&replies[3], name)));
+    assert!(holds(&replies[4], "The EXECUTE permission was denied on the object 'xp_cmdshell'"));
+    assert!(holds(&replies[5], "tempdb") && holds(&replies[5], "backup"));
+    assert!(holds(&replies[6], "Invalid object name 'secrets'."));
+    assert!(holds(&replies[7], "You do not have permission to run the RECONFIGURE statement."));
+    let queries: Vec<_> =
+        t.events_of(30905).iter().map(|data| data.get("QUERY").unwrap().as_str().unwrap().to_owned()).collect();
+    assert_eq!(queries, batches);
+    assert!(!t.closed());
+}
+
+#[test]
+fn a_batch_that_is_no_text_is_told_as_it_was_sent_too() {
+    let (replies, t) = inside(&["select 1"]);
+    assert!(replies.len() == 3 && t.events_of(30905)[0].get("DATA").is_none());
+    let given = [("mssql.honeycreds", r#"[{"username": "backup", "password": "planted!"}]"#)];
+    let login = in_database(&login7(0x7400_0004, "backup", "planted!", &[]), "msdb");
+    let lone = packet(1, b"\x04\0\0\0\x00\xd8a\0");
+    let t = exchange(dialogue(&given).as_mut(), &[&prelogin(2), &packet(0x10, &login), &lone]);
+    assert_eq!(t.events_of(30905)[0].get("DATA").unwrap().as_bytes(), Some(&lone[8..]));
+}
+
+#[test]
+fn a_planted_password_that_is_hashed_lets_in_too() {
+    // bcrypt of `planted!`, with a cost of 4.
+    let hash = "$2b$04$DHvVKs3d8EAt/Z1qdw0gE.p/85/ueT9a7.Z/QOWg.crxEuMfAj/dS";
+    let planted = format!(r#"[{{"username": "backup", "password": "{hash}"}}]"#);
+    let given = [("mssql.honeycreds", planted.as_str())];
+    for (password, let_in) in [("planted!", true), ("planted?", false)] {
+        let login = packet(0x10, &in_database(&login7(0x7400_0004, "backup", password, &[]), "msdb"));
+        let t = exchange(dialogue(&given).as_mut(), &[&prelogin(2), &login, &batch("select 1")]);
+        assert_eq!((t.events_of(30905).len() == 1, t.closed()), (let_in, !let_in), "{t}");
+    }
+}
+
+#[test]
+fn a_planted_login_to_an_unknown_database_is_refused() {
+    let given = [("mssql.honeycreds", r#"[{"username": "sa", "password": "sa123456"}]"#)];
+    let t = exchange(dialogue(&given).as_mut(), &[&prelogin(2), &login(0x7400_0004)]);
+    assert!(holds(&t.replies(), "Cannot open database \"test\" requested by the login. The login failed."));
+    assert!(t.closed());
+}
+
+#[test]
+fn calls_and_transactions_of_a_planted_login_are_told_and_answered() {
+    let given = [("mssql.honeycreds", r#"[{"username": "sa", "password": "sa123456"}]"#)];
+    let login = packet(0x10, &in_database(&login7(0x7400_0004, "sa", "sa123456", &[]), "msdb"));
+    let query = wide("select 7");
+    let call = [&b"\x04\0\0\0\xff\xff\x0a\0\0\0\0\0\xe7\x40\x1f\x09\x04\xd0\0\x34\x10\0"[..], &query].concat();
+    let segments =
+        [prelogin(2), login, packet(14, b"\x04\0\0\0\x05\0\0\0"), packet(3, &call), packet(6, b""), packet(2, b"")];
+    let whole: Vec<&[u8]> = segments.iter().map(Vec::as_slice).collect();
+    let t = exchange(dialogue(&given).as_mut(), &whole);
+    let requests: Vec<_> =
+        t.events_of(30905).iter().map(|data| data.get("REQUEST").unwrap().as_str().unwrap().to_owned()).collect();
+    assert_eq!(requests, ["begin transaction", "sp_executesql", "attention"]);
+    assert_eq!((text(&t, 30903, "REASON"), t.closed()), ("login of TDS 4.2 out of order", true));
+    assert!(memchr::memmem::find(&t.replies(), b"\xd1\x04\x07\0\0\0").is_some(), "a row with 7: {t}");
+}
+
 /// Replies and events without the marks of chunks.
 fn gist(t: &Transcript) -> (Vec<u8>, String, bool) {
     (t.replies(), format!("{:?}", t.events()), t.closed())
@@ -396,6 +500,8 @@ fn part() -> impl Strategy<Value = Vec<u8>> {
         Just(packet(0x11, &authenticate)),
         Just(b"\x16\x03\x01\x00\x05hello".to_vec()),
         Just(b"\x15\x03\x03\x00\x02\x01\x00".to_vec()),
+        Just(packet(0x10, &in_database(&login7(0x7400_0004, "sa", "sa123456", &[]), "msdb"))),
+        "[a-z '();,.@*+-]{0,40}".prop_map(|text| batch(&text)),
         (any::<u8>(), prop::collection::vec(any::<u8>(), 0..40)).prop_map(|(kind, body)| packet(kind, &body)),
         (0..3_usize).prop_map(|end| login(0x7400_0004)[..end * 5].to_vec()),
     ]
@@ -407,7 +513,8 @@ proptest! {
     #[test]
     fn chunk_size_changes_nothing(strict in any::<bool>(), parts in prop::collection::vec(part(), 0..6)) {
         let bytes = parts.concat();
-        let given = [("mssql.version", if strict { "\"2022\"" } else { "\"2012\"" })];
+        let planted = ("mssql.honeycreds", r#"[{"username": "sa", "password": "sa123456"}]"#);
+        let given = [planted, ("mssql.version", if strict { "\"2022\"" } else { "\"2012\"" })];
         let whole = exchange(dialogue(&given).as_mut(), &[&bytes]);
         let single: Vec<&[u8]> = bytes.chunks(1).collect();
         let cut = exchange(dialogue(&given).as_mut(), &single);

@@ -1,5 +1,7 @@
 //! Versions of SQL Server: what each says of itself, and the Windows that it mostly runs on.
 
+use std::fmt;
+
 /// A version, `15.0.4430.1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Version {
@@ -74,9 +76,39 @@ impl Version {
         }
     }
 
+    /// What `@@version` says, without the line of the build's date.
+    pub(super) fn describe(self) -> String {
+        let year = match (self.major, self.minor) {
+            (10, _) => "2008 R2",
+            (11, _) => "2012",
+            (12, _) => "2014",
+            (13, _) => "2016",
+            (14, _) => "2017",
+            (15, _) => "2019",
+            _ => "2022",
+        };
+        let (major, minor, build) = self.windows();
+        let windows = match build {
+            7601 | 9600 => format!("Windows NT {major}.{minor}"),
+            14393 => format!("Windows Server 2016 Standard {major}.{minor}"),
+            17763 => format!("Windows Server 2019 Standard {major}.{minor}"),
+            _ => format!("Windows Server 2022 Standard {major}.{minor}"),
+        };
+        format!(
+            "Microsoft SQL Server {year} - {self} (X64) \n\tCopyright (C) Microsoft Corporation\n\tStandard Edition \
+             (64-bit) on {windows} <X64> (Build {build}: ) (Hypervisor)\n"
+        )
+    }
+
     /// The name of Windows logins in error 18452; from 2016 on it is another.
     pub(super) const fn windows_login(self) -> &'static str {
         if self.major < 13 { "Windows authentication" } else { "Integrated authentication" }
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}.{}", self.major, self.minor, self.build, self.sub)
     }
 }
 
