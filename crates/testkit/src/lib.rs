@@ -184,7 +184,12 @@ impl<'a> Talk<'a> {
             assert!(used <= self.pending.len(), "used {used} of {} bytes", self.pending.len());
             self.pending.drain(..used);
             let acted = !out.is_empty();
+            let handshakes = self.handshakes();
             self.act(out);
+            if used == 0 && self.handshakes() > handshakes {
+                // What waits was the handshake; here it is what the peer says inside.
+                continue;
+            }
             if used == 0 {
                 assert!(!acted || self.closed, "steps without using a byte would repeat for ever");
                 break;
@@ -196,6 +201,10 @@ impl<'a> Talk<'a> {
             .flatten()
             .copied()
             .collect()
+    }
+
+    fn handshakes(&self) -> usize {
+        self.transcript.lines.iter().filter(|line| matches!(line, Line::Tls)).count()
     }
 
     /// The transcript so far.
