@@ -18,7 +18,7 @@ const fn switch(name: &'static str) -> Key {
 
 const COUNT: Shape = Shape::Int { min: 1, max: i64::MAX };
 
-/// OpenCanary's keys of the eight services that are built, as far as its files hold them.
+/// OpenCanary's keys of services that are built, as far as its files hold them.
 pub(crate) static SERVICES: &[Key] = &[
     switch("ftp.enabled"),
     key("ftp.port", Shape::Port, "21"),
@@ -41,6 +41,8 @@ pub(crate) static SERVICES: &[Key] = &[
     key("https.skin", Shape::OneOf(&["basicLogin", "nasLogin"]), r#""nasLogin""#),
     key("https.certificate", Shape::Path, r#""/etc/ssl/opencanary/opencanary.pem""#),
     key("https.key", Shape::Path, r#""/etc/ssl/opencanary/opencanary.key""#),
+    switch("rdp.enabled"),
+    key("rdp.port", Shape::Port, "3389"),
     switch("redis.enabled"),
     key("redis.port", Shape::Port, "6379"),
     switch("ssh.enabled"),

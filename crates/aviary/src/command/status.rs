@@ -59,8 +59,8 @@ fn render(status: &Value, style: Style) -> String {
     );
     let mut services = Table::new(&["service", "address", "port", "connections", "state"]);
     for service in status["services"].as_array().into_iter().flatten() {
-        let listening = service["state"] == "listening";
-        let state = if listening { "listening".to_owned() } else { format!("failed: {}", text(&service["reason"])) };
+        let listening = service["state"] != "failed";
+        let state = if listening { text(&service["state"]) } else { format!("failed: {}", text(&service["reason"])) };
         services.row(vec![
             (text(&service["service"]), None),
             (text(&service["address"]), None),

@@ -34,7 +34,7 @@ use std::time::Duration;
 
 use aviary_config::{Key, Shape};
 use aviary_service::{
-    Dialogue, Endpoint, Entry, Facts, Limits, Materials, Rejection, Security, Service, TlsKey, TlsProfile,
+    Dialogue, Endpoint, Entry, Facts, Limits, Materials, Protocol, Rejection, Security, Service, TlsKey, TlsProfile,
 };
 use aviary_wire::ntlm::Target;
 
@@ -93,6 +93,7 @@ impl Service for RdpService {
         vec![Endpoint {
             port: self.port,
             label: "rdp".to_owned(),
+            protocol: Protocol::Tcp,
             security: Security::OnDemand,
             try_line: "xfreerdp /cert:ignore /u:admin /p:secret /v:{host}:{port}",
         }]
