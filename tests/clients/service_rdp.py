@@ -137,9 +137,9 @@ def _(canary: Canary) -> None:
     canary.logged(mark, 31002, {"GUESSED": "Welcome1"}, output)
 
 
-for bits in ("40", "56", "128", "40,56,128"):
+for bits in ("40", "56", "128", "40,56,128", "FIPS"):
 
-    @check(f"rdp: xfreerdp with RDP's own encryption, {bits} bits")
+    @check(f"rdp: xfreerdp with RDP's own encryption, {bits}")
     def _(canary: Canary, bits: str = bits) -> None:
         mark = canary.mark()
         output = freerdp(
@@ -250,6 +250,7 @@ def _(canary: Canary) -> None:
         r"40-bit RC4: SUCCESS",
         r"56-bit RC4: SUCCESS",
         r"128-bit RC4: SUCCESS",
+        r"FIPS 140-1: SUCCESS",
         r"RDP Protocol Version: +RDP 10\.6 server",
         rf"Subject: commonName={host}\.corp\.example\.com",
     ):

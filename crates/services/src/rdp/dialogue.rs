@@ -69,7 +69,7 @@ pub(super) struct Rdp {
     channels: u16,
     /// Method of RDP's own encryption, where it is used.
     method: Option<u32>,
-    ciphers: Option<Box<Ciphers>>,
+    ciphers: Option<Ciphers>,
 }
 
 impl Rdp {
@@ -347,7 +347,7 @@ impl Rdp {
         out.pause(SESSION.saturating_add(Duration::from_millis(u64::from(delay % 700))));
         let denied = mcs::error_info(DENIED);
         out.reply(mcs::data(&match &mut self.ciphers {
-            Some(ciphers) => ciphers.seal(0, &denied),
+            Some(ciphers) => ciphers.seal(&denied),
             None => denied,
         }));
         out.reply(mcs::disconnect());
@@ -458,7 +458,7 @@ impl Dialogue for Rdp {
                 let server = self.random(b"server");
                 let keys = random.zip(self.method).and_then(|(random, method)| Ciphers::new(method, &random, &server));
                 match keys {
-                    Some(ciphers) => self.ciphers = Some(Box::new(ciphers)),
+                    Some(ciphers) => self.ciphers = Some(ciphers),
                     None => self.refuse("the client's random is encrypted to another key", &[], out),
                 }
             }

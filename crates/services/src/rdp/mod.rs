@@ -9,7 +9,7 @@
 //! request, 31001 and 31004 for what the client says of itself, 31002 for the NetNTLM response, 31003
 //! for what is no RDP.
 //!
-//! LIMIT: no FIPS encryption, no RDSTLS and no Kerberos, which a machine of a domain would take.
+//! LIMIT: no RDSTLS and no Kerberos, which a machine of a domain would take.
 //!
 //! Tried with xfreerdp, rdesktop, hydra, ncrack, impacket's `rdp_check`, and nmap.
 //!
@@ -20,6 +20,7 @@ mod client_info;
 mod credssp;
 mod dialogue;
 mod events;
+mod fips;
 mod gcc;
 mod little;
 mod mcs;

@@ -1,4 +1,4 @@
-//! RDP's own encryption ([MS-RDPBCGR] 5.3): the certificate, the keys, RC4 with a signature.
+//! RDP's own encryption ([MS-RDPBCGR] 5.3): the certificate, the keys, RC4 with a signature; [`Fips`] beside it.
 //!
 //! Used where a client takes no TLS: the client draws 32 bytes, encrypts them to the RSA key of the
 //! server's certificate, and both derive RC4 keys of them and of 32 bytes of the server's. The
@@ -24,6 +24,8 @@ use rsa::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _};
 use rsa::traits::{PrivateKeyParts as _, PublicKeyParts as _};
 use sha1::{Digest as _, Sha1};
 
+use super::fips::Fips;
+
 /// Bits of the server's key: what Windows makes since Vista.
 const BITS: usize = 2048;
 
@@ -32,6 +34,7 @@ pub(super) mod method {
     pub(in super::super) const RC4_40: u32 = 1;
     pub(in super::super) const RC4_128: u32 = 2;
     pub(in super::super) const RC4_56: u32 = 8;
+    pub(in super::super) const FIPS: u32 = 16;
 }
 
 /// The level that Windows has unless told otherwise: as strong as the client can, in both directions.
@@ -63,9 +66,10 @@ const SIGNING_EXPONENT: [u8; 64] = [
     0x10, 0x01, 0x13, 0xe7, 0x3f, 0xf3, 0x5f,
 ];
 
-/// The strongest method of those that the client has; `None` when it has none that is known here.
+/// The method that Windows takes of those that the client has: FIPS only where nothing else is offered.
+/// `None` when the client has none.
 pub(super) fn choose(methods: u32) -> Option<u32> {
-    [method::RC4_128, method::RC4_56, method::RC4_40].into_iter().find(|method| methods & method != 0)
+    [method::RC4_128, method::RC4_56, method::RC4_40, method::FIPS].into_iter().find(|method| methods & method != 0)
 }
 
 /// The server's key, made once for an installation.
@@ -154,14 +158,47 @@ fn sign(signed: &[u8]) -> Vec<u8> {
 }
 
 /// The ciphers of one connection.
-pub(super) struct Ciphers {
+pub(super) enum Ciphers {
+    Rc4(Box<Rc4Ciphers>),
+    Fips(Box<Fips>),
+}
+
+impl Ciphers {
+    /// Derives the keys.
+    pub(super) fn new(method: u32, client: &[u8; 32], server: &[u8; 32]) -> Option<Self> {
+        if method == method::FIPS {
+            return Fips::new(client, server).map(|fips| Self::Fips(Box::new(fips)));
+        }
+        Rc4Ciphers::new(method, client, server).map(|ciphers| Self::Rc4(Box::new(ciphers)))
+    }
+
+    /// Decrypts what follows the flags of a header with [`flag::ENCRYPT`]; `None` when it is no
+    /// signature long. The second value says whether the signature is right.
+    pub(super) fn open(&mut self, flags: u16, signed: &[u8]) -> Option<(Vec<u8>, bool)> {
+        match self {
+            Self::Rc4(ciphers) => ciphers.open(flags, signed),
+            Self::Fips(fips) => fips.open(signed),
+        }
+    }
+
+    /// Encrypts, with the header in front.
+    pub(super) fn seal(&mut self, plain: &[u8]) -> Vec<u8> {
+        match self {
+            Self::Rc4(ciphers) => ciphers.seal(flag::ENCRYPT, plain),
+            Self::Fips(fips) => fips.seal(flag::ENCRYPT, plain),
+        }
+    }
+}
+
+/// RC4 in both directions.
+pub(super) struct Rc4Ciphers {
     signing: Vec<u8>,
     from_client: Rc4,
     to_client: Rc4,
     received: u32,
 }
 
-impl Ciphers {
+impl Rc4Ciphers {
     /// Derives the keys, 5.3.5.1.
     pub(super) fn new(method: u32, client: &[u8; 32], server: &[u8; 32]) -> Option<Self> {
         let salted = |secret: &[u8], salt: &[u8]| {
@@ -189,11 +226,8 @@ impl Ciphers {
         })
     }
 
-    /// Decrypts what follows a header with [`flag::ENCRYPT`]; `None` when it is no signature long.
-    /// The second value says whether the signature is right.
-    ///
     /// LIMIT: the keys change after 4096 packets, and no connection here has so many.
-    pub(super) fn open(&mut self, flags: u16, signed: &[u8]) -> Option<(Vec<u8>, bool)> {
+    fn open(&mut self, flags: u16, signed: &[u8]) -> Option<(Vec<u8>, bool)> {
         let (signature, encrypted) = signed.split_at_checked(8)?;
         let mut plain = encrypted.to_vec();
         self.from_client.apply_keystream(&mut plain);
@@ -203,9 +237,8 @@ impl Ciphers {
         Some((plain, right))
     }
 
-    /// Encrypts, with the header in front.
-    pub(super) fn seal(&mut self, flags: u16, plain: &[u8]) -> Vec<u8> {
-        let mut out = (flags | flag::ENCRYPT).to_le_bytes().to_vec();
+    fn seal(&mut self, flags: u16, plain: &[u8]) -> Vec<u8> {
+        let mut out = flags.to_le_bytes().to_vec();
         out.extend_from_slice(&[0, 0]);
         out.extend_from_slice(&self.signature(plain, None));
         let mut encrypted = plain.to_vec();
@@ -216,9 +249,9 @@ impl Ciphers {
 
     /// Encrypts as the other end would, for tests.
     #[cfg(test)]
-    pub(super) fn seal_as_client(&mut self, flags: u16, plain: &[u8]) -> Vec<u8> {
+    pub(super) fn seal_as_client(&mut self, plain: &[u8]) -> Vec<u8> {
         std::mem::swap(&mut self.from_client, &mut self.to_client);
-        let sealed = self.seal(flags, plain);
+        let sealed = self.seal(flag::INFO | flag::ENCRYPT, plain);
         std::mem::swap(&mut self.from_client, &mut self.to_client);
         sealed
     }
@@ -269,12 +302,12 @@ mod tests {
     #[test]
     fn both_ends_derive_the_same_keys_of_each_strength() {
         for method in [method::RC4_40, method::RC4_56, method::RC4_128] {
-            let mut server = Ciphers::new(method, &[1; 32], &[2; 32]).unwrap();
-            let mut client = Ciphers::new(method, &[1; 32], &[2; 32]).unwrap();
-            let sealed = client.seal_as_client(flag::INFO, b"who I am");
+            let mut server = Rc4Ciphers::new(method, &[1; 32], &[2; 32]).unwrap();
+            let mut client = Rc4Ciphers::new(method, &[1; 32], &[2; 32]).unwrap();
+            let sealed = client.seal_as_client(b"who I am");
             assert_eq!(sealed[..4], [0x48, 0, 0, 0]);
             assert_eq!(server.open(flag::INFO, &sealed[4..]), Some((b"who I am".to_vec(), true)));
-            let mut broken = client.seal_as_client(flag::INFO, b"who I am");
+            let mut broken = client.seal_as_client(b"who I am");
             broken[4] ^= 1;
             assert_eq!(server.open(flag::INFO, &broken[4..]), Some((b"who I am".to_vec(), false)));
             assert_eq!(server.open(flag::INFO, b"1234567"), None);
@@ -282,8 +315,9 @@ mod tests {
     }
 
     #[test]
-    fn the_strongest_method_is_chosen() {
+    fn the_strongest_method_but_fips_is_chosen() {
         assert_eq!(choose(0x1b), Some(method::RC4_128));
-        assert_eq!((choose(9), choose(1), choose(16)), (Some(method::RC4_56), Some(method::RC4_40), None));
+        assert_eq!((choose(9), choose(1), choose(0)), (Some(method::RC4_56), Some(method::RC4_40), None));
+        assert_eq!(choose(16), Some(method::FIPS));
     }
 }

@@ -13,8 +13,9 @@ use proptest::prelude::*;
 use super::ENTRY;
 use super::client_info::example;
 use super::credssp::TsRequest;
+use super::fips::Fips;
 use super::gcc::packed_length;
-use super::security::{Ciphers, flag};
+use super::security::Rc4Ciphers;
 use super::x224;
 
 const INITIAL: &[u8] = include_bytes!("fixtures/connect-initial-nmap.bin");
@@ -276,7 +277,7 @@ fn tls_alone_gives_the_password_in_clear_text() {
 }
 
 /// Server random and certificate in a Connect-Response, by its own lengths.
-fn key_exchange(response: &[u8]) -> ([u8; 32], BigUint) {
+fn key_exchange(response: &[u8], method: u8) -> ([u8; 32], BigUint) {
     let at = memchr::memmem::find(response, b"McDn").unwrap();
     let mut blocks = packed_length(&response[at + 4..]).unwrap().1;
     let mut found = BTreeMap::new();
@@ -287,7 +288,7 @@ fn key_exchange(response: &[u8]) -> ([u8; 32], BigUint) {
     }
     assert_eq!(found.keys().copied().collect::<Vec<_>>(), [0x0c01, 0x0c02, 0x0c03]);
     let security = found[&0x0c02];
-    assert_eq!(security[..16], [2, 0, 0, 0, 2, 0, 0, 0, 32, 0, 0, 0, 0x78, 1, 0, 0]);
+    assert_eq!(security[..16], [method, 0, 0, 0, 2, 0, 0, 0, 32, 0, 0, 0, 0x78, 1, 0, 0]);
     (security[16..48].try_into().unwrap(), BigUint::from_bytes_le(&security[48 + 36..48 + 292]))
 }
 
@@ -296,14 +297,14 @@ fn rdps_own_encryption_gives_the_password_too() {
     let mut dialogue = dialogue(&[]);
     let mut talk = Talk::open(&mut *dialogue);
     talk.send(&request("admin", None));
-    let (server_random, modulus) = key_exchange(&talk.send(INITIAL));
+    let (server_random, modulus) = key_exchange(&talk.send(INITIAL), 2);
     assert_eq!(talk.send(ERECT_AND_ATTACH), b"\x03\0\0\x0b\x02\xf0\x80\x2e\0\0\x06");
     let random = [0x33; 32];
     let mut encrypted = BigUint::from_bytes_le(&random).modpow(&BigUint::from(65_537_u32), &modulus).to_bytes_le();
     encrypted.resize(264, 0);
     assert_eq!(talk.send(&data(&[&[1, 0, 0, 0, 8, 1, 0, 0][..], &encrypted].concat())), b"");
-    let mut ciphers = Ciphers::new(2, &random, &server_random).unwrap();
-    let reply = talk.send(&data(&ciphers.seal_as_client(flag::INFO, &example("", "root", "toor"))));
+    let mut ciphers = Rc4Ciphers::new(2, &random, &server_random).unwrap();
+    let reply = talk.send(&data(&ciphers.seal_as_client(&example("", "root", "toor"))));
     assert_eq!(reply[14..18], [0x80, 0, 0, 0], "the licence is not encrypted");
     assert!(reply.ends_with(b"\x03\0\0\x09\x02\xf0\x80\x21\x80"));
     let t = talk.end();
@@ -312,6 +313,26 @@ fn rdps_own_encryption_gives_the_password_too() {
     for (key, value) in [("DOMAIN", ""), ("HOSTNAME", "EMP-LAP-0014"), ("PASSWORD", "toor"), ("USERNAME", "root")] {
         assert_eq!(login.get(key).and_then(|v| v.as_bytes()), Some(value.as_bytes()), "{key}");
     }
+}
+
+#[test]
+fn fips_encryption_gives_it_where_nothing_else_is_offered() {
+    let mut initial = INITIAL.to_vec();
+    let at = memchr::memmem::find(&initial, b"\x02\xc0\x0c\0").unwrap();
+    initial[at + 4] = 16;
+    let mut dialogue = dialogue(&[]);
+    let mut talk = Talk::open(&mut *dialogue);
+    talk.send(&request("admin", None));
+    let response = talk.send(&initial);
+    let (server_random, modulus) = key_exchange(&response, 16);
+    let random = [0x33; 32];
+    let mut encrypted = BigUint::from_bytes_le(&random).modpow(&BigUint::from(65_537_u32), &modulus).to_bytes_le();
+    encrypted.resize(264, 0);
+    talk.send(&data(&[&[1, 0, 0, 0, 8, 1, 0, 0][..], &encrypted].concat()));
+    let mut client = Fips::mirrored(&random, &server_random);
+    talk.send(&data(&client.seal(0x48, &example("D", "fips", "mode"))));
+    let t = talk.end();
+    assert_eq!(t.events_of(14001)[0].get("PASSWORD").and_then(|v| v.as_bytes()), Some(&b"mode"[..]));
 }
 
 #[test]
