@@ -21,6 +21,7 @@ pub use personas::PERSONAS;
 mod ftp;
 mod git;
 mod http;
+mod mysql;
 mod personas;
 mod rdp;
 mod redis;
@@ -36,6 +37,7 @@ pub static ALL: &[&Entry] = &[
     &http::HTTP,
     &http::HTTPS,
     &rdp::ENTRY,
+    &mysql::ENTRY,
     &redis::ENTRY,
     &ssh::ENTRY,
     &tcpbanner::ENTRY,
