@@ -172,10 +172,11 @@ def _(canary: Canary) -> None:
     needs("rdesktop", "xvfb-run")
     mark = canary.mark()
     output = run(
-        "xvfb-run", "-a", "rdesktop", "-u", "rdesk", "-d", "DOM", "-p", "two words",
+        "xvfb-run", "-a", "rdesktop", "-u", "rdesk", "-d", "DOM", "-n", "HelloHost", "-p", "two words",
         f"{LOOPBACK}:{canary.ports['rdp']}", stdin="yes\n",
     )  # fmt: skip
-    canary.logged(mark, 14001, {"USERNAME": "rdesk", "DOMAIN": "DOM", "PASSWORD": "two words"}, output)
+    event = canary.logged(mark, 14001, {"USERNAME": "rdesk", "PASSWORD": "two words"}, output)["logdata"]
+    assert event["DOMAIN"] == "DOM" and event["HOSTNAME"] == "HelloHost", event
     assert "Connection established using SSL" in output, output[-500:]
 
 

@@ -131,6 +131,7 @@ impl Service for MySqlService {
             key: TlsKey::Rsa2048,
             days: 3650,
             alpn: Vec::new(),
+            server_auth: false,
             files: None,
         })
     }
