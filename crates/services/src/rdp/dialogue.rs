@@ -62,6 +62,8 @@ pub(super) struct Rdp {
     stage: Stage,
     /// What the connection request asked for, once there was one; empty when TLS came at once.
     request: Option<Request>,
+    /// Whether TLS was agreed.
+    secured: bool,
     /// Whether a login was reported.
     told: bool,
     /// The client's name, from its settings.
@@ -79,6 +81,7 @@ impl Rdp {
             entropy: facts.entropy,
             stage: Stage::Request,
             request: None,
+            secured: false,
             told: false,
             client_name: None,
             channels: 0,
@@ -152,7 +155,8 @@ impl Rdp {
                     protocol::HYBRID | protocol::HYBRID_EX => Stage::CredSsp(None),
                     _ => Stage::Connect,
                 };
-                if selected != 0 {
+                self.secured = selected != 0;
+                if self.secured {
                     out.start_tls();
                 }
             }
@@ -169,15 +173,6 @@ impl Rdp {
                 out.close();
             }
         }
-    }
-
-    /// Whether TLS was agreed.
-    fn in_tls(&self) -> bool {
-        self.method.is_none() && self.request.as_ref().is_some_and(|request| !self.is_plain(request))
-    }
-
-    fn is_plain(&self, request: &Request) -> bool {
-        matches!(self.choose(request).0, Answer::Silent | Answer::Selected(_, 0))
     }
 
     // CredSSP.
@@ -253,7 +248,7 @@ impl Rdp {
         out.report(&events::CLIENT, events::client(&client));
         self.client_name = Some(client.name.clone());
         self.channels = u16::try_from(client.channels.len()).unwrap_or(0).saturating_add(client.message_channel.into());
-        if self.in_tls() {
+        if self.secured {
             return self.connected(&client, None, out);
         }
         let Some(method) = security::choose(client.methods) else {

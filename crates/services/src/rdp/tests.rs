@@ -336,6 +336,17 @@ fn fips_encryption_gives_it_where_nothing_else_is_offered() {
 }
 
 #[test]
+fn a_client_without_any_encryption_is_refused_outside_tls() {
+    let mut initial = INITIAL.to_vec();
+    let at = memchr::memmem::find(&initial, b"\x02\xc0\x0c\0").unwrap();
+    initial[at + 4] = 0;
+    let t = talk(&[], &[&request("bare", Some(0)), &initial]);
+    assert!(t.closed());
+    assert_eq!(t.events_of(31003)[0].get("REASON").and_then(|v| v.as_str()), Some("no encryption method in common"));
+    assert!(!talk(&[], &[&request("bare", Some(1)), &initial]).closed(), "inside TLS it needs none");
+}
+
+#[test]
 fn broken_encryption_is_told_and_ends_it() {
     let initial = [request("admin", None), INITIAL.to_vec(), ERECT_AND_ATTACH.to_vec()].concat();
     for (content, reason) in [
