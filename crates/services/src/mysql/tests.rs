@@ -443,6 +443,9 @@ fn old_clients_are_treated_by_age() {
     let (reply, transcript) = replies("5.0.96", &packet(1, b"\x0d\0\0\0\0root\0ABCDEFGH"));
     assert_eq!(&reply[4..], b"\xff\x15\x04Access denied for user 'root'@'127.0.0.1' (using password: YES)");
     assert_eq!(text(login(&transcript), "RESPONSE"), Some("4142434445464748"));
+    let (reply, transcript) = replies(MYSQL_8, &packet(1, b"\x0d\0\0\0\0root\0ABCDEFGH"));
+    assert_eq!(reply, b"\x10\0\0\x02\xff\x13\x04Bad handshake");
+    assert_eq!(text(login(&transcript), "RESPONSE"), Some("4142434445464748"));
 }
 
 #[test]
