@@ -242,6 +242,17 @@ fn a_server_without_tls_refuses_a_request_for_it() {
     assert_eq!(text(transcript.events_of(30802)[0], "REASON"), Some("TLS was asked for and no login followed"));
 }
 
+#[test]
+fn tls_begins_even_if_a_login_stands_in_its_request() {
+    let sent = answer(RECORDED | flag::SSL, b"root", &[b'A'; 20], "mysql_native_password");
+    let (_, transcript) = replies(MYSQL_8, &sent);
+    assert!(transcript.to_string().contains("(TLS)"), "{transcript}");
+    assert_eq!(transcript.events_of(8001).len(), 1);
+    let (reply, transcript) = replies(MARIADB, &sent);
+    assert_eq!(reply, b"\x16\0\0\x02\xff\x13\x04#08S01Bad handshake");
+    assert_eq!(transcript.events_of(8001).len(), 1);
+}
+
 // Logins.
 
 #[test]
