@@ -19,6 +19,7 @@ use aviary_service::Entry;
 mod ftp;
 mod git;
 mod http;
+mod mongodb;
 mod redis;
 mod ssh;
 mod tcpbanner;
@@ -31,6 +32,7 @@ pub static ALL: &[&Entry] = &[
     &git::ENTRY,
     &http::HTTP,
     &http::HTTPS,
+    &mongodb::ENTRY,
     &redis::ENTRY,
     &ssh::ENTRY,
     &tcpbanner::ENTRY,
