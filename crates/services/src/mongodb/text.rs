@@ -92,7 +92,7 @@ fn write_value(out: &mut Vec<u8>, value: &Bson, style: Style) {
         Bson::Bound(upper) => say(if *upper { "MaxKey" } else { "MinKey" }.to_owned()),
         Bson::Binary(subtype, bytes) => match style {
             Style::PythonHex => say(format!("'{}'", hex(bytes))),
-            Style::Python => say(format!("b'{}'", python_bytes(bytes))),
+            Style::Python => say(python_bytes(bytes)),
             Style::Shell => say(format!("BinData({subtype}, {})", hex(bytes).to_uppercase())),
         },
         Bson::Text(text) if is_shell => {
@@ -133,7 +133,7 @@ fn write_value(out: &mut Vec<u8>, value: &Bson, style: Style) {
 
 /// Text as Python's `repr` writes it; bytes that are no UTF-8 stay as they are.
 fn quoted(out: &mut Vec<u8>, text: &[u8]) {
-    let mark = if text.contains(&b'\'') && !text.contains(&b'"') { b'"' } else { b'\'' };
+    let mark = mark_of(text);
     out.push(mark);
     for byte in text {
         match byte {
@@ -149,12 +149,19 @@ fn quoted(out: &mut Vec<u8>, text: &[u8]) {
     out.push(mark);
 }
 
+/// Which mark Python puts around text.
+fn mark_of(text: &[u8]) -> u8 {
+    if text.contains(&b'\'') && !text.contains(&b'"') { b'"' } else { b'\'' }
+}
+
+/// Bytes as Python's `repr` writes them.
 fn python_bytes(bytes: &[u8]) -> String {
-    let mut text = String::new();
+    let mark = char::from(mark_of(bytes));
+    let mut text = format!("b{mark}");
     for byte in bytes {
         match byte {
             b'\\' => text.push_str("\\\\"),
-            b'\'' => text.push_str("\\'"),
+            byte if char::from(*byte) == mark => text.extend(['\\', mark]),
             b'\n' => text.push_str("\\n"),
             b'\r' => text.push_str("\\r"),
             b'\t' => text.push_str("\\t"),
@@ -162,6 +169,7 @@ fn python_bytes(bytes: &[u8]) -> String {
             byte => text.push_str(&format!("\\x{byte:02x}")),
         }
     }
+    text.push(mark);
     text
 }
 
@@ -193,7 +201,7 @@ mod tests {
     fn prints_as_python_does() {
         assert_eq!(
             text(python(&sample())),
-            "{'ping': 1.0, \"it's\": 'a\"b\\\\\\n\u{e9}', 'flag': True, 'none': None, 'data': b'n,,\\'\\x00', \
+            "{'ping': 1.0, \"it's\": 'a\"b\\\\\\n\u{e9}', 'flag': True, 'none': None, 'data': b\"n,,'\\x00\", \
              'list': [1, 2], 'empty': {}, 'inner': {'$db': 'admin'}}"
         );
         assert!(text(python_login(&sample())).contains("'data': '6e2c2c2700'"));
