@@ -16,10 +16,13 @@
 
 use aviary_service::Entry;
 
+pub use personas::PERSONAS;
+
 mod ftp;
 mod git;
 mod http;
 mod mongodb;
+mod personas;
 mod redis;
 mod ssh;
 mod tcpbanner;

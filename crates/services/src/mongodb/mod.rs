@@ -41,7 +41,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use aviary_config::{Key, Shape};
-use aviary_service::{Dialogue, Endpoint, Entry, Facts, Limits, Materials, Rejection, Security, Service};
+use aviary_service::{Dialogue, Endpoint, Entry, Facts, Limits, Materials, Protocol, Rejection, Security, Service};
 use ring::rand::SecureRandom as _;
 
 use self::dialogue::Mongo;
@@ -88,6 +88,7 @@ impl Service for MongoService {
         vec![Endpoint {
             port: self.port,
             label: "mongodb".to_owned(),
+            protocol: Protocol::Tcp,
             security: Security::Plain,
             try_line: "mongosh mongodb://admin:secret@{host}:{port}/",
         }]
