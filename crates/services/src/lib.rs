@@ -21,6 +21,7 @@ pub use personas::PERSONAS;
 mod ftp;
 mod git;
 mod http;
+mod httpproxy;
 mod mongodb;
 mod personas;
 mod redis;
@@ -35,6 +36,7 @@ pub static ALL: &[&Entry] = &[
     &git::ENTRY,
     &http::HTTP,
     &http::HTTPS,
+    &httpproxy::ENTRY,
     &mongodb::ENTRY,
     &redis::ENTRY,
     &ssh::ENTRY,
