@@ -92,14 +92,14 @@ pub(super) fn read_headers(head: &[u8], request: &mut Request) -> bool {
         if line.is_empty() {
             continue;
         }
-        if matches!(line.first(), Some(b' ' | b'\t')) {
-            if let Some(last) = request.headers.last_mut() {
-                last.line.extend_from_slice(b"\r\n");
-                last.line.extend_from_slice(line);
-                last.value.push(b' ');
-                last.value.extend_from_slice(line.trim_ascii());
-                continue;
-            }
+        if matches!(line.first(), Some(b' ' | b'\t'))
+            && let Some(last) = request.headers.last_mut()
+        {
+            last.line.extend_from_slice(b"\r\n");
+            last.line.extend_from_slice(line);
+            last.value.push(b' ');
+            last.value.extend_from_slice(line.trim_ascii());
+            continue;
         }
         let name = before(line, b':');
         let is_header = line.contains(&b':') && !name.is_empty() && name.iter().copied().all(is_token);

@@ -13,6 +13,9 @@ use super::scram::{Conversation, Hash};
 /// Users whose candidates are remembered.
 const USERS: usize = 256;
 
+/// Hash, database and name of a user.
+type Credential = (Hash, Vec<u8>, Vec<u8>);
+
 /// Passwords and their keys.
 pub(super) type Candidates = Arc<Vec<(Vec<u8>, Vec<u8>)>>;
 
@@ -25,7 +28,7 @@ pub(super) struct Server {
     /// `topologyVersion.processId`, made by the first connection.
     pub(super) process: OnceLock<[u8; 12]>,
     /// Keys of the passwords that are tried first, since a user's salt never changes.
-    pub(super) candidates: Mutex<HashMap<(Hash, Vec<u8>, Vec<u8>), Candidates>>,
+    pub(super) candidates: Mutex<HashMap<Credential, Candidates>>,
 }
 
 impl Server {
