@@ -23,6 +23,7 @@ mod git;
 mod http;
 mod httpproxy;
 mod mongodb;
+mod mysql;
 mod personas;
 mod redis;
 mod ssh;
@@ -38,6 +39,7 @@ pub static ALL: &[&Entry] = &[
     &http::HTTPS,
     &httpproxy::ENTRY,
     &mongodb::ENTRY,
+    &mysql::ENTRY,
     &redis::ENTRY,
     &ssh::ENTRY,
     &tcpbanner::ENTRY,
