@@ -21,6 +21,8 @@ pub use personas::PERSONAS;
 mod ftp;
 mod git;
 mod http;
+mod httpproxy;
+mod mongodb;
 mod mysql;
 mod personas;
 mod redis;
@@ -35,6 +37,8 @@ pub static ALL: &[&Entry] = &[
     &git::ENTRY,
     &http::HTTP,
     &http::HTTPS,
+    &httpproxy::ENTRY,
+    &mongodb::ENTRY,
     &mysql::ENTRY,
     &redis::ENTRY,
     &ssh::ENTRY,
