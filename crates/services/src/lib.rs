@@ -21,6 +21,8 @@ pub use personas::PERSONAS;
 mod ftp;
 mod git;
 mod http;
+mod httpproxy;
+mod mongodb;
 mod mysql;
 mod personas;
 mod rdp;
@@ -37,6 +39,8 @@ pub static ALL: &[&Entry] = &[
     &http::HTTP,
     &http::HTTPS,
     &rdp::ENTRY,
+    &httpproxy::ENTRY,
+    &mongodb::ENTRY,
     &mysql::ENTRY,
     &redis::ENTRY,
     &ssh::ENTRY,
