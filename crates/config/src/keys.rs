@@ -21,7 +21,7 @@ const fn count(min: i64, max: i64) -> Shape {
 
 /// Services of OpenCanary that are not played yet: enabling one is told, and is no error.
 pub const UNBUILT: &[&str] =
-    &["httpproxy", "llmnr", "mongodb", "mssql", "mysql", "ntp", "portscan", "rdp", "sip", "smb", "snmp", "tftp", "vnc"];
+    &["httpproxy", "llmnr", "mongodb", "mssql", "mysql", "ntp", "portscan", "rdp", "sip", "snmp", "tftp", "vnc"];
 
 /// Services over UDP, which share no port with those over TCP.
 pub(crate) const UDP: &[&str] = &["llmnr", "ntp", "sip", "snmp", "tftp"];
@@ -140,8 +140,6 @@ pub(crate) static FORESEEN: &[Key] = &[
     key("portscan.nmaposrate", count(1, 1_000_000), "5", "Nmap fingerprint packets a second that make a scan."),
     key("portscan.lorate", count(1, 1_000_000), "3", "Packets a second on the loopback that make a scan."),
     key("portscan.ignore_ports", Shape::List, "[]", "Ports that are passed over."),
-    key("smb.auditfile", Shape::Path, r#""/var/log/samba-audit.log""#, "Audit log of a Samba server to watch."),
-    switch("smb.enabled", "Reports files opened on a Samba share."),
     switch("mysql.enabled", "A MySQL server."),
     port("mysql.port", "3306"),
     key("mysql.banner", Shape::Text, r#""8.0.43-0ubuntu0.24.04.2""#, "Version that the server names."),

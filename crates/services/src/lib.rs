@@ -23,6 +23,7 @@ mod git;
 mod http;
 mod personas;
 mod redis;
+mod smb;
 mod ssh;
 mod tcpbanner;
 mod telnet;
@@ -35,6 +36,7 @@ pub static ALL: &[&Entry] = &[
     &http::HTTP,
     &http::HTTPS,
     &redis::ENTRY,
+    &smb::ENTRY,
     &ssh::ENTRY,
     &tcpbanner::ENTRY,
     &telnet::ENTRY,

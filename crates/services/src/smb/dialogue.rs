@@ -276,9 +276,7 @@ impl Smb {
         if std::mem::replace(&mut self.finished, true) {
             return;
         }
-        if let Some(stream) = self.stream.take() {
-            self.connection.stream_broken(stream, out);
-        }
+        self.stream = None;
         if !rest.is_empty() {
             violation(why, rest, out);
         }
@@ -307,7 +305,7 @@ impl Dialogue for Smb {
         if let Some(mut stream) = self.stream.take() {
             let used = self.connection.stream(&mut stream, input, out);
             if stream.is_done() {
-                let response = self.connection.stream_done(stream, out);
+                let response = self.connection.stream_done(&stream);
                 self.send(vec![response], out);
             } else {
                 self.stream = Some(stream);

@@ -90,7 +90,7 @@ pub(super) static KINDS: [KindInfo; 9] = [
         constant: "LOG_SMB_UPLOAD",
         class: Class::Command,
         when: "a file that was written to is closed: what came is in quarantine",
-        keys: &["FILENAME", "KEPT", "QUARANTINE", "SHA256", "SHARENAME", "SIZE", "USERNAME"],
+        keys: &["FILENAME", "QUARANTINE", "SHA256", "SHARENAME", "SIZE", "USERNAME"],
         technique: &["T1570"],
     },
     KindInfo {

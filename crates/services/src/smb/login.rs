@@ -199,12 +199,26 @@ impl Connection {
             () if self.server.guest => Outcome::Guest,
             () => Outcome::Refused,
         };
+        self.report_login(response, challenge, native, password, outcome.word(), out);
+        outcome
+    }
+
+    /// Reports a login.
+    pub(super) fn report_login(
+        &mut self,
+        response: &Authenticate,
+        challenge: &[u8; 8],
+        native: Option<&Native>,
+        password: Option<&str>,
+        result: &str,
+        out: &mut Outbox,
+    ) {
         let mut data = LogData::new()
             .with("USERNAME", response.user.as_slice())
             .with("DOMAIN", response.domain.as_slice())
             .with("WORKSTATION", response.workstation.as_slice())
             .with("MECHANISM", "NTLM")
-            .with("RESULT", outcome.word());
+            .with("RESULT", result);
         if let (Some(line), Some(mode)) = (response.hashcat(challenge), response.mode()) {
             data = data.with("HASHCAT", line).with("HASHCAT_MODE", i64::from(mode));
             let password = password.map(|known| known.as_bytes().to_vec());
@@ -223,6 +237,5 @@ impl Connection {
             data = data.with("NATIVE_OS", native.os.as_slice()).with("NATIVE_LM", native.manager.as_slice());
         }
         out.report(events::LOGIN, data);
-        outcome
     }
 }

@@ -95,10 +95,9 @@ impl Server {
             *slot = byte;
         }
         // Version 4, variant 1, in the byte order of Windows.
-        if let [_, _, _, _, _, _, _, version, variant, ..] = &mut guid {
-            *version = *version & 0x0f | 0x40;
-            *variant = *variant & 0x3f | 0x80;
-        }
+        let [_, _, _, _, _, _, _, version, variant, ..] = &mut guid;
+        *version = *version & 0x0f | 0x40;
+        *variant = *variant & 0x3f | 0x80;
         guid
     }
 

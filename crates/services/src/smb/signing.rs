@@ -56,7 +56,7 @@ impl Known {
         // The field of the encrypted session key: length at 52, offset at 56.
         let encrypted = slice(message, u32_at(message, 56)?, u16_at(message, 52)?)?;
         let mut key: [u8; 16] = *encrypted.first_chunk().filter(|_| encrypted.len() == 16)?;
-        Rc4::new(&base.into()).apply_keystream(&mut key);
+        Rc4::new_from_slice(&base).ok()?.apply_keystream(&mut key);
         Some(key)
     }
 }
@@ -74,7 +74,7 @@ pub(super) fn mechanism_check(key: &[u8; 16], flags: u32, mechanisms: &[u8]) -> 
     let (sign, seal) = (derive("signing"), derive("sealing"));
     let mut sum: [u8; 8] = *hmac_md5(&sign, &[&[0; 4], mechanisms].concat()).first_chunk()?;
     if flags & KEY_EXCHANGE != 0 {
-        Rc4::new(&seal.into()).apply_keystream(&mut sum);
+        Rc4::new_from_slice(&seal).ok()?.apply_keystream(&mut sum);
     }
     Some([&[1, 0, 0, 0], sum.as_slice(), &[0; 4]].concat())
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use aviary_event::{LogData, PeerBytes};
 use aviary_service::{Facts, Outbox};
-use sha2::{Digest as _, Sha256};
+use sha2::Sha256;
 
 use super::codec::{Header, u64_at};
 use super::content::draw;
@@ -106,8 +106,6 @@ pub(super) struct Upload {
     pub(super) hash: Sha256,
     /// Bytes that came.
     pub(super) size: u64,
-    /// Bytes of them in quarantine.
-    pub(super) kept: u64,
 }
 
 /// A request that waits for a change in a folder.

@@ -12,9 +12,6 @@ use super::state::{Connection, Upload, What};
 use super::status;
 use super::tree::Place;
 
-/// Bytes of one file that go to quarantine.
-const KEPT: u64 = 16 * 1024 * 1024;
-
 /// Rights to write: data, append, generic write, all, and what is allowed at most.
 const WRITING: u32 = 0x5200_0006;
 
@@ -77,7 +74,7 @@ impl Connection {
             let number = self.count();
             if let (Ok(()), Some(file)) = (result, self.file(position)) {
                 let name = format!("smb-{number}");
-                file.upload = Some(Upload { name, hash: Sha256::new(), size: 0, kept: 0 });
+                file.upload = Some(Upload { name, hash: Sha256::new(), size: 0 });
             }
         }
         result
@@ -90,11 +87,8 @@ impl Connection {
         if let Some(upload) = &mut file.upload {
             upload.hash.update(data);
             upload.size = upload.size.saturating_add(u64::try_from(data.len()).unwrap_or(0));
-            let room = usize::try_from(KEPT.saturating_sub(upload.kept)).unwrap_or(usize::MAX);
-            let kept = data.get(..data.len().min(room)).unwrap_or_default();
-            if !kept.is_empty() {
-                upload.kept = upload.kept.saturating_add(u64::try_from(kept.len()).unwrap_or(0));
-                out.keep(&upload.name, kept);
+            if !data.is_empty() {
+                out.keep(&upload.name, data);
             }
         }
         let now = out.now().as_micros();
@@ -147,7 +141,7 @@ impl Connection {
     }
 
     /// The response, when all came.
-    pub(super) fn stream_done(&mut self, stream: Stream, _out: &mut Outbox) -> Vec<u8> {
+    pub(super) fn stream_done(&mut self, stream: &Stream) -> Vec<u8> {
         let answer = stream.open.map_or_else(Answer::fail, |_| written(stream.length));
         let mut header = stream.header.answer(answer.status);
         if self.session(header.session).is_some_and(|session| session.signing.is_some()) {
@@ -162,14 +156,12 @@ impl Connection {
     /// Tells what was written to a file.
     pub(super) fn report_upload(&self, session: u64, place: Place, upload: Upload, out: &mut Outbox) {
         let hash: String = upload.hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         let data = LogData::new()
             .with("FILENAME", self.tree.path(place))
             .with("SHARENAME", self.server.share.as_str())
             .with("USERNAME", self.user_of(session))
             .with("SHA256", hash)
-            .with("SIZE", number(upload.size))
-            .with("KEPT", number(upload.kept))
+            .with("SIZE", i64::try_from(upload.size).unwrap_or(i64::MAX))
             .with("QUARANTINE", upload.name);
         out.report(events::UPLOAD, data);
     }
