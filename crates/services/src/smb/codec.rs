@@ -41,7 +41,6 @@ pub(super) mod command {
     pub(in crate::smb) const CHANGE_NOTIFY: u16 = 15;
     pub(in crate::smb) const QUERY_INFO: u16 = 16;
     pub(in crate::smb) const SET_INFO: u16 = 17;
-    pub(in crate::smb) const OPLOCK_BREAK: u16 = 18;
 }
 
 /// The message is a response.

@@ -322,7 +322,7 @@ impl Connection {
         self.close_where(|_| true, out);
     }
 
-    /// Answers READ: size 49, offset of the data, their length.
+    /// Answers READ: size 17, offset of the data, their length.
     pub(super) fn read(
         &mut self,
         header: &Header,
@@ -439,7 +439,7 @@ pub(super) fn slashes(mut path: Vec<u8>) -> Vec<u8> {
 
 fn read_response(bytes: &[u8]) -> Answer {
     let mut body = Vec::with_capacity(bytes.len().saturating_add(16));
-    body.put16(49);
+    body.put16(17);
     body.put16(short(80));
     body.put_len(bytes.len());
     body.put64(0);

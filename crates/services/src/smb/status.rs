@@ -17,7 +17,6 @@ pub(super) const OBJECT_NAME_INVALID: u32 = 0xc000_0033;
 pub(super) const OBJECT_NAME_NOT_FOUND: u32 = 0xc000_0034;
 pub(super) const OBJECT_NAME_COLLISION: u32 = 0xc000_0035;
 pub(super) const OBJECT_PATH_NOT_FOUND: u32 = 0xc000_003a;
-pub(super) const RANGE_NOT_LOCKED: u32 = 0xc000_007e;
 pub(super) const DISK_FULL: u32 = 0xc000_007f;
 pub(super) const INSUFFICIENT_RESOURCES: u32 = 0xc000_009a;
 pub(super) const FILE_IS_A_DIRECTORY: u32 = 0xc000_00ba;
