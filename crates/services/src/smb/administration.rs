@@ -165,7 +165,7 @@ fn share_enum(arguments: &[u8], server: &Server) -> Option<(Vec<u8>, bool)> {
 /// NetrServerGetInfo at levels 100 and 101: platform, name; version, type, comment.
 fn server_info(arguments: &[u8], server: &Server) -> Option<(Vec<u8>, bool)> {
     let level = u32_at(after_text(arguments)?, 0)?;
-    info(level, &server.target.netbios_computer, server, |out, pointers| {
+    info(level, &server.target.netbios_computer, |out, pointers| {
         if level != 101 {
             return Vec::new();
         }
@@ -188,7 +188,7 @@ fn server_info(arguments: &[u8], server: &Server) -> Option<(Vec<u8>, bool)> {
 fn workstation_info(arguments: &[u8], server: &Server) -> Option<(Vec<u8>, bool)> {
     let level = u32_at(after_text(arguments)?, 0)?;
     let level = if level == 101 || level == 102 { 102 } else { level };
-    info(level, &server.target.netbios_computer, server, |out, pointers| {
+    info(level, &server.target.netbios_computer, |out, pointers| {
         let (major, minor) = server.product.version();
         out.put32(pointers.next());
         out.put32(major);
@@ -201,7 +201,6 @@ fn workstation_info(arguments: &[u8], server: &Server) -> Option<(Vec<u8>, bool)
 fn info(
     level: u32,
     name: &str,
-    server: &Server,
     more: impl FnOnce(&mut Vec<u8>, &mut Pointers) -> Vec<String>,
 ) -> Option<(Vec<u8>, bool)> {
     let mut out = Vec::new();
@@ -212,7 +211,6 @@ fn info(
         out.put32(if matches!(level, 102 | 103 | 502 | 503) { ACCESS_DENIED } else { INVALID_LEVEL });
         return Some((out, false));
     }
-    debug_assert!(!server.share.is_empty());
     let mut pointers = Pointers(0x0002_0000);
     out.put32(pointers.next());
     out.put32(500);

@@ -183,7 +183,9 @@ fn ends(form: Form, secret: &[u8; 32], size: u64) -> Ends {
             (head, tail.into_bytes())
         }
         Form::Kdbx => (vec![(0, kdbx(secret))], Vec::new()),
-        Form::Compound => start(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x3e\0\x03\0\xfe\xff\x09\0"),
+        Form::Compound => {
+            start(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x3e\0\x03\0\xfe\xff\x09\0")
+        }
         Form::Jpeg => (
             vec![(0, b"\xff\xd8\xff\xe0\0\x10JFIF\0\x01\x01\x01\0\x60\0\x60\0\0\xff\xdb\0\x43\0".to_vec())],
             vec![0xff, 0xd9],

@@ -2,7 +2,7 @@
 
 use aviary_service::Outbox;
 
-use super::codec::{Answer, Header, Put as _, short, slice, text, u16_at, u32_at, wide};
+use super::codec::{Answer, Header, Put as _, slice, text, u16_at, u32_at, wide};
 use super::information::put_times;
 use super::state::Connection;
 use super::status;
@@ -40,7 +40,8 @@ impl Connection {
         };
         let length = u16_at(message, 90).ok_or(status::INVALID_PARAMETER)?;
         let at = u16_at(message, 88).ok_or(status::INVALID_PARAMETER)?;
-        let pattern = if length == 0 { &[][..] } else { slice(message, at, length).ok_or(status::INVALID_PARAMETER)? };
+        let pattern =
+            if length == 0 { &[][..] } else { slice(message, at, length).ok_or(status::INVALID_PARAMETER)? };
         let most = usize::try_from(u32_at(message, 92).unwrap_or(0)).unwrap_or(usize::MAX);
         if !matches!(class, 1 | 2 | 3 | 12 | 37 | 38) {
             return Err(status::INVALID_INFO_CLASS);
@@ -167,7 +168,6 @@ impl Connection {
         if matches!(class, 37 | 38) {
             out.put64(self.index(place));
         }
-        debug_assert!(short(name.len()) < u16::MAX);
         out.extend_from_slice(&name);
         out
     }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use aviary_service::Outbox;
 use aviary_wire::ntlm::from_utf16;
 
-use super::codec::{Answer, ERROR, Header, Put as _, short, slice, text, u16_at, u32_at, u64_at};
+use super::codec::{Answer, ERROR, Header, Put as _, slice, text, u16_at, u32_at, u64_at};
 use super::dialogue::{Reply, later};
 use super::information::put_times;
 use super::pipes::Pipe;
 use super::state::{Connection, OPENS, Open, OpenFile, PENDING, Pending, What};
 use super::status;
-use super::tree::{Content, MOST, Node, Place, Stamp};
+use super::tree::{Content, Node, Place, Stamp};
 
 /// Rights that change something: data, attributes, deletion, owner, all.
 const CHANGING: u32 = 0x500d_0156;
@@ -168,16 +168,16 @@ impl Connection {
         let sent = from_utf16(wish.name);
         let result = self.look_up(wish, out);
         let path = match &result {
-            Ok((place, _, _)) => self.tree.path(*place).into_bytes(),
+            Ok((place, _)) => self.tree.path(*place).into_bytes(),
             Err(_) => slashes(sent),
         };
-        let made = result.as_ref().is_ok_and(|(place, action, _)| {
-            *action == 2 && self.tree.node(*place).is_some_and(Node::is_folder)
-        });
+        let made = result
+            .as_ref()
+            .is_ok_and(|(place, action)| *action == 2 && self.tree.node(*place).is_some_and(Node::is_folder));
         let status = result.as_ref().map_or_else(|status| *status, |_| status::SUCCESS);
         self.audit(header.session, if made { "mkdirat" } else { "openat" }, path, status, out);
-        let (place, action, fresh) = result?;
-        let mut file = OpenFile {
+        let (place, action) = result?;
+        let file = OpenFile {
             place,
             access: wish.access,
             delete_on_close: wish.options & DELETE_ON_CLOSE != 0,
@@ -185,14 +185,11 @@ impl Connection {
             listing: None,
             upload: None,
         };
-        if fresh {
-            file.upload = None;
-        }
         Ok((file, action))
     }
 
-    /// Finds or makes what is wished for: place, action, and whether its content is new.
-    fn look_up(&mut self, wish: &Wish<'_>, out: &Outbox) -> Result<(Place, u32, bool), u32> {
+    /// Finds or makes what is wished for: its place, and what was done.
+    fn look_up(&mut self, wish: &Wish<'_>, out: &Outbox) -> Result<(Place, u32), u32> {
         let name = text(wish.name);
         if name.starts_with('\\') {
             return Err(status::INVALID_PARAMETER);
@@ -221,7 +218,7 @@ impl Connection {
                     return Err(status::NOT_A_DIRECTORY);
                 }
                 if matches!(wish.disposition, 1 | 3) {
-                    return Ok((place, 1, false));
+                    return Ok((place, 1));
                 }
                 if !writable || folder {
                     return Err(if folder { status::FILE_IS_A_DIRECTORY } else { status::ACCESS_DENIED });
@@ -232,7 +229,7 @@ impl Connection {
                     node.size = 0;
                     node.stamp = Stamp::At { created: node.stamp.times(now).created, written: now };
                 }
-                Ok((place, if wish.disposition == 0 { 0 } else { 3 }, true))
+                Ok((place, if wish.disposition == 0 { 0 } else { 3 }))
             }
             Err((parent, last)) => {
                 if matches!(wish.disposition, 1 | 4) {
@@ -254,9 +251,8 @@ impl Connection {
                     content: if folder { Content::Folder } else { Content::Written(Vec::new()) },
                     gone: false,
                 };
-                debug_assert!(MOST > 0);
                 let place = Arc::make_mut(&mut self.tree).add(node).ok_or(status::DISK_FULL)?;
-                Ok((place, 2, true))
+                Ok((place, 2))
             }
         }
     }
@@ -440,7 +436,7 @@ pub(super) fn slashes(mut path: Vec<u8>) -> Vec<u8> {
 fn read_response(bytes: &[u8]) -> Answer {
     let mut body = Vec::with_capacity(bytes.len().saturating_add(16));
     body.put16(17);
-    body.put16(short(80));
+    body.put16(80);
     body.put_len(bytes.len());
     body.put64(0);
     body.extend_from_slice(bytes);

@@ -211,7 +211,7 @@ impl Connection {
                 out.put32(512);
             }
             8 => {
-                out.extend_from_slice(&super::content::draw(self.server.seed.wait(), "object", 0).get(..16)?.to_vec());
+                out.extend_from_slice(super::content::draw(self.server.seed.wait(), "object", 0).get(..16)?);
                 out.extend_from_slice(&[0; 48]);
             }
             11 => {
@@ -324,14 +324,7 @@ impl Connection {
     }
 
     /// FileRenameInformation: replace (1), reserved (7), root (8), length (4), name.
-    fn rename(
-        &mut self,
-        session: u64,
-        place: Place,
-        access: u32,
-        data: &[u8],
-        out: &mut Outbox,
-    ) -> Result<(), u32> {
+    fn rename(&mut self, session: u64, place: Place, access: u32, data: &[u8], out: &mut Outbox) -> Result<(), u32> {
         let replace = data.first().is_some_and(|byte| *byte != 0);
         let name = u32_at(data, 16).and_then(|length| slice(data, 20_usize, length));
         let name = name.ok_or(status::INVALID_PARAMETER)?;

@@ -244,12 +244,7 @@ pub(super) const INTERFACES: &[Interface] = &[
         name: "tsch",
         uuid: "86d35949-83c9-4044-b424-db363231fd0c",
         process: Process::Scheduler,
-        calls: &[
-            (1, "SchRpcRegisterTask"),
-            (7, "SchRpcEnumTasks"),
-            (12, "SchRpcRun"),
-            (13, "SchRpcDelete"),
-        ],
+        calls: &[(1, "SchRpcRegisterTask"), (7, "SchRpcEnumTasks"), (12, "SchRpcRun"), (13, "SchRpcDelete")],
         opens: &[],
     },
     Interface {
@@ -266,9 +261,8 @@ pub(super) const SRVSVC: &str = "4b324fc8-1670-01d3-1278-5a47bf6ee188";
 /// Of wkssvc.
 pub(super) const WKSSVC: &str = "6bffd098-a112-3610-9833-46c3f87e345a";
 /// NDR, the encoding of arguments that is spoken.
-pub(super) const NDR: [u8; 20] = [
-    0x04, 0x5d, 0x88, 0x8a, 0xeb, 0x1c, 0xc9, 0x11, 0x9f, 0xe8, 0x08, 0x00, 0x2b, 0x10, 0x48, 0x60, 2, 0, 0, 0,
-];
+pub(super) const NDR: [u8; 20] =
+    [0x04, 0x5d, 0x88, 0x8a, 0xeb, 0x1c, 0xc9, 0x11, 0x9f, 0xe8, 0x08, 0x00, 0x2b, 0x10, 0x48, 0x60, 2, 0, 0, 0];
 
 const EFS: &[(u16, &str)] = &[
     (0, "EfsRpcOpenFileRaw"),

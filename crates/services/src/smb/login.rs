@@ -148,9 +148,10 @@ impl Connection {
             return (status::INVALID_PARAMETER, 0, Vec::new(), id);
         };
         let server = std::sync::Arc::clone(&self.server);
-        let known = server.known.iter().find_map(|known| {
-            known.key(&response, &challenge, message).map(|key| (key, known.password.as_str()))
-        });
+        let known = server
+            .known
+            .iter()
+            .find_map(|known| known.key(&response, &challenge, message).map(|key| (key, known.password.as_str())));
         let password = known.map(|(_, password)| password);
         let outcome = self.judge(&response, &challenge, native, password, out);
         let dialect = self.dialect;

@@ -23,6 +23,8 @@
 //! [MS-CIFS]: https://learn.microsoft.com/openspecs/windows_protocols/ms-cifs/
 
 mod administration;
+#[cfg(test)]
+mod client;
 mod codec;
 mod content;
 mod decoys;
@@ -191,8 +193,12 @@ fn build(materials: &Materials<'_>) -> Result<Box<dyn Service>, Rejection> {
     let product = Product::of(&settings.text("smb.server"), &settings.text("smb.version"));
     let (target, group) = Server::names(&product, materials.host_name, &settings.text("smb.domain"));
     let share = settings.text("smb.share");
-    if share.is_empty() || share.chars().count() > 80 || share.contains(['\\', '/', ':', '*', '?', '"', '<', '>', '|']) {
-        return Err(Rejection::new("smb.share", "is no name of a share; accepted: up to 80 characters without \\/:*?\"<>|"));
+    if share.is_empty() || share.chars().count() > 80 || share.contains(['\\', '/', ':', '*', '?', '"', '<', '>', '|'])
+    {
+        return Err(Rejection::new(
+            "smb.share",
+            "is no name of a share; accepted: up to 80 characters without \\/:*?\"<>|",
+        ));
     }
     let files = settings.is_set("smb.files").then(|| settings.list("smb.files"));
     let server = Server {

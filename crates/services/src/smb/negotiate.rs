@@ -78,8 +78,9 @@ impl Connection {
         let Some((count, security, capabilities, guid)) = fields() else {
             return Answer::fail(status::INVALID_PARAMETER);
         };
-        let dialects: Vec<u16> =
-            (0..usize::from(count).min(64)).map_while(|n| u16_at(message, 100_usize.saturating_add(n.saturating_mul(2)))).collect();
+        let dialects: Vec<u16> = (0..usize::from(count).min(64))
+            .map_while(|n| u16_at(message, 100_usize.saturating_add(n.saturating_mul(2))))
+            .collect();
         let chosen = DIALECTS.into_iter().find(|dialect| dialects.contains(dialect));
         let contexts = match (chosen, u32_at(message, 92), u16_at(message, 96)) {
             (Some(0x0311), Some(at), Some(count)) => {
@@ -127,13 +128,19 @@ impl Connection {
         Answer::ok(self.negotiated(dialect, None, out))
     }
 
+    /// Whether encryption is said to be known. Guests never get as far as to try; sessions with a key
+    /// would, and nothing is decrypted here.
+    fn encrypts(&self) -> bool {
+        self.server.known.is_empty()
+    }
+
     /// Capabilities that the server tells for a dialect.
-    pub(super) const fn capabilities(&self, dialect: u16) -> u32 {
+    pub(super) fn capabilities(&self, dialect: u16) -> u32 {
         match dialect {
             0x0202 => DFS,
             0x0210 | WILDCARD => DFS | LEASING | LARGE_MTU,
             0x0300 | 0x0302 => {
-                let encrypts = if self.client.capabilities & ENCRYPTS != 0 { ENCRYPTS } else { 0 };
+                let encrypts = if self.encrypts() { ENCRYPTS & self.client.capabilities } else { 0 };
                 DFS | LEASING | LARGE_MTU | DIRECTORY_LEASING & self.client.capabilities | encrypts
             }
             _ => DFS | LEASING | LARGE_MTU | DIRECTORY_LEASING & self.client.capabilities,
@@ -181,7 +188,7 @@ impl Connection {
         let mut listed = vec![(PREAUTH_INTEGRITY, integrity)];
         // AES-128-GCM, then CCM; 256 bits are known since build 20348.
         let newer = !matches!(self.server.product, Product::Windows { build: ..=20347 });
-        if let Some(ciphers) = &offered.ciphers {
+        if let Some(ciphers) = offered.ciphers.as_ref().filter(|_| self.encrypts()) {
             let known: &[u16] = if newer { &[2, 1, 4, 3] } else { &[2, 1] };
             let chosen = known.iter().find(|cipher| ciphers.contains(cipher)).copied().unwrap_or(0);
             listed.push((ENCRYPTION, [1_u16.to_le_bytes(), chosen.to_le_bytes()].concat()));

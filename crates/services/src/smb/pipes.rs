@@ -8,7 +8,7 @@ use aviary_wire::ntlm::{self, Authenticate, Challenge, Negotiate, from_utf16};
 use aviary_wire::spnego;
 
 use super::administration::{self, Done, Machine};
-use super::codec::{Answer, Header, Put as _, slice, u16_at, u32_at};
+use super::codec::{Answer, Header, Put as _, slice, u32_at};
 use super::events;
 use super::interfaces::{self, Interface, NDR, PIPES, Process};
 use super::rpc::{self, Auth, Fragment};
@@ -52,9 +52,10 @@ impl Pipe {
     /// Opens a pipe: with `strict` only those that nobody in particular may open.
     pub(super) fn open(name: &str, strict: bool, windows: bool) -> Result<Self, u32> {
         let name = name.trim_start_matches('\\');
-        let name = name.get(..5).filter(|prefix| prefix.eq_ignore_ascii_case("PIPE\\")).map_or(name, |prefix| {
-            name.strip_prefix(prefix).unwrap_or(name)
-        });
+        let name = name
+            .get(..5)
+            .filter(|prefix| prefix.eq_ignore_ascii_case("PIPE\\"))
+            .map_or(name, |prefix| name.strip_prefix(prefix).unwrap_or(name));
         let known = PIPES.iter().find(|(known, ..)| known.eq_ignore_ascii_case(name));
         let (name, process, nobody, samba) = *known.ok_or(status::OBJECT_NAME_NOT_FOUND)?;
         if !windows && !samba {
@@ -142,7 +143,8 @@ impl Pipe {
         self.longest = longest;
         let mut results = Vec::new();
         for context in contexts {
-            let features = context.encodings.iter().any(|encoding| encoding.starts_with(b"\x2c\x1c\xb7\x6c\x12\x98\x40\x45"));
+            let features =
+                context.encodings.iter().any(|encoding| encoding.starts_with(b"\x2c\x1c\xb7\x6c\x12\x98\x40\x45"));
             let served = interfaces::find(&context.uuid).is_some_and(|interface| self.serves(interface, machine));
             let ndr = context.encodings.contains(&NDR);
             results.push(match () {
@@ -157,9 +159,9 @@ impl Pipe {
             }
             let accepted = served && ndr;
             // One interface with several encodings is one bind.
-            let again = happened.iter().any(|happening| {
-                matches!(happening, Happening::Bind { uuid, .. } if *uuid == context.uuid)
-            });
+            let again = happened
+                .iter()
+                .any(|happening| matches!(happening, Happening::Bind { uuid, .. } if *uuid == context.uuid));
             if !again {
                 let version = format!("{}.{}", context.version.0, context.version.1);
                 happened.push(Happening::Bind { uuid: context.uuid.clone(), version, accepted: served });
@@ -180,7 +182,13 @@ impl Pipe {
     }
 
     /// The server's token for a bind that wants to authenticate.
-    fn security(&mut self, auth: Auth<'_>, machine: &Machine<'_>, nonce: [u8; 8], happened: &mut Vec<Happening>) -> Vec<u8> {
+    fn security(
+        &mut self,
+        auth: Auth<'_>,
+        machine: &Machine<'_>,
+        nonce: [u8; 8],
+        happened: &mut Vec<Happening>,
+    ) -> Vec<u8> {
         let Some(message) = ntlm::find(auth.token) else { return Vec::new() };
         if ntlm::message_type(message) != Some(1) {
             self.login(auth, happened);
@@ -245,7 +253,13 @@ impl Pipe {
 
 impl Connection {
     /// Bytes for the pipe at that position.
-    pub(super) fn pipe_input(&mut self, session: u64, position: usize, data: &[u8], out: &mut Outbox) -> Result<(), u32> {
+    pub(super) fn pipe_input(
+        &mut self,
+        session: u64,
+        position: usize,
+        data: &[u8],
+        out: &mut Outbox,
+    ) -> Result<(), u32> {
         let number = self.count();
         let nonce = self.random("pipe", number).first_chunk().copied().unwrap_or_default();
         let server = std::sync::Arc::clone(&self.server);
@@ -304,10 +318,8 @@ impl Connection {
             Some(status::ACCESS_DENIED) => "access denied",
             Some(_) => "no such pipe",
         };
-        let data = LogData::new()
-            .with("PIPE", from_utf16(name))
-            .with("STATUS", said)
-            .with("USERNAME", self.user_of(session));
+        let data =
+            LogData::new().with("PIPE", from_utf16(name)).with("STATUS", said).with("USERNAME", self.user_of(session));
         out.report(events::BIND, data);
     }
 
@@ -386,7 +398,6 @@ impl Connection {
         body.put_len(output.len());
         body.put64(0);
         body.extend_from_slice(&output);
-        debug_assert!(u16_at(&body, 0) == Some(49));
         Ok(Answer { status, body })
     }
 }
@@ -398,7 +409,11 @@ fn texts(arguments: &[u8]) -> Vec<PeerBytes> {
     let mut at = 0_usize;
     while at < arguments.len() && found.len() < 12 {
         let counted = || -> Option<(Vec<u8>, usize)> {
-            let (room, zero, length) = (u32_at(arguments, at)?, u32_at(arguments, at.checked_add(4)?)?, u32_at(arguments, at.checked_add(8)?)?);
+            let (room, zero, length) = (
+                u32_at(arguments, at)?,
+                u32_at(arguments, at.checked_add(4)?)?,
+                u32_at(arguments, at.checked_add(8)?)?,
+            );
             if zero != 0 || length < 2 || length > room || room > 4096 {
                 return None;
             }

@@ -162,7 +162,10 @@ mod tests {
     fn names_of_a_domain_and_of_none() {
         let windows = Product::of("windows", "");
         let (alone, group) = Server::names(&windows, "srv01", "");
-        assert_eq!((alone.netbios_domain.as_str(), alone.dns_domain.as_str(), group.as_str()), ("SRV01", "srv01", "WORKGROUP"));
+        assert_eq!(
+            (alone.netbios_domain.as_str(), alone.dns_domain.as_str(), group.as_str()),
+            ("SRV01", "srv01", "WORKGROUP")
+        );
         assert!(!alone.in_domain());
         let (member, group) = Server::names(&windows, "srv01", "corp.example");
         assert_eq!((member.netbios_domain.as_str(), group.as_str()), ("CORP", "CORP"));

@@ -8,7 +8,7 @@ use aviary_service::Outbox;
 use aviary_wire::ntlm::{Authenticate, from_utf16};
 use aviary_wire::spnego;
 
-use super::codec::{Put as _, SMB1, filetime, framed, short, slice, u16_at, u32_at, wide};
+use super::codec::{Put as _, SMB1, filetime, framed, short, slice, u16_at, wide};
 use super::dialogue::response_to_smb1;
 use super::events;
 use super::login::{Native, Outcome};
@@ -140,12 +140,8 @@ impl Connection {
 
     fn smb1_negotiate(&mut self, message: &Message<'_>, out: &mut Outbox) {
         // Each dialect is 2, text, 0.
-        let dialects: Vec<&[u8]> = message
-            .bytes
-            .split(|byte| *byte == 0)
-            .filter_map(|name| name.strip_prefix(&[2]))
-            .take(32)
-            .collect();
+        let dialects: Vec<&[u8]> =
+            message.bytes.split(|byte| *byte == 0).filter_map(|name| name.strip_prefix(&[2])).take(32).collect();
         let place = |wanted: &[u8]| dialects.iter().position(|name| *name == wanted);
         let windows = self.server.is_windows();
         let old = place(b"NT LANMAN 1.0").filter(|_| !windows).or_else(|| place(b"NT LM 0.12"));
@@ -257,8 +253,7 @@ impl Connection {
         let (os, behind) = message.text(length);
         let (manager, _) = message.text(behind);
         let native = Native { os, manager };
-        let (status, flags, token, session) =
-            self.authenticate(u64::from(message.user), token, Some(&native), out);
+        let (status, flags, token, session) = self.authenticate(u64::from(message.user), token, Some(&native), out);
         let user = u16::try_from(session & 0xffff).unwrap_or(0);
         // Users have 16 bits here.
         if let Some(known) = self.sessions.iter_mut().find(|known| known.id == session) {
@@ -361,7 +356,6 @@ impl Connection {
             bytes.extend_from_slice(system.as_bytes());
             bytes.push(0);
         }
-        debug_assert!(u32_at(message.whole, 0).is_some());
         out.reply(message.answer(status::SUCCESS, u16::try_from(tree).ok(), message.user, &words, &bytes));
     }
 }

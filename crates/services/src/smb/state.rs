@@ -133,7 +133,8 @@ pub(super) struct Client {
 #[derive(Debug)]
 struct Budget {
     left: usize,
-    since: i64,
+    /// When it was last looked at.
+    since: Option<i64>,
 }
 
 /// One connection.
@@ -169,7 +170,7 @@ impl Connection {
             opens: Vec::new(),
             pending: Vec::new(),
             tree,
-            budget: Budget { left: BURST, since: 0 },
+            budget: Budget { left: BURST, since: None },
             counter: 0,
         }
     }
@@ -193,9 +194,9 @@ impl Connection {
     /// How much of `wanted` bytes a reply may hold now.
     pub(super) fn allow(&mut self, wanted: usize, out: &Outbox) -> usize {
         let now = out.now().as_micros();
-        let passed = now.saturating_sub(self.budget.since).clamp(0, 1_000_000);
+        let since = self.budget.since.replace(now).unwrap_or(now);
+        let passed = now.saturating_sub(since).clamp(0, 1_000_000);
         let gained = usize::try_from(passed.saturating_mul(A_SECOND).checked_div(1_000_000).unwrap_or(0)).unwrap_or(0);
-        self.budget.since = now;
         self.budget.left = self.budget.left.saturating_add(gained).min(BURST.saturating_mul(32));
         wanted.min(self.budget.left.max(LEAST))
     }
@@ -242,8 +243,7 @@ impl Connection {
             (true, None) => return Err(status::FILE_CLOSED),
             (false, _) => u64_at(id, 0).filter(|number| self.file_id(*number) == id).ok_or(status::FILE_CLOSED)?,
         };
-        let fits =
-            |open: &Open| open.id == number && open.session == header.session && open.tree == header.tree;
+        let fits = |open: &Open| open.id == number && open.session == header.session && open.tree == header.tree;
         self.opens.iter().position(fits).ok_or(status::FILE_CLOSED)
     }
 

@@ -227,13 +227,9 @@ impl Tree {
         for part in folders.split('\\').filter(|part| !part.is_empty()) {
             parent = match self.child(parent, part) {
                 Some(place) => place,
-                None => self.add(Node {
-                    parent,
-                    name: part.to_owned(),
-                    size: 0,
-                    content: Content::Folder,
-                    ..node.clone()
-                })?,
+                None => {
+                    self.add(Node { parent, name: part.to_owned(), size: 0, content: Content::Folder, ..node.clone() })?
+                }
             };
         }
         if self.child(parent, name).is_some() {

@@ -78,10 +78,8 @@ impl Connection {
             Share::Refused(_) => "no such share",
             _ => "connected",
         };
-        let data = LogData::new()
-            .with("PATH", from_utf16(path))
-            .with("STATUS", said)
-            .with("USERNAME", self.user_of(session));
+        let data =
+            LogData::new().with("PATH", from_utf16(path)).with("STATUS", said).with("USERNAME", self.user_of(session));
         out.report(events::TREE, data);
         match share {
             Share::Pipes => Ok(true),
