@@ -219,6 +219,20 @@ for level in ("SMB2_02", "SMB2_10", "SMB3_00", "SMB3_02", "SMB3_11"):
         assert login["honeycred"] is True and login["logdata"]["PASSWORD"] == PLANTED["password"], login
 
 
+for level in ("SMB3_00", "SMB3_02", "SMB3_11"):
+
+    @check(f"smb: a planted login encrypts with {level}")
+    def _(canary: Canary, level: str = level) -> None:
+        mark = canary.mark()
+        (SCRATCH / "sealed.bin").write_bytes(b"sealed" * 50_000)
+        user = f"CORP/{PLANTED['username']}%{PLANTED['password']}"
+        asked = "ls; get notes.txt; put sealed.bin"
+        output = smbclient(canary, "-m", level, "--client-protection=encrypt", "-c", asked, user=user)
+        assert "Budget.xlsx" in output and "NT_STATUS" not in output, output
+        data = told(canary, mark, UPLOAD, FILENAME="sealed.bin", SIZE=300_000)["logdata"]
+        assert data["SHA256"] == hashlib.sha256(b"sealed" * 50_000).hexdigest()
+
+
 @check("smb: rpcclient asks the server what it is, and is denied the rest")
 def _(canary: Canary) -> None:
     mark = canary.mark()
@@ -228,7 +242,7 @@ def _(canary: Canary) -> None:
     assert "platform_id     :\t500" in output and "netname: Finance" in output, output
     assert "NT_STATUS_ACCESS_DENIED" in output, output
     told(canary, mark, CALL, INTERFACE="srvsvc", OPNUM=21, STATUS="answered")
-    told(canary, mark, CALL, INTERFACE="lsarpc", OPNUM=44, STATUS="access denied")
+    told(canary, mark, CALL, INTERFACE="lsarpc", OPNUM=6, STATUS="access denied")
     told(canary, mark, CALL, INTERFACE="samr", STATUS="access denied")
 
 

@@ -8,7 +8,7 @@ pub(super) const SMB2: &[u8; 4] = b"\xfeSMB";
 /// SMB1's.
 pub(super) const SMB1: &[u8; 4] = b"\xffSMB";
 /// That of an encrypted message.
-const TRANSFORM: &[u8; 4] = b"\xfdSMB";
+pub(super) const TRANSFORM: &[u8; 4] = b"\xfdSMB";
 /// That of a compressed one.
 const COMPRESSED: &[u8; 4] = b"\xfcSMB";
 
@@ -61,6 +61,8 @@ pub(super) enum Frame<'a> {
     Message(&'a [u8], usize),
     /// The head of a WRITE too long to hold, and the whole message's length without its frame.
     Large(&'a [u8], usize),
+    /// An encrypted message, and its bytes with the frame.
+    Encrypted(&'a [u8], usize),
     /// A NetBIOS session request, and its bytes with the frame.
     SessionRequest(&'a [u8], usize),
     /// A NetBIOS keep-alive.
@@ -93,11 +95,14 @@ pub(super) fn frame(input: &[u8], netbios: bool) -> Frame<'_> {
     match signature {
         _ if length < 4 => return Frame::Bad("a message too short"),
         known if [SMB1, SMB2].iter().any(|magic| magic.starts_with(known)) => {}
-        known if [TRANSFORM, COMPRESSED].iter().any(|magic| magic.starts_with(known)) => {
-            if known.len() == 4 {
-                return Frame::Bad(if known == TRANSFORM { "an encrypted message" } else { "a compressed message" });
+        known if known == TRANSFORM => {
+            if length > LONGEST {
+                return Frame::Bad("a message too long");
             }
+            return rest.get(..length).map_or(Frame::Incomplete, |message| Frame::Encrypted(message, whole));
         }
+        known if known == COMPRESSED => return Frame::Bad("a compressed message"),
+        known if [TRANSFORM, COMPRESSED].iter().any(|magic| magic.starts_with(known)) => {}
         _ => return Frame::Bad("no SMB message"),
     }
     if length <= LONGEST {
@@ -317,7 +322,9 @@ mod tests {
     fn rejects_what_is_no_message() {
         assert_eq!(frame(b"GET / HTTP/1.0", false), Frame::Bad("no SMB message"));
         assert_eq!(frame(b"\0\0\0\x10HTTP", false), Frame::Bad("no SMB message"));
-        assert_eq!(frame(b"\0\0\0\x10\xfdSMB", false), Frame::Bad("an encrypted message"));
+        assert_eq!(frame(b"\0\0\0\x10\xfcSMB", false), Frame::Bad("a compressed message"));
+        assert_eq!(frame(b"\0\0\0\x10\xfdSMB", false), Frame::Incomplete);
+        assert_eq!(frame(b"\0\x10\0\x10\xfdSMB", false), Frame::Bad("a message too long"));
         assert_eq!(frame(b"\0\0\0\x02\xfeS", false), Frame::Bad("a message too short"));
         assert_eq!(frame(b"\x81\0\0\x44", false), Frame::Bad("no SMB message"));
         assert_eq!(Header::decode(&echo()[..63]), None);

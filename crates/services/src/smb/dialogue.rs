@@ -6,10 +6,11 @@ use aviary_event::LogData;
 use aviary_service::{Dialogue, Facts, Outbox};
 
 use super::codec::{
-    ASYNC, Answer, ERROR, Frame, HEADER, Header, Put as _, RELATED, SIGNED, SMB1, WRITE_HEAD, command, frame, framed,
-    u16_at,
+    ASYNC, Answer, ERROR, Frame, HEADER, Header, Put as _, RELATED, SIGNED, SMB1, SMB2, WRITE_HEAD, command, frame,
+    framed, u16_at,
 };
 use super::events;
+use super::sealing::Sealing;
 use super::server::Server;
 use super::signing::preauth;
 use super::state::{Connection, violation};
@@ -54,12 +55,14 @@ pub(super) struct Smb {
     netbios: bool,
     /// A large WRITE whose data are coming.
     stream: Option<Stream>,
+    /// The session whose encrypted message is answered.
+    sealed: Option<u64>,
     finished: bool,
 }
 
 impl Smb {
     pub(super) fn new(server: Arc<Server>, facts: &Facts, netbios: bool) -> Self {
-        Self { connection: Connection::new(server, facts), netbios, stream: None, finished: false }
+        Self { connection: Connection::new(server, facts), netbios, stream: None, sealed: None, finished: false }
     }
 
     fn message(&mut self, message: &[u8], out: &mut Outbox) {
@@ -110,14 +113,48 @@ impl Smb {
             self.sign(response);
             whole.extend_from_slice(response);
         }
-        if !whole.is_empty() {
-            self.connection.spend(whole.len());
-            out.reply(framed(&whole));
+        if whole.is_empty() {
+            return;
+        }
+        if let Some(id) = self.sealed {
+            let session = self.connection.sessions.iter_mut().find(|session| session.id == id);
+            let sealed = session.and_then(|session| session.sealing.as_mut()).and_then(|key| key.seal(id, &whole));
+            match sealed {
+                Some(sealed) => whole = sealed,
+                None => return out.close(),
+            }
+        }
+        self.connection.spend(whole.len());
+        out.reply(framed(&whole));
+    }
+
+    /// An encrypted message: who cannot have a key is cut off, as Windows does.
+    fn encrypted(&mut self, message: &[u8], out: &mut Outbox) {
+        let session = Sealing::session(message).and_then(|id| self.connection.session(id));
+        let opened = session.and_then(|session| Some((session.id, session.sealing.as_ref()?.open(message)?)));
+        match opened {
+            Some((id, inner)) if inner.starts_with(SMB2) => {
+                self.sealed = Some(id);
+                self.message(&inner, out);
+                self.sealed = None;
+            }
+            _ => {
+                violation("an encrypted message", message, out);
+                out.close();
+            }
         }
     }
 
+    /// Signs a response, unless it will be encrypted.
     fn sign(&self, response: &mut [u8]) {
         let Some(header) = Header::decode(response) else { return };
+        if self.sealed.is_some() {
+            let flags = (header.flags & !SIGNED).to_le_bytes();
+            if let Some(field) = response.get_mut(16..20) {
+                field.copy_from_slice(&flags);
+            }
+            return;
+        }
         let session = self.connection.session(header.session).and_then(|session| session.signing.as_ref());
         if let (Some(signing), true) = (session, header.flags & SIGNED != 0) {
             signing.sign(response);
@@ -320,6 +357,13 @@ impl Dialogue for Smb {
             }
             Frame::Message(message, used) => {
                 self.message(message, out);
+                if out.is_closing() {
+                    self.finish(&[], "", out);
+                }
+                used
+            }
+            Frame::Encrypted(message, used) => {
+                self.encrypted(message, out);
                 if out.is_closing() {
                     self.finish(&[], "", out);
                 }

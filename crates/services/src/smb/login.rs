@@ -7,6 +7,7 @@ use aviary_wire::{guess, spnego};
 
 use super::codec::{Answer, Header, Put as _, short, slice, u16_at};
 use super::events;
+use super::sealing::Sealing;
 use super::signing::{Signing, mechanism_check};
 use super::state::{Connection, SESSIONS, Session};
 use super::status;
@@ -155,7 +156,7 @@ impl Connection {
         let password = known.map(|(_, password)| password);
         let outcome = self.judge(&response, &challenge, native, password, out);
         let dialect = self.dialect;
-        let algorithm = self.algorithm;
+        let (algorithm, cipher) = (self.algorithm, self.cipher);
         let Some(session) = self.sessions.iter_mut().find(|session| session.id == id) else {
             return (status::USER_SESSION_DELETED, 0, Vec::new(), id);
         };
@@ -180,6 +181,7 @@ impl Connection {
             if let (false, Some(sum)) = (bare, mechanism_check(&key, flags_agreed, &session.mechanisms)) {
                 token = spnego::completed_with(&sum);
             }
+            session.sealing = dialect.and_then(|dialect| Sealing::new(dialect, cipher, &key, &session.preauth));
             session.signing = dialect.map(|dialect| Signing::new(dialect, algorithm, &key, &session.preauth));
         }
         (status::SUCCESS, flags, token, id)

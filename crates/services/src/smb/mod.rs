@@ -3,7 +3,7 @@
 //! Plays Windows Server 2022 unless told otherwise, or Samba. Speaks SMB2 from 2.0.2 to 3.1.1, also to
 //! clients that ask in SMB1. NTLM gets a random challenge for each login, and the response becomes a
 //! line for hashcat. Whoever logs in is a guest, unless `smb.guest` is off; a login of
-//! `smb.honeycreds` in clear text is accepted and its session is signed. The decoy share can be listed,
+//! `smb.honeycreds` in clear text is accepted, and its session signed or encrypted. The decoy share can be listed,
 //! read and written to: what is written goes to quarantine, and changes are seen by the connection that
 //! makes them only. Named pipes answer share lists and the server's facts; every other call is denied.
 //!
@@ -13,7 +13,7 @@
 //! no SMB, and probes for MS17-010 and DoublePulsar.
 //!
 //! LIMIT: guests have no key, so their sessions are not signed or encrypted, and clients that demand
-//! either refuse them, as they do with Windows. No oplocks, leases, durable handles, DFS, extended
+//! either refuse them, as they do with Windows. Ciphers of 128 bits only. No oplocks, leases, durable handles, DFS, extended
 //! attributes, streams, compression, multichannel. SMB1 ends behind the connection to a share. Calls
 //! on authenticated pipes are told, with encrypted arguments, and denied.
 //!
@@ -38,6 +38,7 @@ mod login;
 mod negotiate;
 mod pipes;
 mod rpc;
+mod sealing;
 mod server;
 mod signing;
 mod smb1;
@@ -159,16 +160,16 @@ struct SmbService {
 
 impl Service for SmbService {
     fn endpoints(&self) -> Vec<Endpoint> {
-        let endpoint = |port| Endpoint {
+        let endpoint = |port, label: &str| Endpoint {
             port,
-            label: "smb".to_owned(),
+            label: label.to_owned(),
             security: Security::Plain,
             protocol: aviary_service::Protocol::Tcp,
             try_line: "smbclient -L {host} -p {port} -U alice%wonderland",
         };
-        let mut endpoints = vec![endpoint(self.port)];
+        let mut endpoints = vec![endpoint(self.port, "smb")];
         if self.netbios_port != 0 {
-            endpoints.push(endpoint(self.netbios_port));
+            endpoints.push(endpoint(self.netbios_port, "smb_netbios"));
         }
         endpoints
     }

@@ -117,6 +117,9 @@ impl Connection {
             return Answer::fail(status::NO_PREAUTH_HASH_OVERLAP);
         }
         self.dialect = Some(dialect);
+        if matches!(dialect, 0x0300 | 0x0302) && capabilities & ENCRYPTS != 0 {
+            self.cipher = 1;
+        }
         Answer::ok(self.negotiated(dialect, Some(&contexts), out))
     }
 
@@ -128,21 +131,12 @@ impl Connection {
         Answer::ok(self.negotiated(dialect, None, out))
     }
 
-    /// Whether encryption is said to be known. Guests never get as far as to try; sessions with a key
-    /// would, and nothing is decrypted here.
-    fn encrypts(&self) -> bool {
-        self.server.known.is_empty()
-    }
-
     /// Capabilities that the server tells for a dialect.
     pub(super) fn capabilities(&self, dialect: u16) -> u32 {
         match dialect {
             0x0202 => DFS,
             0x0210 | WILDCARD => DFS | LEASING | LARGE_MTU,
-            0x0300 | 0x0302 => {
-                let encrypts = if self.encrypts() { ENCRYPTS & self.client.capabilities } else { 0 };
-                DFS | LEASING | LARGE_MTU | DIRECTORY_LEASING & self.client.capabilities | encrypts
-            }
+            0x0300 | 0x0302 => DFS | LEASING | LARGE_MTU | (DIRECTORY_LEASING | ENCRYPTS) & self.client.capabilities,
             _ => DFS | LEASING | LARGE_MTU | DIRECTORY_LEASING & self.client.capabilities,
         }
     }
@@ -161,9 +155,10 @@ impl Connection {
         body.put16(short(listed.as_ref().map_or(0, Vec::len)));
         body.extend_from_slice(&self.server.guid());
         body.put32(self.capabilities(dialect));
-        for _ in 0..3 {
-            body.put32(largest);
-        }
+        body.put32(largest);
+        body.put32(largest);
+        // An encrypted WRITE must be held whole, and only planted logins can send one.
+        body.put32(if self.server.known.is_empty() { largest } else { 65_536 });
         body.put64(filetime(out.now().as_micros()));
         body.put64(0);
         body.put16(128);
@@ -186,13 +181,14 @@ impl Connection {
         let mut integrity = vec![1, 0, 32, 0, 1, 0];
         integrity.extend_from_slice(&self.random("preauth salt", 0));
         let mut listed = vec![(PREAUTH_INTEGRITY, integrity)];
-        // AES-128-GCM, then CCM; 256 bits are known since build 20348.
-        let newer = !matches!(self.server.product, Product::Windows { build: ..=20347 });
-        if let Some(ciphers) = offered.ciphers.as_ref().filter(|_| self.encrypts()) {
-            let known: &[u16] = if newer { &[2, 1, 4, 3] } else { &[2, 1] };
-            let chosen = known.iter().find(|cipher| ciphers.contains(cipher)).copied().unwrap_or(0);
+        // AES-128-GCM, then CCM. Every client that knows 256 bits knows these.
+        if let Some(ciphers) = &offered.ciphers {
+            self.cipher = [2_u16, 1].into_iter().find(|cipher| ciphers.contains(cipher)).unwrap_or(0);
+            let chosen = self.cipher;
             listed.push((ENCRYPTION, [1_u16.to_le_bytes(), chosen.to_le_bytes()].concat()));
         }
+        // Signing algorithms are negotiated since build 20348.
+        let newer = !matches!(self.server.product, Product::Windows { build: ..=20347 });
         if let Some(signing) = offered.signing.as_ref().filter(|_| newer) {
             let chosen = [2_u16, 1, 0].into_iter().find(|algorithm| signing.contains(algorithm)).unwrap_or(1);
             self.algorithm = chosen;

@@ -140,7 +140,7 @@ pub(super) fn preauth(so_far: &[u8], message: &[u8]) -> Vec<u8> {
 
 /// The key derivation of SP 800-108 in counter mode with HMAC-SHA256: counter, label, zero, context,
 /// length in bits.
-fn derived(key: &[u8; 16], label: &[u8], context: &[u8]) -> [u8; 16] {
+pub(super) fn derived(key: &[u8; 16], label: &[u8], context: &[u8]) -> [u8; 16] {
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return [0; 16] };
     for part in [&[0, 0, 0, 1], label, &[0], context, &[0, 0, 0, 128]] {
         mac.update(part);

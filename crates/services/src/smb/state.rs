@@ -11,6 +11,7 @@ use super::content::draw;
 use super::directory::Listing;
 use super::events;
 use super::pipes::Pipe;
+use super::sealing::Sealing;
 use super::server::Server;
 use super::signing::Signing;
 use super::status;
@@ -54,6 +55,8 @@ pub(super) struct Session {
     pub(super) preauth: Vec<u8>,
     /// Signs, when the password is known.
     pub(super) signing: Option<Signing>,
+    /// Encrypts, likewise.
+    pub(super) sealing: Option<Sealing>,
 }
 
 impl Session {
@@ -147,6 +150,8 @@ pub(super) struct Connection {
     pub(super) preauth: Vec<u8>,
     /// Signing algorithm agreed on at 3.1.1.
     pub(super) algorithm: u16,
+    /// Cipher agreed on; 0 is none.
+    pub(super) cipher: u16,
     pub(super) sessions: Vec<Session>,
     pub(super) opens: Vec<Open>,
     pub(super) pending: Vec<Pending>,
@@ -166,6 +171,7 @@ impl Connection {
             client,
             preauth: vec![0; 64],
             algorithm: 1,
+            cipher: 0,
             sessions: Vec::new(),
             opens: Vec::new(),
             pending: Vec::new(),

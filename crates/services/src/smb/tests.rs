@@ -556,6 +556,7 @@ fn rules_that_are_broken_are_told() {
     for (bytes, closes) in [
         (&b"GET / HTTP/1.0\r\n\r\n"[..], true),
         (b"\0\0\0\x10\xfdSMBxxxxxxxxxxxx", true),
+        (b"\0\0\0\x10\xfcSMBxxxxxxxxxxxx", true),
         (b"\0\0\0\x08\xfeSMBxxxx", true),
     ] {
         let transcript = aviary_testkit::exchange(&mut *dialogue(&[]), &[bytes]);
