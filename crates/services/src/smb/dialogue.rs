@@ -57,12 +57,21 @@ pub(super) struct Smb {
     stream: Option<Stream>,
     /// The session whose encrypted message is answered.
     sealed: Option<u64>,
+    /// A session that ends with the response that is being made, which its keys still protect.
+    leaving: Option<u64>,
     finished: bool,
 }
 
 impl Smb {
     pub(super) fn new(server: Arc<Server>, facts: &Facts, netbios: bool) -> Self {
-        Self { connection: Connection::new(server, facts), netbios, stream: None, sealed: None, finished: false }
+        Self {
+            connection: Connection::new(server, facts),
+            netbios,
+            stream: None,
+            sealed: None,
+            leaving: None,
+            finished: false,
+        }
     }
 
     fn message(&mut self, message: &[u8], out: &mut Outbox) {
@@ -95,6 +104,9 @@ impl Smb {
             at = at.saturating_add(next);
         }
         self.send(responses, out);
+        if let Some(id) = self.leaving.take() {
+            self.connection.sessions.retain(|session| session.id != id);
+        }
     }
 
     /// Sends the responses of one message as one: each but the last is padded to 8 bytes and says
@@ -260,6 +272,7 @@ impl Smb {
             _ if connection.session(header.session).is_none() => Answer::fail(status::USER_SESSION_DELETED),
             command::LOGOFF => {
                 connection.log_off(header.session, out);
+                self.leaving = Some(header.session);
                 Answer::empty()
             }
             command::TREE_CONNECT => return Some(connection.tree_connect(header, message, out)),

@@ -178,6 +178,9 @@ fn a_planted_login_is_accepted_and_signed() {
         assert!(answer.header().flags & 8 != 0 && answer.0[48..64] != [0; 16]);
         let tree = client.connect("Finance");
         assert!(tree.status() == 0 && tree.0[48..64] != [0; 16]);
+        let left = client.ask(command::LOGOFF, &[4, 0, 0, 0]);
+        assert!(left.status() == 0 && left.0[48..64] != [0; 16]);
+        assert_eq!(client.ask(command::LOGOFF, &[4, 0, 0, 0]).status(), status::USER_SESSION_DELETED);
         let transcript = client.end();
         assert_eq!(text(transcript.events_of(31101)[0], "RESULT"), "accepted");
     }

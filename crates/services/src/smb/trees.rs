@@ -108,9 +108,11 @@ impl Connection {
         Ok(Answer::empty())
     }
 
-    /// Ends a session.
+    /// Closes what a session has.
     pub(super) fn log_off(&mut self, session: u64, out: &mut Outbox) {
         self.close_where(|open| open.session == session, out);
-        self.sessions.retain(|known| known.id != session);
+        if let Some(session) = self.sessions.iter_mut().find(|known| known.id == session) {
+            session.trees.clear();
+        }
     }
 }
