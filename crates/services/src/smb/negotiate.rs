@@ -6,7 +6,6 @@ use aviary_wire::spnego;
 
 use super::codec::{Answer, Put as _, filetime, short, slice, text, u16_at, u32_at};
 use super::events;
-use super::server::Product;
 use super::state::Connection;
 use super::status;
 
@@ -81,7 +80,8 @@ impl Connection {
         let dialects: Vec<u16> = (0..usize::from(count).min(64))
             .map_while(|n| u16_at(message, 100_usize.saturating_add(n.saturating_mul(2))))
             .collect();
-        let chosen = DIALECTS.into_iter().find(|dialect| dialects.contains(dialect));
+        let newest = self.server.product.newest();
+        let chosen = DIALECTS.into_iter().find(|dialect| *dialect <= newest && dialects.contains(dialect));
         let contexts = match (chosen, u32_at(message, 92), u16_at(message, 96)) {
             (Some(0x0311), Some(at), Some(count)) => {
                 Contexts::read(message, usize::try_from(at).unwrap_or(usize::MAX), count)
@@ -187,8 +187,7 @@ impl Connection {
             let chosen = self.cipher;
             listed.push((ENCRYPTION, [1_u16.to_le_bytes(), chosen.to_le_bytes()].concat()));
         }
-        // Signing algorithms are negotiated since build 20348.
-        let newer = !matches!(self.server.product, Product::Windows { build: ..=20347 });
+        let newer = self.server.product.negotiates_signing();
         if let Some(signing) = offered.signing.as_ref().filter(|_| newer) {
             let chosen = [2_u16, 1, 0].into_iter().find(|algorithm| signing.contains(algorithm)).unwrap_or(1);
             self.algorithm = chosen;

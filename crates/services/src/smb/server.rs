@@ -54,6 +54,30 @@ impl Product {
         }
     }
 
+    /// The newest dialect that it speaks.
+    pub(super) fn newest(&self) -> u16 {
+        match self {
+            Self::Windows { build: ..=6999 } => 0x0202,
+            Self::Windows { build: ..=9199 } => 0x0210,
+            Self::Windows { build: ..=9599 } => 0x0300,
+            Self::Windows { build: ..=10_239 } => 0x0302,
+            Self::Windows { .. } => 0x0311,
+            Self::Samba { version } => match release(version) {
+                (..=3, _) => 0x0202,
+                (4, ..=2) => 0x0300,
+                _ => 0x0311,
+            },
+        }
+    }
+
+    /// Whether it negotiates how to sign at 3.1.1.
+    pub(super) fn negotiates_signing(&self) -> bool {
+        match self {
+            Self::Windows { build } => *build >= 20348,
+            Self::Samba { version } => release(version) >= (4, 15),
+        }
+    }
+
     /// Major and minor version that the remote administration interfaces tell.
     pub(super) const fn version(&self) -> (u32, u32) {
         match self {
@@ -62,6 +86,12 @@ impl Product {
             Self::Samba { .. } => (6, 1),
         }
     }
+}
+
+/// Major and minor number of a version of Samba.
+fn release(version: &str) -> (u16, u16) {
+    let mut numbers = version.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(4), numbers.next().unwrap_or(0))
 }
 
 /// The server.
@@ -155,6 +185,11 @@ mod tests {
     fn versions_name_products() {
         assert_eq!(Product::of("windows", "10.0.17763").native().0, "Windows Server 2019 Standard 17763");
         assert_eq!(Product::of("windows", "").native().1, "Windows Server 2022 Standard 6.3");
+        assert_eq!(Product::of("samba", "3.6.25").newest(), 0x0202);
+        assert_eq!(Product::of("windows", "6.1.7601").newest(), 0x0210);
+        assert_eq!([Product::of("samba", "").newest(), Product::of("windows", "").newest()], [0x0311; 2]);
+        assert!(Product::of("samba", "4.15.13").negotiates_signing());
+        assert!(!Product::of("windows", "10.0.17763").negotiates_signing());
         assert_eq!(Product::of("samba", "4.19.5-Ubuntu").native().1, "Samba 4.19.5-Ubuntu");
     }
 
