@@ -27,6 +27,7 @@ mod mysql;
 mod personas;
 mod rdp;
 mod redis;
+mod smb;
 mod ssh;
 mod tcpbanner;
 mod telnet;
@@ -43,6 +44,7 @@ pub static ALL: &[&Entry] = &[
     &mongodb::ENTRY,
     &mysql::ENTRY,
     &redis::ENTRY,
+    &smb::ENTRY,
     &ssh::ENTRY,
     &tcpbanner::ENTRY,
     &telnet::ENTRY,
