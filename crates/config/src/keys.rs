@@ -21,7 +21,7 @@ const fn count(min: i64, max: i64) -> Shape {
 
 /// Services of OpenCanary that are not played yet: enabling one is told, and is no error.
 pub const UNBUILT: &[&str] =
-    &["httpproxy", "llmnr", "mongodb", "mssql", "mysql", "ntp", "portscan", "rdp", "sip", "smb", "snmp", "tftp", "vnc"];
+    &["httpproxy", "llmnr", "mongodb", "mssql", "mysql", "ntp", "portscan", "rdp", "sip", "smb", "snmp", "tftp"];
 
 /// Services over UDP, which share no port with those over TCP.
 pub(crate) const UDP: &[&str] = &["llmnr", "ntp", "sip", "snmp", "tftp"];
@@ -147,8 +147,6 @@ pub(crate) static FORESEEN: &[Key] = &[
     switch("mssql.enabled", "A Microsoft SQL Server."),
     key("mssql.version", Shape::Text, r#""2014""#, "Version of the server; OpenCanary knows 2008R2, 2012 and 2014."),
     port("mssql.port", "1433"),
-    switch("vnc.enabled", "A VNC remote desktop."),
-    port("vnc.port", "5900"),
     switch("mongodb.enabled", "A MongoDB server."),
     port("mongodb.port", "27017"),
     key("mongodb.version", Shape::Text, r#""7.0.14""#, "Version that the server names."),

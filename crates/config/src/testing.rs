@@ -18,7 +18,7 @@ const fn switch(name: &'static str) -> Key {
 
 const COUNT: Shape = Shape::Int { min: 1, max: i64::MAX };
 
-/// OpenCanary's keys of the eight services that are built, as far as its files hold them.
+/// OpenCanary's keys of services that are built, as far as its files hold them.
 pub(crate) static SERVICES: &[Key] = &[
     switch("ftp.enabled"),
     key("ftp.port", Shape::Port, "21"),
@@ -65,6 +65,8 @@ pub(crate) static SERVICES: &[Key] = &[
     key("telnet.max_connections", COUNT, "64"),
     key("telnet.timeout", COUNT, "120"),
     switch("telnet.log_tcp_connection"),
+    switch("vnc.enabled"),
+    key("vnc.port", Shape::Port, "5900"),
 ];
 
 /// The key space with these services.

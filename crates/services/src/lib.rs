@@ -23,6 +23,7 @@ mod redis;
 mod ssh;
 mod tcpbanner;
 mod telnet;
+mod vnc;
 
 /// Every service, in alphabetical order of folders. A new service is one folder and two lines here.
 #[rustfmt::skip] // one line a service
@@ -35,4 +36,5 @@ pub static ALL: &[&Entry] = &[
     &ssh::ENTRY,
     &tcpbanner::ENTRY,
     &telnet::ENTRY,
+    &vnc::ENTRY,
 ];
