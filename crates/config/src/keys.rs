@@ -56,7 +56,7 @@ pub(crate) static CORE: &[Key] = &[
         "device.persona",
         Shape::Text,
         "",
-        "Reserved: the machine to play. Until then it only sets aside values that OpenCanary ships and scanners know.",
+        "The machine to play, with defaults for all services that fit together: linux-server, windows-server, nas, network-device or printer. Keys that are set win, unless they say what OpenCanary ships.",
     ),
     key(
         "ip.ignorelist",
@@ -84,7 +84,6 @@ pub(crate) static CORE: &[Key] = &[
         "Folder of the journal and of this installation's secrets.",
     ),
     key("aviary.host_name", Shape::Text, "", "Host name that the canary plays; the machine's own if not given."),
-    key("aviary.persona", Shape::Text, "", "Reserved: a second spelling of `device.persona`."),
     key("aviary.limits.connections", count(16, 1_000_000), "30000", "Connections at once, over all services."),
     key(
         "aviary.limits.connections_per_source",
@@ -92,6 +91,19 @@ pub(crate) static CORE: &[Key] = &[
         "1000",
         "Connections at once from one source address.",
     ),
+    key(
+        "aviary.limits.datagrams_per_source",
+        count(1, 1_000_000),
+        "200",
+        "Datagrams a second that one source may be sent over UDP, and five times as many at once.",
+    ),
+    key(
+        "aviary.quarantine.max_mb",
+        count(1, 1_048_576),
+        "256",
+        "Size of all uploads that are kept, in MB; beyond it an upload is reported and not kept.",
+    ),
+    key("aviary.quarantine.max_file_mb", count(1, 65_536), "16", "Size of one upload that is kept, in MB."),
     key("aviary.limits.memory_mib", count(16, 1_048_576), "256", "Memory that connections may take in all, in MiB."),
     key(
         "aviary.journal.max_mb",
