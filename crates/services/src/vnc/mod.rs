@@ -31,13 +31,12 @@ mod persona;
 mod tests;
 mod words;
 
-use std::io::Read as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use aviary_config::{Key, Settings, Shape};
 use aviary_service::{
-    Dialogue, Endpoint, Entry, Facts, Limits, Materials, Rejection, Security, Service, TlsKey, TlsProfile,
+    Dialogue, Endpoint, Entry, Facts, Limits, Materials, Protocol, Rejection, Security, Service, TlsKey, TlsProfile,
 };
 
 use self::blacklist::Blacklist;
@@ -96,7 +95,7 @@ static KEYS: &[Key] = &[
     },
 ];
 
-/// Bytes of the operator's word list that are read.
+/// Longest word list of the operator, in bytes.
 const LONGEST_LIST: u64 = 1024 * 1024;
 
 /// What all connections share.
@@ -127,6 +126,7 @@ impl Service for VncService {
     fn endpoints(&self) -> Vec<Endpoint> {
         vec![Endpoint {
             port: self.port,
+            protocol: Protocol::Tcp,
             label: "vnc".to_owned(),
             security: if self.has_tls() { Security::OnDemand } else { Security::Plain },
             try_line: "printf 'RFB 003.008\\n\\2AAAAAAAAAAAAAAAA' | nc -w 2 {host} {port}",
@@ -214,8 +214,10 @@ fn chosen(text: &str) -> Result<(Vec<u8>, Vec<u32>), Rejection> {
 
 fn word_list(settings: &Settings) -> Result<Vec<u8>, Rejection> {
     let Some(path) = settings.path("vnc.wordlist") else { return Ok(Vec::new()) };
-    let mut list = Vec::new();
-    let read = std::fs::File::open(&path).and_then(|file| file.take(LONGEST_LIST).read_to_end(&mut list));
-    read.map_err(|error| Rejection::new("vnc.wordlist", format!("`{}` cannot be read: {error}", path.display())))?;
-    Ok(list)
+    let refused = |why: String| Rejection::new("vnc.wordlist", format!("`{}` {why}", path.display()));
+    let unreadable = |error: std::io::Error| refused(format!("cannot be read: {error}"));
+    if std::fs::metadata(&path).map_err(unreadable)?.len() > LONGEST_LIST {
+        return Err(refused("is longer than 1 MiB".to_owned()));
+    }
+    std::fs::read(&path).map_err(unreadable)
 }
