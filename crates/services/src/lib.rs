@@ -26,6 +26,7 @@ mod redis;
 mod ssh;
 mod tcpbanner;
 mod telnet;
+mod tftp;
 mod vnc;
 
 /// Every service, in alphabetical order of folders. A new service is one folder and two lines here.
@@ -39,5 +40,6 @@ pub static ALL: &[&Entry] = &[
     &ssh::ENTRY,
     &tcpbanner::ENTRY,
     &telnet::ENTRY,
+    &tftp::ENTRY,
     &vnc::ENTRY,
 ];
