@@ -194,20 +194,19 @@ def nmap(canary: Canary, *options: str) -> str:
 
 @check("tftp: nmap sees what it sees of tftpd-hpa")
 def _(canary: Canary) -> None:
-    output = nmap(canary, "-sV", "--version-all")
+    output = nmap(canary, "-sV", "--version-intensity", "3")
     assert re.search(r"udp +open\|filtered", output), output
     assert "unrecognized" not in output, output
 
 
 @check("tftp: nmap, tftp-enum")
 def _(canary: Canary) -> None:
-    words = SCRATCH / "tftp-names"
-    words.write_text("startup-config\nno-such-file.cfg\nrunning-config\n")
+    # The script closes its socket before it listens again at the same port, so over the loopback every
+    # answer comes too early, tftpd-hpa's too, and it asks for no name but its first, a random one.
     mark = canary.mark()
-    output = nmap(canary, "--script", "tftp-enum", "--script-args", f"tftp-enum.filelist={words}")
-    for name in ("startup-config", "no-such-file.cfg", "running-config"):
-        canary.logged(mark, 10001, {"FILENAME": name, "OPCODE": "READ"}, output)
-    print("     " + output.replace("\n", "\n     "))
+    output = nmap(canary, "--script", "+tftp-enum")
+    event = canary.logged(mark, 10001, {"MODE": "octet", "OPCODE": "READ"}, output)
+    assert re.fullmatch(r"\w{8}", event["logdata"]["FILENAME"]), event
 
 
 # -- sockets ---------------------------------------------------------------------------------------
@@ -216,13 +215,10 @@ def _(canary: Canary) -> None:
 @check("tftp: errors come from a new port, and no larger than what was sent")
 def _(canary: Canary) -> None:
     with playing(canary) as fresh, Peer(fresh) as peer:
-        ask = request(1, b"a", b"octet")
-        answers = b""
-        for tries in range(1, 5):
-            peer.to = peer.server
-            answers += peer.say(ask, 0.5)
-            assert len(answers) <= tries * len(ask), f"{len(answers)} bytes for {tries} x {len(ask)}"
-        assert answers.startswith(b"\0\5\0\1File not found\0"), answers
+        assert peer.say(request(1, b"a", b"octet")) == b"\0\5\0\1\0", "the text would be more than was sent"
+        peer.to = peer.server
+        answer = peer.say(request(1, b"nofile.bin", b"octet"))
+        assert answer == b"\0\5\0\1File not found\0", answer
         peer.to = peer.server
         answer = peer.say(request(1, b"name-that-is-long-enough", b"netbios"))
         assert answer == b"\0\5\0\4Unknown mode\0", answer

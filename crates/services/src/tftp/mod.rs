@@ -7,8 +7,8 @@
 //! Nobody gets more than it sent before it has answered from where it claims to be. A request with options
 //! is answered by them alone, which is small. The first block of one without is not, unless its source has
 //! proven itself lately: such a client is sent an empty block 0 instead, and proves itself by repeating its
-//! request, or its acknowledgement, to the new port. An error longer than the request waits until the client
-//! has asked twice.
+//! request, or its acknowledgement, to the new port. An error longer than
+//! the request goes without its text.
 //!
 //! Events: 10001 for each request, 31800 for its options, 31801 and 31802 for what came of a download and
 //! an upload, 31803 for what is no request.
@@ -118,7 +118,7 @@ impl Service for TftpService {
             _ => self.write(&mut words, facts.count, out),
         };
         if let Err((code, text)) = answered {
-            out.converse(Box::new(Refusal(codec::error(code, text))));
+            out.converse(Box::new(Refusal(code, text)));
         }
     }
 

@@ -23,11 +23,12 @@ const USELESS: u8 = 32;
 const LINGER: Duration = Duration::from_secs(6);
 
 /// An error and nothing more.
-pub(super) struct Refusal(pub Vec<u8>);
+pub(super) struct Refusal(pub u16, pub &'static str);
 
 impl Dialogue for Refusal {
     fn open(&mut self, out: &mut Outbox) {
-        out.reply(&self.0);
+        // The text may be more than a stranger sent; the code never is, but for requests of a few bytes.
+        out.reply_or(codec::error(self.0, self.1), codec::error(self.0, ""));
         out.close();
     }
 
