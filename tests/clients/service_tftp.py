@@ -201,10 +201,12 @@ def _(canary: Canary) -> None:
 
 @check("tftp: nmap, tftp-enum")
 def _(canary: Canary) -> None:
-    # The script closes its socket before it listens again at the same port, so over the loopback every
-    # answer comes too early, tftpd-hpa's too, and it asks for no name but its first, a random one.
+    # The script closes its socket before it listens again at the same port, so over the loopback most
+    # answers come too early, tftpd-hpa's too; then it asks for no name but its first, a random one.
+    words = SCRATCH / "tftp-names"
+    words.write_text("startup-config\nno-such-file.cfg\n")
     mark = canary.mark()
-    output = nmap(canary, "--script", "+tftp-enum")
+    output = nmap(canary, "--script", "+tftp-enum", "--script-args", f"tftp-enum.filelist={words}")
     event = canary.logged(mark, 10001, {"MODE": "octet", "OPCODE": "READ"}, output)
     assert re.fullmatch(r"\w{8}", event["logdata"]["FILENAME"]), event
 
