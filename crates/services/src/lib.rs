@@ -21,6 +21,7 @@ pub use personas::PERSONAS;
 mod ftp;
 mod git;
 mod http;
+mod mysql;
 mod personas;
 mod redis;
 mod ssh;
@@ -36,6 +37,7 @@ pub static ALL: &[&Entry] = &[
     &git::ENTRY,
     &http::HTTP,
     &http::HTTPS,
+    &mysql::ENTRY,
     &redis::ENTRY,
     &ssh::ENTRY,
     &tcpbanner::ENTRY,
