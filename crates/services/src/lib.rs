@@ -31,6 +31,8 @@ mod smb;
 mod ssh;
 mod tcpbanner;
 mod telnet;
+mod tftp;
+mod vnc;
 
 /// Every service, in alphabetical order of folders. A new service is one folder and two lines here.
 #[rustfmt::skip] // one line a service
@@ -48,4 +50,6 @@ pub static ALL: &[&Entry] = &[
     &ssh::ENTRY,
     &tcpbanner::ENTRY,
     &telnet::ENTRY,
+    &tftp::ENTRY,
+    &vnc::ENTRY,
 ];

@@ -280,7 +280,7 @@ impl<'a> Talk<'a> {
                 break;
             }
             match step {
-                Step::Reply(bytes) => self.transcript.lines.push(Line::Reply(bytes)),
+                Step::Reply(bytes) | Step::ReplyOr(bytes, _) => self.transcript.lines.push(Line::Reply(bytes)),
                 Step::Report(kind, data) => self.transcript.lines.push(Line::Event(kind.number, data)),
                 Step::Note(name, value) => self.transcript.lines.push(Line::Note(name, value)),
                 Step::Pause(time) => self.transcript.lines.push(Line::Pause(time.as_millis())),
