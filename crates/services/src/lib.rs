@@ -19,7 +19,9 @@ use aviary_service::Entry;
 mod ftp;
 mod git;
 mod http;
+mod ntp;
 mod redis;
+mod snmp;
 mod ssh;
 mod tcpbanner;
 mod telnet;
@@ -31,7 +33,9 @@ pub static ALL: &[&Entry] = &[
     &git::ENTRY,
     &http::HTTP,
     &http::HTTPS,
+    &ntp::ENTRY,
     &redis::ENTRY,
+    &snmp::ENTRY,
     &ssh::ENTRY,
     &tcpbanner::ENTRY,
     &telnet::ENTRY,

@@ -27,8 +27,6 @@ pub(super) fn datagram(config: &Config, facts: &Facts, bytes: &[u8], out: &mut O
     match packet {
         Packet::Time(time) => {
             let mode = answered_in(&time, facts.peer.port());
-            // The answer first: it tells the time and may not wait for the journal. A query alone is no news
-            // worth losing the time for.
             if let Some(mode) = mode {
                 out.reply(answer(config, facts, &time, mode, out).encode());
             }
@@ -36,7 +34,9 @@ pub(super) fn datagram(config: &Config, facts: &Facts, bytes: &[u8], out: &mut O
         }
         Packet::Control(control) => out.report(CONTROL, control_data(&control, bytes.len())),
         Packet::Private(private) => out.report(PRIVATE, private_data(&private, bytes.len())),
-        Packet::Malformed(reason) => out.report(MALFORMED, LogData::new().with("REASON", reason).with("DATA", kept(bytes))),
+        Packet::Malformed(reason) => {
+            out.report(MALFORMED, LogData::new().with("REASON", reason).with("DATA", kept(bytes)))
+        }
     }
 }
 

@@ -164,13 +164,7 @@ fn time(first: First, stratum: u8, poll: u8, bytes: &[u8]) -> Packet<'_> {
         return Packet::Malformed("a time packet shorter than its header");
     };
     let Some(transmit) = header.last_chunk::<8>() else { return Packet::Malformed("no transmit time") };
-    Packet::Time(Time {
-        first,
-        stratum,
-        poll,
-        transmit: Stamp(u64::from_be_bytes(*transmit)),
-        tail: Tail::of(rest),
-    })
+    Packet::Time(Time { first, stratum, poll, transmit: Stamp(u64::from_be_bytes(*transmit)), tail: Tail::of(rest) })
 }
 
 /// A time packet to send; see [`Time`] for the layout.

@@ -30,11 +30,8 @@ mod tests;
 
 use std::net::Ipv4Addr;
 
-
 use aviary_config::{Key, Shape};
-use aviary_service::{
-    Endpoint, Entry, Facts, Materials, Outbox, Protocol, Rejection, Security, Service, Slot,
-};
+use aviary_service::{Endpoint, Entry, Facts, Materials, Outbox, Protocol, Rejection, Security, Service, Slot};
 use ring::rand::{SecureRandom as _, SystemRandom};
 
 /// The registry's entry.

@@ -378,7 +378,10 @@ mod tests {
         let bytes = answer.encode();
         let Ok(Message::Secure(read)) = message(&bytes) else { panic!("no message") };
         assert_eq!((read.id, read.engine, read.boots, read.time, read.user), (9, &b"12345"[..], 2, 300, &b"bob"[..]));
-        assert_eq!(read.scoped.map(|scoped| (scoped.engine, scoped.context, scoped.pdu.tag)), Some((&b"12345"[..], &b"c"[..], pdu::REPORT)));
+        assert_eq!(
+            read.scoped.map(|scoped| (scoped.engine, scoped.context, scoped.pdu.tag)),
+            Some((&b"12345"[..], &b"c"[..], pdu::REPORT))
+        );
     }
 
     #[test]

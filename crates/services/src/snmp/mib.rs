@@ -31,8 +31,8 @@ pub(super) struct Mib {
 /// What a GET finds.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found {
-    /// The encoded value and its tag.
-    Value(u8, Vec<u8>),
+    /// The encoded value.
+    Value(Vec<u8>),
     /// The object is there, and has other instances.
     NoInstance,
     /// Nothing of that name.
@@ -112,6 +112,18 @@ impl Mib {
     pub(super) fn len(&self) -> usize {
         self.fixed.len() + self.local.len()
     }
+
+    /// Each line's name and text, and its content if it has one.
+    #[cfg(test)]
+    pub(super) fn contents(&self, moment: &Moment<'_>) -> Vec<(String, Option<Vec<u8>>)> {
+        let instances = self.fixed.iter().chain(self.local.iter().map(|(.., instance)| instance));
+        instances
+            .map(|i| {
+                let what = format!("{} {}", super::codec::dotted(&i.name), i.text);
+                (what, i.kind.content(&i.text, &i.name, moment))
+            })
+            .collect()
+    }
 }
 
 /// The tree at one moment.
@@ -128,7 +140,7 @@ impl View<'_> {
         for list in [self.fixed, &self.local] {
             let at = list.partition_point(|instance| instance.name.as_slice() < name);
             if let Some(instance) = list.get(at).filter(|instance| instance.name == name && instance.is_for(is_v1)) {
-                return Found::Value(instance.kind.tag(), self.value(instance));
+                return Found::Value(self.value(instance));
             }
             // Instances of one object stand together, so one of them is next to where the name would be.
             let neighbours = [list.get(at), at.checked_sub(1).and_then(|before| list.get(before))];
@@ -142,7 +154,7 @@ impl View<'_> {
         found
     }
 
-    /// The first instance behind this name, with its tag and encoded value.
+    /// The first instance behind this name, with its encoded value.
     pub(super) fn next(&self, name: &[u32], is_v1: bool) -> Option<(&[u32], Vec<u8>)> {
         let of = |list: &'_ [Instance]| -> Option<usize> {
             let at = list.partition_point(|instance| instance.name.as_slice() <= name);

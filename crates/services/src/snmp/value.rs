@@ -95,9 +95,7 @@ impl Kind {
         Some(match self {
             Self::Int => ber::integer_content(wavering(text, name, moment)?),
             Self::Gauge => ber::integer_content(wavering(text, name, moment)?.clamp(0, i64::from(u32::MAX))),
-            Self::Count => {
-                ber::integer_content(i64::try_from(grown(text, name, moment, seconds)? & 0xffff_ffff).ok()?)
-            }
+            Self::Count => ber::integer_content(i64::try_from(grown(text, name, moment, seconds)? & 0xffff_ffff).ok()?),
             Self::Count64 => ber::integer_content(i64::try_from(grown(text, name, moment, seconds)?).ok()?),
             Self::Ticks => ber::integer_content(i64::try_from(ticks(text, moment)? & 0xffff_ffff).ok()?),
             Self::Text => filled(text, moment).into_bytes(),
