@@ -15,6 +15,7 @@ mod post;
 mod privileges;
 mod quarantine;
 mod reporter;
+mod scanning;
 mod session;
 #[cfg(test)]
 mod testing;

@@ -16,10 +16,13 @@
 
 use aviary_service::Entry;
 
+pub use personas::PERSONAS;
+
 mod ftp;
 mod git;
 mod http;
 mod ntp;
+mod personas;
 mod redis;
 mod snmp;
 mod ssh;

@@ -69,15 +69,21 @@ fn the_time_is_true_and_moves_on() {
 fn a_query_is_reported() {
     let mut bytes = query(0xdb);
     bytes[1..4].copy_from_slice(&[0, 10, 0xfa]);
-    insta::assert_snapshot!(events(&[&bytes]), @"");
+    insta::assert_snapshot!(events(&[&bytes]), @r#"
+    ! 31600 ANSWERED=Bool(true) MODE=Int(3) POLL=Int(10) SIZE=Int(48) STRATUM=Int(0) TRANSMIT=Text("1122334455667788") VERSION=Int(3)
+    "#);
     let mut field = query(0x23);
     field.extend([0xfa, 0xfa, 0, 28]);
     field.extend([0x55; 24]);
-    insta::assert_snapshot!(events(&[&field]), @"");
+    insta::assert_snapshot!(events(&[&field]), @r#"
+    ! 31600 ANSWERED=Bool(true) EXTENSIONS=List([Text("0xfafa")]) MODE=Int(3) POLL=Int(0) SIZE=Int(76) STRATUM=Int(0) TRANSMIT=Text("1122334455667788") VERSION=Int(4)
+    "#);
     let mut signed = query(0x23);
     signed.extend([0, 0, 0, 7]);
     signed.extend([0xab; 16]);
-    insta::assert_snapshot!(events(&[&signed]), @"");
+    insta::assert_snapshot!(events(&[&signed]), @r#"
+    ! 31600 ANSWERED=Bool(false) KEY_ID=Int(7) MODE=Int(3) POLL=Int(0) SIZE=Int(68) STRATUM=Int(0) TRANSMIT=Text("1122334455667788") VERSION=Int(4)
+    "#);
 }
 
 #[test]
@@ -86,7 +92,14 @@ fn what_scanners_for_amplifiers_send_is_reported_and_not_answered() {
     let all = [&monlist[..], b"\x17\0\x02\x14\0\0\0\0", b"\x17\0\x03\x04\0\0\0\0", b"\x16\x02\0\x01\0\0\0\0\0\0\0\0"];
     let t = transcript(&all);
     assert_eq!(t.replies(), b"");
-    insta::assert_snapshot!(events(&all), @"");
+    insta::assert_snapshot!(events(&all), @r#"
+    ! 11001 NTP CMD=Text("monlist")
+    ! 31602 IMPLEMENTATION=Text("XNTPD") REQUEST=Text("MON_GETLIST_1") REQUEST_CODE=Int(42) SIZE=Int(8) VERSION=Int(2)
+    ! 11001 NTP CMD=Text("monlist")
+    ! 31602 IMPLEMENTATION=Text("XNTPD_OLD") REQUEST=Text("MON_GETLIST") REQUEST_CODE=Int(20) SIZE=Int(8) VERSION=Int(2)
+    ! 31602 IMPLEMENTATION=Text("XNTPD") REQUEST=Text("SYS_INFO") REQUEST_CODE=Int(4) SIZE=Int(8) VERSION=Int(2)
+    ! 31601 ASSOCIATION=Int(0) OPERATION=Text("read variables") SIZE=Int(12) VERSION=Int(2)
+    "#);
 }
 
 #[test]
@@ -105,7 +118,11 @@ fn monlists_are_told_from_times() {
 
 #[test]
 fn what_is_no_message_is_reported() {
-    insta::assert_snapshot!(events(&[b"x", b"\x16\x02", b"\x23\0\0\0 and no time"]), @"");
+    insta::assert_snapshot!(events(&[b"x", b"\x16\x02", b"\x23\0\0\0 and no time"]), @r##"
+    ! 31603 DATA=Bytes(b"x") REASON=Text("shorter than any NTP message")
+    ! 31603 DATA=Bytes(b"\x16\x02") REASON=Text("shorter than any NTP message")
+    ! 31603 DATA=Bytes(b"#\x00\x00\x00 and no time") REASON=Text("a time packet shorter than its header")
+    "##);
     let mut out = aviary_service::Outbox::for_datagrams(aviary_event::Timestamp::from_micros(0));
     let facts = Facts { transport: aviary_service::Transport::Datagrams, ..facts(123) };
     build(&ENTRY, &[]).datagram(0, &facts, b"", &mut out);

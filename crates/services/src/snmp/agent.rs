@@ -5,8 +5,9 @@ use super::mib::{Found, View};
 
 /// Variables of one answer to GETBULK: net-snmp's own limit.
 const BULK_VARIABLES: usize = 100;
-/// Octets of an answer's frame besides its variables: message, community or security parameters, and PDU.
-const FRAME: usize = 160;
+/// Octets of an answer of version 1 or 2c besides its community and its variables: the headers of message,
+/// PDU and list, and four integers.
+const FRAME: usize = 32;
 
 /// Error states (RFC 1157, section 4.1.1, and RFC 3416, section 3).
 mod error {
@@ -28,6 +29,14 @@ pub(super) struct Grant {
     pub(super) size: usize,
     /// Octets after which an answer to GETBULK adds no further variable.
     pub(super) bulk_size: usize,
+    /// Octets of the community.
+    pub(super) community: usize,
+}
+
+impl Grant {
+    const fn frame(&self) -> usize {
+        self.community.saturating_add(FRAME)
+    }
 }
 
 /// The answer to a request; none to what is no request.
@@ -39,7 +48,7 @@ pub(super) fn respond(view: &View<'_>, request: &Pdu<'_>, grant: Grant) -> Optio
         pdu::SET => Err(set(request, grant)),
         _ => return None,
     };
-    let too_big = |variables: &Vec<u8>| variables.len().saturating_add(FRAME) > grant.size;
+    let too_big = |variables: &Vec<u8>| variables.len().saturating_add(grant.frame()) > grant.size;
     Some(match answer {
         Ok(variables) if too_big(&variables) && grant.is_v1 => echo(request, error::TOO_BIG, 0),
         Ok(variables) if too_big(&variables) => pdu_bytes(pdu::RESPONSE, request.id, error::TOO_BIG, 0, &[]),
@@ -117,7 +126,7 @@ fn bulk(view: &View<'_>, request: &Pdu<'_>, grant: Grant) -> Result<Vec<u8>, Fai
                     ended = ended.saturating_add(1);
                 }
             }
-            let size = out.len().saturating_add(variable.len()).saturating_add(FRAME);
+            let size = out.len().saturating_add(variable.len()).saturating_add(grant.frame());
             if size > grant.size.min(grant.bulk_size) && !out.is_empty() {
                 return Ok(out);
             }

@@ -350,7 +350,7 @@ mod tests {
             (GET, 4, 2, "version 2"),
             (GET, 5, 2, "tag 0x02"),
             (GET, 41, 0x55, "unknown type"),
-            (GET, 33, 0xff, "does not fit"),
+            (GET, 40, 0xff, "does not fit"),
             (DISCOVERY, 9, 0xff, "message identifier"),
             (DISCOVERY, 15, 0x80, "greatest size"),
             (DISCOVERY, 20, 6, "flags"),

@@ -103,7 +103,7 @@ fn net_snmp_is_played_byte_for_byte() {
         }
         if golden.is_empty() { silent += 1 } else { answered += 1 }
     }
-    assert_eq!((answered, silent), (101, 47));
+    assert_eq!((answered, silent), (104, 39));
 }
 
 #[test]
@@ -150,7 +150,8 @@ fn every_value_fits_its_kind() {
     for name in NAMES {
         let mib = Mib::parse(Persona::of_name(name).table).expect("a table");
         for (what, content) in mib.contents(&moment) {
-            assert!(content.is_some_and(|content| !content.contains(&b'{')), "{name}: {what}");
+            let left = |content: &[u8]| what.contains('{') && content.contains(&b'{');
+            assert!(content.is_some_and(|content| !left(&content)), "{name}: {what}");
         }
     }
 }
@@ -247,16 +248,34 @@ fn whoever_may_write_is_told_that_nothing_is_writable() {
         assert_eq!((read.pdu.second, read.pdu.third), (status, 1));
     }
     let set = request_with(1, pdu::SET, &["1.3.6.1.2.1.1.4.0"], (0, 0), &ber::element(ber::OCTET_STRING, b"x\xff"));
-    insta::assert_snapshot!(send(&*service, &[&set]), @"");
+    insta::assert_snapshot!(send(&*service, &[&set]), @r#"
+    > 0(\x02\x01\x01\x04\x06public\xa3\x1b\x02\x01\x07\x02\x01\x00\x02\x01\x000\x100\x0e\x06\x08+\x06\x01\x02\x01\x01\x04\x00\x04\x02x\xff
+    ! 13001 COMMUNITY_STRING=Bytes(b"public") REQUESTS=List([Text("1.3.6.1.2.1.1.4.0")])
+    ! 31500 ACCEPTED=Bool(true) COMMUNITY=Bytes(b"public") PDU=Text("SetRequest") REQUEST_ID=Int(7) VARIABLES=List([Map({"OID": Text("1.3.6.1.2.1.1.4.0"), "TYPE": Text("OCTET STRING"), "VALUE": Bytes(b"x\xff")})]) VARIABLE_COUNT=Int(1) VERSION=Text("2c")
+    < 0(\x02\x01\x01\x04\x06public\xa2\x1b\x02\x01\x07\x02\x01\x11\x02\x01\x010\x100\x0e\x06\x08+\x06\x01\x02\x01\x01\x04\x00\x04\x02x\xff
+    "#);
 }
 
 #[test]
 fn reads_are_reported_whoever_asks() {
     let other = community_bytes(0, b"\xfe\xff", &pdu_bytes(pdu::GET, 9, 0, 0, b""));
     let service = build(&ENTRY, &[]);
-    insta::assert_snapshot!(send(&*service, &[&request(0, pdu::GET, &["1.3.6.1.2.1.1.5.0"]), &other]), @"");
+    insta::assert_snapshot!(send(&*service, &[&request(0, pdu::GET, &["1.3.6.1.2.1.1.5.0"]), &other]), @r#"
+    > 0&\x02\x01\x00\x04\x06public\xa0\x19\x02\x01\x07\x02\x01\x00\x02\x01\x000\x0e0\x0c\x06\x08+\x06\x01\x02\x01\x01\x05\x00\x05\x00
+    ! 13001 COMMUNITY_STRING=Bytes(b"public") REQUESTS=List([Text("1.3.6.1.2.1.1.5.0")])
+    ! 31500 ACCEPTED=Bool(true) COMMUNITY=Bytes(b"public") PDU=Text("GetRequest") REQUEST_ID=Int(7) VARIABLES=List([Map({"OID": Text("1.3.6.1.2.1.1.5.0")})]) VARIABLE_COUNT=Int(1) VERSION=Text("1")
+    < 0+\x02\x01\x00\x04\x06public\xa2\x1e\x02\x01\x07\x02\x01\x00\x02\x01\x000\x130\x11\x06\x08+\x06\x01\x02\x01\x01\x05\x00\x04\x05srv01
+    > 0\x14\x02\x01\x00\x04\x02\xfe\xff\xa0\x0b\x02\x01\t\x02\x01\x00\x02\x01\x000\x00
+    ! 13001 COMMUNITY_STRING=Bytes(b"\xfe\xff") REQUESTS=List([])
+    ! 31500 ACCEPTED=Bool(false) COMMUNITY=Bytes(b"\xfe\xff") PDU=Text("GetRequest") REQUEST_ID=Int(9) VARIABLES=List([]) VARIABLE_COUNT=Int(0) VERSION=Text("1")
+    "#);
     let bulk = request_with(1, pdu::GET_BULK, &["1.3.6.1.2.1.1.4", "1.3.6.1.2.1.1.5"], (1, 2), &[ber::NULL, 0]);
-    insta::assert_snapshot!(send(&*service, &[&bulk]), @"");
+    insta::assert_snapshot!(send(&*service, &[&bulk]), @r#"
+    > 02\x02\x01\x01\x04\x06public\xa5%\x02\x01\x07\x02\x01\x01\x02\x01\x020\x1a0\x0b\x06\x07+\x06\x01\x02\x01\x01\x04\x05\x000\x0b\x06\x07+\x06\x01\x02\x01\x01\x05\x05\x00
+    ! 13001 COMMUNITY_STRING=Bytes(b"public") REQUESTS=List([Text("1.3.6.1.2.1.1.4"), Text("1.3.6.1.2.1.1.5")])
+    ! 31500 ACCEPTED=Bool(true) COMMUNITY=Bytes(b"public") MAX_REPETITIONS=Int(2) NON_REPEATERS=Int(1) PDU=Text("GetBulkRequest") REQUEST_ID=Int(7) VARIABLES=List([Map({"OID": Text("1.3.6.1.2.1.1.4")}), Map({"OID": Text("1.3.6.1.2.1.1.5")})]) VARIABLE_COUNT=Int(2) VERSION=Text("2c")
+    < 0V\x02\x01\x01\x04\x06public\xa2I\x02\x01\x07\x02\x01\x00\x02\x01\x000>0\x10\x06\x08+\x06\x01\x02\x01\x01\x04\x00\x04\x04root0\x11\x06\x08+\x06\x01\x02\x01\x01\x05\x00\x04\x05srv010\x17\x06\x08+\x06\x01\x02\x01\x01\x06\x00\x04\x0bServer room
+    "#);
 }
 
 #[test]
@@ -274,7 +293,14 @@ fn lists_in_events_are_bounded() {
 fn what_is_no_message_is_reported() {
     let t = send(&*build(&ENTRY, &[]), &[b"garbage", b"\x30\x03\x02\x01\x02", &request(1, pdu::GET, &["1.3"])[..20]]);
     assert_eq!((t.replies().len(), t.events_of(31503).len()), (0, 3));
-    insta::assert_snapshot!(t, @"");
+    insta::assert_snapshot!(t, @r#"
+    > garbage
+    ! 31503 DATA=Bytes(b"garbage") REASON=Text("no BER: the element is longer than what is there")
+    > 0\x03\x02\x01\x02
+    ! 31503 DATA=Bytes(b"0\x03\x02\x01\x02") REASON=Text("version 2 is none of 0, 1 and 3")
+    > 0\x1f\x02\x01\x01\x04\x06public\xa0\x12\x02\x01\x07\x02\x01
+    ! 31503 DATA=Bytes(b"0\x1f\x02\x01\x01\x04\x06public\xa0\x12\x02\x01\x07\x02\x01") REASON=Text("no BER: the element is longer than what is there")
+    "#);
 }
 
 /// A request of version 3 in a user's name, with a digest by a password (RFC 3414, sections 6 and 7).
@@ -353,11 +379,8 @@ fn the_listed_keys_are_those_of_rfc_3414() {
     for word in ["password", "The Net-SNMP Demo Password"] {
         let mebibyte: Vec<u8> = word.bytes().cycle().take(1 << 20).collect();
         let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
-        assert!(listed.contains(&format!(
-            "\n{word} {} {}\n",
-            hex(&Md5::digest(&mebibyte)),
-            hex(&Sha1::digest(&mebibyte))
-        )));
+        let line = format!("{word} {} {}", hex(&Md5::digest(&mebibyte)), hex(&Sha1::digest(&mebibyte)));
+        assert!(listed.lines().any(|listed| listed == line), "{line}");
     }
     // Every common password that is long enough is in it.
     let missing: Vec<_> = aviary_wire::guess::WORDS.iter().filter(|w| w.len() >= 8 && !words.contains(*w)).collect();
