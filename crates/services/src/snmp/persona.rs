@@ -33,7 +33,7 @@ pub(super) const NAMES: &[&str] = &["linux", "cisco", "printer", "ups", "windows
 static PERSONAS: [Persona; 5] = [
     Persona {
         name: "linux",
-        description: "Linux {host} 6.12.48+deb13-amd64 #1 SMP PREEMPT_DYNAMIC Debian 6.12.48-1 (2025-09-20) x86_64",
+        description: "Linux {host} 6.1.0-40-amd64 #1 SMP PREEMPT_DYNAMIC Debian 6.1.153-1 (2025-09-20) x86_64",
         table: include_str!("personas/linux.txt"),
         engine: Some(Engine::NetSnmp),
         vendor: [0x52, 0x54, 0x00],

@@ -91,7 +91,8 @@ impl Snmp {
         let size = self.persona.size;
         // Who has proven nothing gets a list that is as long as may be sent, and asks again for the rest.
         let bulk_size = BULK_SIZE.min(size).min(out.room());
-        let grant = Grant { is_v1: message.version == 0, may_write, size, bulk_size, community: message.community.len() };
+        let grant =
+            Grant { is_v1: message.version == 0, may_write, size, bulk_size, community: message.community.len() };
         let secret = self.secret.wait();
         let moment = self.moment(out.now(), facts, secret);
         if let Some(pdu) = agent::respond(&self.mib.view(&moment), &message.pdu, grant) {
