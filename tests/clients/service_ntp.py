@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import re
+import socket
 import struct
 import time
 from typing import Any
@@ -33,7 +34,7 @@ class StandardPort:
         if os.geteuid():
             raise Skip("port 123 takes root, and these clients know no other")
         settings = SETTINGS | {"ntp.enabled": True, "ntp.port": "123", "device.listen_addr": ADDRESS}
-        self.canary = Canary(canary.bin_dir, settings, services=[])
+        self.canary = Canary(canary.bin_dir, settings, services=["ftp"])
 
     def __enter__(self) -> Canary:
         canary = self.canary.__enter__()
@@ -47,8 +48,7 @@ class StandardPort:
 
 
 def ask_there() -> bytes:
-    import socket
-
+    """An answer from port 123, if anybody answers there."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
         peer.settimeout(0.2)
         try:
