@@ -7,8 +7,10 @@ use sha2::{Digest as _, Sha256};
 const EPOCH: u64 = 2_208_988_800;
 /// Microseconds of a second.
 const SECOND: u64 = 1_000_000;
-/// Seconds between two updates of the server's clock: a poll of 2^10.
-const UPDATE: u64 = 1024;
+/// Microseconds between two updates of the server's clock: a poll of 2^10 seconds.
+const UPDATE: u64 = 1024 * SECOND;
+/// Microseconds in which the error grows by 1/65536 second, at 15 parts in a million.
+const GROWTH: u64 = SECOND * SECOND / 65_536 / 15;
 
 /// Seconds since 1900 in the high half, fractions of 2^-32 in the low half. The seconds wrap in 2036.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,18 +41,18 @@ pub(super) struct Quality {
 /// installation's own; in between the error grows by 15 parts in a million, as RFC 5905 has it.
 pub(super) fn quality(now: Timestamp, secret: &[u8]) -> Quality {
     let micros = u64::try_from(now.as_micros()).unwrap_or(0);
-    let phase = u64::from(first_u32(secret, b"phase", 0)) % UPDATE.saturating_mul(SECOND);
+    let phase = u64::from(first_u32(secret, b"phase", 0)) % UPDATE;
     let since_phase = micros.saturating_sub(phase);
-    let update = since_phase / UPDATE.saturating_mul(SECOND);
-    let age = since_phase % UPDATE.saturating_mul(SECOND);
+    let update = since_phase / UPDATE;
+    let age = since_phase % UPDATE;
     let drawn = first_u32(secret, b"update", update);
     // 4 to 20 ms away from the source, 0.2 to 1.2 ms unsure of it.
-    let base_delay = 262 + first_u32(secret, b"delay", 0) % 1000;
-    let grown = u32::try_from(age / SECOND * 15 * 65_536 / SECOND).unwrap_or(0);
+    let base_delay = 262_u32.saturating_add(first_u32(secret, b"delay", 0) % 1000);
+    let grown = u32::try_from(age / GROWTH).unwrap_or(0);
     Quality {
         reference: Stamp::of_micros(micros.saturating_sub(age), u16::try_from(drawn >> 16).unwrap_or(0)),
         root_delay: base_delay.saturating_add(drawn % 40),
-        root_dispersion: (13 + (drawn >> 8) % 64).saturating_add(grown),
+        root_dispersion: 13_u32.saturating_add((drawn >> 8) % 64).saturating_add(grown),
     }
 }
 

@@ -65,7 +65,7 @@ pub(super) struct Start {
 pub(super) fn start(now: Timestamp, secret: &[u8]) -> Start {
     let [.., a, b, c, d, e, f] = secret else { return Start { boots: 1, uptime: 0 } };
     let now = u64::try_from(now.as_micros()).unwrap_or(0);
-    let period = (60 + u64::from(*a) * 90 / 255).saturating_mul(DAY);
+    let period = 60_u64.saturating_add(u64::from(*a) * 90 / 255).saturating_mul(DAY);
     let phase = (u64::from(u32::from_be_bytes([*b, *c, *d, *e])) << 20).checked_rem(period).unwrap_or(0);
     let since = now.saturating_sub(phase);
     // Not how often since 1970: machines are younger.

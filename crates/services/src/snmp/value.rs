@@ -131,7 +131,8 @@ fn grown(text: &str, name: &[u32], moment: &Moment<'_>, seconds: u64) -> Option<
         None => rate.parse::<u64>().ok()?.checked_mul(1000)?,
     };
     let minute_growth = rate.checked_mul(STEP)?;
-    let ahead = |minute: u64| draw(name, moment, minute).checked_rem((minute_growth / 5 * 4).max(1)).unwrap_or(0);
+    let most_ahead = minute_growth.saturating_sub(minute_growth / 5);
+    let ahead = |minute: u64| draw(name, moment, minute).checked_rem(most_ahead).unwrap_or(0);
     let (minute, into) = (seconds / STEP, seconds % STEP);
     let here = minute.checked_mul(minute_growth)?.checked_add(ahead(minute))?;
     let next_minute = minute.checked_add(1)?;
