@@ -5,6 +5,8 @@ use super::mib::{Found, View};
 
 /// Variables of one answer to GETBULK: net-snmp's own limit.
 const BULK_VARIABLES: usize = 100;
+/// Variables of a request that are looked up. LIMIT: the answer to more is too big, whatever its size.
+const MOST_VARIABLES: usize = 1024;
 /// Octets of an answer of version 1 or 2c besides its community and its variables: the headers of message,
 /// PDU and list, and four integers.
 const FRAME: usize = 32;
@@ -42,17 +44,23 @@ impl Grant {
 /// The answer to a request; none to what is no request.
 pub(super) fn respond(view: &View<'_>, request: &Pdu<'_>, grant: Grant) -> Option<Vec<u8>> {
     let answer = match request.tag {
+        pdu::GET | pdu::GET_NEXT | pdu::GET_BULK if request.variables.len() > MOST_VARIABLES => {
+            Err((error::TOO_BIG, 0))
+        }
         pdu::GET => get(view, request, grant),
         pdu::GET_NEXT => next(view, request, grant),
         pdu::GET_BULK => bulk(view, request, grant),
         pdu::SET => Err(set(request, grant)),
         _ => return None,
     };
-    let too_big = |variables: &Vec<u8>| variables.len().saturating_add(grant.frame()) > grant.size;
+    let is_too_big = |variables: &Vec<u8>| variables.len().saturating_add(grant.frame()) > grant.size;
     Some(match answer {
-        Ok(variables) if too_big(&variables) && grant.is_v1 => echo(request, error::TOO_BIG, 0),
-        Ok(variables) if too_big(&variables) => pdu_bytes(pdu::RESPONSE, request.id, error::TOO_BIG, 0, &[]),
-        Ok(variables) => pdu_bytes(pdu::RESPONSE, request.id, error::NONE, 0, &variables),
+        Ok(variables) if !is_too_big(&variables) => pdu_bytes(pdu::RESPONSE, request.id, error::NONE, 0, &variables),
+        // Version 2c has no variables in such an answer (RFC 3416, section 4.2.1).
+        Ok(_) | Err((error::TOO_BIG, _)) if !grant.is_v1 => {
+            pdu_bytes(pdu::RESPONSE, request.id, error::TOO_BIG, 0, &[])
+        }
+        Ok(_) => echo(request, error::TOO_BIG, 0),
         Err((status, index)) => echo(request, status, index),
     })
 }

@@ -113,6 +113,7 @@ fn build(materials: &Materials<'_>) -> Result<Box<dyn Service>, Rejection> {
         location: settings.text("snmp.location"),
         description: description.replace("{host}", materials.host_name),
         secret: materials.vault.slot("snmp", Box::new(random)),
+        tries: usm::Tries::default(),
     }))
 }
 

@@ -10,9 +10,11 @@ use super::events::{COMMAND, MALFORMED, REQUEST, V3_LOGIN, V3_MESSAGE};
 use super::usm::{Capture, hex};
 
 /// Variables that an event tells; a count tells how many there were.
-const TOLD: usize = 128;
+const TOLD: usize = 64;
 /// Octets of a datagram that an event holds.
 const KEPT: usize = 4096;
+/// Octets of a context's name and of a digest that an event holds; no longer ones are defined.
+const SHORT: usize = 255;
 
 /// A message of version 1 or 2c.
 pub(super) fn community(message: &Community<'_>, accepted: bool, out: &mut Outbox) {
@@ -47,7 +49,7 @@ pub(super) fn secure(message: &Secure<'_>, is_known: bool, out: &mut Outbox) {
 /// One that is.
 pub(super) fn login(message: &Secure<'_>, capture: Option<Capture>, is_known: bool, out: &mut Outbox) {
     let mut data = secure_data(message, is_known);
-    data.insert("DIGEST", hex(message.digest));
+    data.insert("DIGEST", hex(short(message.digest)));
     if let Some(Capture { line, mode, password }) = capture {
         data.insert("HASHCAT", line);
         if let Some(mode) = mode {
@@ -80,7 +82,7 @@ fn secure_data(message: &Secure<'_>, is_known: bool) -> LogData {
     if let Some(scoped) = &message.scoped {
         request(&mut data, &scoped.pdu);
         if !scoped.context.is_empty() {
-            data.insert("CONTEXT", scoped.context);
+            data.insert("CONTEXT", short(scoped.context));
         }
     }
     data
@@ -116,6 +118,10 @@ fn variable(variable: &Variable<'_>) -> LogData {
     };
     // What does not fit its type is told as it came.
     data.with("TYPE", kind).with("VALUE", value.unwrap_or_else(|_| Value::from(variable.value)))
+}
+
+fn short(bytes: &[u8]) -> &[u8] {
+    bytes.get(..SHORT).unwrap_or(bytes)
 }
 
 fn address(octets: &[u8]) -> Value {

@@ -8,7 +8,7 @@ use super::codec::{Community, Message, Secure, SecureAnswer, community_bytes, me
 use super::mib::{Mib, address_of};
 use super::persona::Persona;
 use super::report;
-use super::usm::{self, Refusal};
+use super::usm::{self, Refusal, Tries};
 use super::value::Moment;
 
 /// Microseconds of a day.
@@ -30,6 +30,7 @@ pub(super) struct Snmp {
     pub(super) description: String,
     /// 32 random bytes of this installation.
     pub(super) secret: Slot,
+    pub(super) tries: Tries,
 }
 
 impl Service for Snmp {
@@ -102,15 +103,16 @@ impl Snmp {
 
     fn secure(&self, message: &Secure<'_>, facts: &Facts, bytes: &[u8], out: &mut Outbox) {
         let is_known = self.users.iter().any(|user| user == message.user);
+        let secret = self.secret.wait();
+        let engine = self.persona.engine_id(self.mac(secret), secret);
         if message.is_authenticated() {
-            let capture = usm::capture(message, bytes, facts.count);
-            report::login(message, capture, is_known, out);
+            let second = u64::try_from(out.now().as_seconds()).unwrap_or(0);
+            let guess = engine.as_deref() == Some(message.engine) && self.tries.take(second);
+            report::login(message, usm::capture(message, bytes, facts.count, guess), is_known, out);
         } else {
             report::secure(message, is_known, out);
         }
-        let secret = self.secret.wait();
-        let mac = self.mac(secret);
-        let Some(engine) = self.persona.engine_id(mac, secret) else { return };
+        let Some(engine) = engine else { return };
         let request = message.scoped.as_ref().map(|scoped| &scoped.pdu);
         let id = request.map_or(0, |pdu| pdu.id);
         // Each report counts; the datagrams that came are near enough.

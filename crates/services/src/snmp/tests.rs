@@ -238,6 +238,15 @@ fn an_answer_that_fits_nowhere_is_too_big() {
 }
 
 #[test]
+fn a_request_for_too_much_is_too_big_at_once() {
+    for (version, tag) in [(0, pdu::GET), (1, pdu::GET_NEXT), (1, pdu::GET_BULK)] {
+        let answer = send(&*build(&ENTRY, &[]), &[&request(version, tag, &["1.3"; 1025])]).replies();
+        let Ok(Message::Community(read)) = message(&answer) else { panic!("no answer") };
+        assert_eq!((read.pdu.second, read.pdu.variables.len()), (1, if version == 0 { 1025 } else { 0 }));
+    }
+}
+
+#[test]
 fn whoever_may_write_is_told_that_nothing_is_writable() {
     let service = build(&ENTRY, &[("snmp.read_write", "[\"public\"]"), ("snmp.communities", "[]")]);
     for (version, status) in [(0, 2), (1, 17)] {
@@ -285,7 +294,7 @@ fn lists_in_events_are_bounded() {
         Some(Datum::List(items)) => items.len(),
         other => panic!("{other:?}"),
     };
-    assert_eq!((list(13001, "REQUESTS"), list(31500, "VARIABLES")), (128, 128));
+    assert_eq!((list(13001, "REQUESTS"), list(31500, "VARIABLES")), (64, 64));
     assert_eq!(t.events_of(31500)[0].get("VARIABLE_COUNT"), Some(&Datum::Int(2000)));
 }
 
@@ -365,6 +374,31 @@ fn a_login_of_version_3_leaves_a_line_to_crack() {
         send(&*service, &[&signed(&engine, b"bob", b"12345678", false)]).events_of(31502)[0].get("KNOWN_USER"),
         Some(&Datum::Bool(false))
     );
+}
+
+#[test]
+fn a_login_to_another_engine_is_kept_and_not_guessed() {
+    let service = build(&ENTRY, &[]);
+    let t = send(&*service, &[&signed(b"\x80\0\x1f\x88\x80abcdefgh", b"admin", b"12345678", false)]);
+    let data = t.events_of(31502)[0];
+    assert!(data.get("HASHCAT").is_some() && data.get("PASSWORD").is_none(), "{t}");
+    // Eleven octets are too few for hashcat.
+    let t = send(&*service, &[&signed(b"\x80\0\0\x09\x03abcdef", b"admin", b"12345678", false)]);
+    let data = t.events_of(31502)[0];
+    assert!(data.get("HASHCAT").is_some() && data.get("HASHCAT_MODE").is_none(), "{t}");
+}
+
+#[test]
+fn digests_that_say_nothing_leave_no_line() {
+    let service = build(&ENTRY, &[]);
+    let engine = engine_of(&*service);
+    let bytes = signed(&engine, b"admin", b"12345678", false);
+    let digest = match message(&bytes) {
+        Ok(Message::Secure(message)) => message.digest.to_vec(),
+        other => panic!("{other:?}"),
+    };
+    let t = send(&*service, &[&replaced(&bytes, &digest, &[0; 12])]);
+    assert!(t.events_of(31502)[0].get("HASHCAT").is_none(), "{t}");
 }
 
 #[test]

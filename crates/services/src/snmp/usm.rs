@@ -1,5 +1,7 @@
 //! Version 3's User-based Security Model (RFC 3414): the engine, its reports, and captured digests.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use md5::{Digest as _, Md5};
 use sha1::Sha1;
@@ -67,20 +69,20 @@ pub(super) struct Capture {
     /// `$SNMPv3$0$NUMBER$MESSAGE$ENGINE$DIGEST`, in hexadecimal digits; the message has zeros for its
     /// digest. hashcat and John the Ripper read it.
     pub(super) line: String,
-    /// hashcat's mode, when it takes an engine and a message of this length.
+    /// hashcat's mode, when it takes an engine of this length.
     pub(super) mode: Option<i64>,
     /// The password, when it is a common one.
     pub(super) password: Option<&'static str>,
 }
 
-/// What can be kept of an authenticated message; nothing when there is no digest or no engine to whose
-/// name the key is bound. `number` tells lines apart.
-pub(super) fn capture(message: &Secure<'_>, bytes: &[u8], number: u64) -> Option<Capture> {
+/// What can be kept of an authenticated message; nothing when there is no digest, no engine to whose name
+/// the key is bound, or too much of it. `number` tells lines apart; with `guess` common passwords are tried.
+pub(super) fn capture(message: &Secure<'_>, bytes: &[u8], number: u64, guess: bool) -> Option<Capture> {
     let (kind, mode) = hashcat_of(message.digest.len())?;
     if message.engine.len() < 5 || message.digest.iter().all(|octet| *octet == 0) {
         return None;
     }
-    let unsigned = without_digest(bytes, message.digest)?;
+    let unsigned = without_digest(bytes, message.digest).filter(|unsigned| unsigned.len() <= HASHCAT_MESSAGE)?;
     let line = format!(
         "$SNMPv3${kind}${}${}${}${}",
         number % 100_000_000,
@@ -88,9 +90,29 @@ pub(super) fn capture(message: &Secure<'_>, bytes: &[u8], number: u64) -> Option
         hex(message.engine),
         hex(message.digest)
     );
-    let is_taken = HASHCAT_ENGINE.contains(&message.engine.len()) && unsigned.len() <= HASHCAT_MESSAGE;
-    let password = (kind == 0).then(|| guess(&unsigned, message.engine, message.digest)).flatten();
-    Some(Capture { line, mode: is_taken.then_some(mode), password })
+    let mode = HASHCAT_ENGINE.contains(&message.engine.len()).then_some(mode);
+    let password = (guess && kind == 0).then(|| common_password(&unsigned, message.engine, message.digest)).flatten();
+    Some(Capture { line, mode, password })
+}
+
+/// How many digests are tried with common passwords: each takes about a millisecond, and datagrams are cheap
+/// for who floods. Second and count in one number.
+#[derive(Debug, Default)]
+pub(super) struct Tries(AtomicU64);
+
+impl Tries {
+    /// Digests that are tried in one second.
+    const MOST: u64 = 64;
+
+    /// Whether one more is tried in this second since 1970.
+    pub(super) fn take(&self, second: u64) -> bool {
+        let next = |packed: u64| match (packed >> 16 == second, packed & 0xffff) {
+            (true, count) if count >= Self::MOST => None,
+            (true, _) => packed.checked_add(1),
+            (false, _) => Some(second << 16 | 1),
+        };
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()
+    }
 }
 
 /// The message with zeros where its digest stands.
@@ -106,7 +128,7 @@ fn without_digest(bytes: &[u8], digest: &[u8]) -> Option<Vec<u8>> {
     Some(message)
 }
 
-fn guess(message: &[u8], engine: &[u8], digest: &[u8]) -> Option<&'static str> {
+fn common_password(message: &[u8], engine: &[u8], digest: &[u8]) -> Option<&'static str> {
     KEYS.lines().find_map(|line| {
         let mut fields = line.rsplitn(3, ' ');
         let (sha1, md5, word) = (unhex(fields.next()?)?, unhex(fields.next()?)?, fields.next()?);
@@ -129,4 +151,16 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 
 fn unhex(text: &str) -> Option<Vec<u8>> {
     text.as_bytes().chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tries_are_bounded_in_each_second() {
+        let tries = Tries::default();
+        assert_eq!((0..1000).filter(|_| tries.take(5)).count(), 64);
+        assert_eq!((0..1000).filter(|_| tries.take(6)).count(), 64);
+    }
 }
