@@ -22,6 +22,7 @@ mod ftp;
 mod git;
 mod http;
 mod ntp;
+mod mysql;
 mod personas;
 mod redis;
 mod snmp;
@@ -37,6 +38,7 @@ pub static ALL: &[&Entry] = &[
     &http::HTTP,
     &http::HTTPS,
     &ntp::ENTRY,
+    &mysql::ENTRY,
     &redis::ENTRY,
     &snmp::ENTRY,
     &ssh::ENTRY,

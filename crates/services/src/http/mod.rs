@@ -35,6 +35,7 @@ mod credentials;
 mod delivery;
 mod dialogue;
 mod events;
+mod iis;
 mod nginx;
 mod personas;
 mod report;
