@@ -21,8 +21,8 @@ pub use personas::PERSONAS;
 mod ftp;
 mod git;
 mod http;
-mod ntp;
 mod mysql;
+mod ntp;
 mod personas;
 mod redis;
 mod snmp;
@@ -37,8 +37,8 @@ pub static ALL: &[&Entry] = &[
     &git::ENTRY,
     &http::HTTP,
     &http::HTTPS,
-    &ntp::ENTRY,
     &mysql::ENTRY,
+    &ntp::ENTRY,
     &redis::ENTRY,
     &snmp::ENTRY,
     &ssh::ENTRY,
