@@ -85,6 +85,11 @@ impl Guard {
         self.with(|allowance, now| allowance.received(source, bytes, now));
     }
 
+    /// Bytes that may go to a source.
+    pub(crate) fn room(&self, source: IpAddr) -> usize {
+        self.with(|allowance, now| allowance.room(source, now))
+    }
+
     /// Whether so many bytes may go to a source.
     pub(crate) fn spend(&self, source: IpAddr, bytes: usize) -> bool {
         let may = self.with(|allowance, now| allowance.spend(source, bytes, now));
@@ -285,7 +290,7 @@ impl Round<'_> {
         };
         let source = packet.peer.ip();
         shared.guard.received(source, packet.bytes.len());
-        let mut out = Outbox::for_datagrams(clock::now());
+        let mut out = Outbox::for_datagrams(clock::now()).with_room(shared.guard.room(source));
         let looked = catch_unwind(AssertUnwindSafe(|| {
             shared.service.datagram(shared.endpoint, &facts, &packet.bytes, &mut out);
         }));

@@ -70,19 +70,34 @@ pub struct Outbox {
     closing: bool,
     waiting: bool,
     datagrams: bool,
+    room: usize,
 }
 
 impl Outbox {
     /// An empty outbox; `now` is what [`Outbox::now`] will say.
     #[must_use]
     pub const fn new(now: Timestamp) -> Self {
-        Self { steps: Vec::new(), now, closing: false, waiting: false, datagrams: false }
+        Self { steps: Vec::new(), now, closing: false, waiting: false, datagrams: false, room: usize::MAX }
     }
 
     /// The same where each reply is a datagram.
     #[must_use]
     pub const fn for_datagrams(now: Timestamp) -> Self {
-        Self { steps: Vec::new(), now, closing: false, waiting: false, datagrams: true }
+        Self { steps: Vec::new(), now, closing: false, waiting: false, datagrams: true, room: usize::MAX }
+    }
+
+    /// The same, and [`Outbox::room`] will say this.
+    #[must_use]
+    pub const fn with_room(mut self, room: usize) -> Self {
+        self.room = room;
+        self
+    }
+
+    /// Bytes that the frame would send to the source of this datagram now. Where an answer may be shorter or
+    /// longer, as a list of what was found may, it is best no longer than this.
+    #[must_use]
+    pub const fn room(&self) -> usize {
+        self.room
     }
 
     /// The moment of this call, for `Date` headers and the like.

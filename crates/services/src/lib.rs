@@ -24,10 +24,12 @@ mod http;
 mod httpproxy;
 mod mongodb;
 mod mysql;
+mod ntp;
 mod personas;
 mod rdp;
 mod redis;
 mod smb;
+mod snmp;
 mod ssh;
 mod tcpbanner;
 mod telnet;
@@ -45,8 +47,10 @@ pub static ALL: &[&Entry] = &[
     &httpproxy::ENTRY,
     &mongodb::ENTRY,
     &mysql::ENTRY,
+    &ntp::ENTRY,
     &redis::ENTRY,
     &smb::ENTRY,
+    &snmp::ENTRY,
     &ssh::ENTRY,
     &tcpbanner::ENTRY,
     &telnet::ENTRY,
