@@ -35,6 +35,7 @@ pub(crate) mod credentials;
 mod delivery;
 mod dialogue;
 mod events;
+mod iis;
 mod nginx;
 mod personas;
 mod report;
