@@ -396,7 +396,7 @@ impl Session {
                     Box::pin(self.shared.quarantine.keep(self.context.session, &name, bytes)).await;
                 }
                 // Of datagrams.
-                Step::Proven | Step::Converse(_) => {}
+                Step::Proven | Step::Converse(_) | Step::ReplyOr(..) => {}
                 Step::StartTls(start) => {
                     let begun = !start.heard.is_empty();
                     if self.secure(start).await == Flow::End {

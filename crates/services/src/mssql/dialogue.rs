@@ -263,7 +263,7 @@ impl Mssql {
         if let Stage::Windows(windows) = &mut self.stage {
             windows.wrapped = true;
         }
-        self.answer_sspi(&spnego::ask_for_ntlm(), wide, out);
+        self.answer_sspi(&spnego::ntlm_chosen(), wide, out);
     }
 
     fn answer_sspi(&self, token: &[u8], wide: bool, out: &mut Outbox) {

@@ -154,6 +154,7 @@ impl Service for SqlServer {
             key: TlsKey::Rsa2048,
             // Thirty years.
             days: 10_957,
+            server_auth: false,
             alpn: vec![b"tds/8.0".to_vec()],
             files: None,
         })

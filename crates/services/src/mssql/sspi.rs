@@ -1,10 +1,8 @@
 //! What a security package's token is: NTLM bare or in SPNEGO, or a Kerberos ticket.
 
 use aviary_wire::ber::{self, Reader};
-use aviary_wire::ntlm;
+use aviary_wire::{ntlm, spnego};
 
-/// NTLMSSP, 1.3.6.1.4.1.311.2.2.10.
-const NTLMSSP: &[u8] = b"\x2b\x06\x01\x04\x01\x82\x37\x02\x02\x0a";
 /// Kerberos 5, 1.2.840.113554.1.2.2, and the number that Windows 2000 made of it.
 const KERBEROS: [&[u8]; 2] = [b"\x2a\x86\x48\x86\xf7\x12\x01\x02\x02", b"\x2a\x86\x48\x82\xf7\x12\x01\x02\x02"];
 
@@ -53,7 +51,7 @@ pub(super) fn classify(token: &[u8]) -> Token<'_> {
         return Token::Ntlm { message, wrapped: true };
     }
     let holds = |what: &[u8]| memchr::memmem::find(token, what).is_some();
-    let or_ntlm = holds(NTLMSSP);
+    let or_ntlm = spnego::offers_ntlm(token);
     if KERBEROS.iter().any(|mechanism| holds(mechanism)) {
         return Token::Kerberos { ticket: ticket(token), or_ntlm };
     }
@@ -91,6 +89,9 @@ fn ticket(token: &[u8]) -> Option<Ticket> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// NTLMSSP, 1.3.6.1.4.1.311.2.2.10.
+    const NTLMSSP: &[u8] = b"\x2b\x06\x01\x04\x01\x82\x37\x02\x02\x0a";
 
     /// Tag, short or two-byte length, content.
     fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
@@ -148,7 +149,7 @@ mod tests {
     fn knows_ntlm_bare_and_wrapped() {
         assert_eq!(classify(b"NTLMSSP\0\x01"), Token::Ntlm { message: b"NTLMSSP\0\x01", wrapped: false });
         assert_eq!(classify(b"\x60\x10NTLMSSP\0\x01"), Token::Ntlm { message: b"NTLMSSP\0\x01", wrapped: true });
-        assert_eq!(classify(NTLMSSP), Token::Offer);
+        assert_eq!(classify(&tlv(6, NTLMSSP)), Token::Offer);
         assert_eq!(classify(b"anything"), Token::Unknown);
     }
 
