@@ -143,6 +143,7 @@ impl Service for VncService {
             subject: vec![("CN", self.host_name.clone())],
             issuer: Vec::new(),
             names: vec![self.host_name.clone()],
+            server_auth: false,
             key: TlsKey::Rsa2048,
             days: 3650,
             alpn: Vec::new(),
