@@ -138,7 +138,9 @@ fn every_persona_can_be_walked_to_its_end() {
 fn every_value_fits_its_kind() {
     let moment = Moment {
         now: Timestamp::from_micros(aviary_testkit::NOW),
+        boots: 2,
         uptime: 40 * 86_400_000_000,
+        engine: b"engine",
         address: [192, 0, 2, 1].into(),
         mac: [0; 6],
         secret: &[7; 32],
@@ -196,6 +198,17 @@ fn engines_are_named_as_the_product_names_them() {
         let engine = engine_of(&*build(&ENTRY, &[("snmp.persona", &format!("\"{name}\""))]));
         assert!(engine.starts_with(begin) && engine.len() == length, "{name}: {engine:02x?}");
     }
+}
+
+#[test]
+fn both_versions_tell_of_the_same_engine() {
+    let service = build(&ENTRY, &[]);
+    let names = ["1.3.6.1.6.3.10.2.1.1.0", "1.3.6.1.6.3.10.2.1.2.0", "1.3.6.1.6.3.10.2.1.3.0"];
+    let told = variables(&send(&*service, &[&request(1, pdu::GET, &names)]).replies());
+    let report = send(&*service, &[DISCOVERY]).replies();
+    let Ok(Message::Secure(report)) = message(&report) else { panic!("no report") };
+    let number = |at: usize| ber::integer(&told[at].2).expect("a number");
+    assert_eq!((told[0].2.as_slice(), number(1), number(2)), (report.engine, report.boots, report.time));
 }
 
 #[test]
