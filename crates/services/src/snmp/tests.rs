@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use aviary_event::{Timestamp, Value as Datum};
-use aviary_service::{Facts, Materials, MemoryVault, Service};
+use aviary_service::{Facts, Materials, MemoryVault, Outbox, Service, Step, Transport};
 use aviary_testkit::{Datagrams, Transcript, build, exchange, facts, settings};
 use aviary_wire::ber;
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -237,6 +237,23 @@ fn a_bulk_request_draws_no_more_than_a_frame() {
     let many = ["1.3.6.1.2.1.1.9.1.3"; 60];
     let answer = send(&*service, &[&request_with(1, pdu::GET_BULK, &many, (0, 50), &[ber::NULL, 0])]).replies();
     assert!(answer.len() <= 4000, "{}", answer.len());
+}
+
+#[test]
+fn a_bulk_answer_is_as_long_as_may_be_sent() {
+    let service = build(&ENTRY, &[]);
+    let bulk = request_with(1, pdu::GET_BULK, &["1.3.6.1.2.1.1.3.0"], (0, 50), &[ber::NULL, 0]);
+    let facts = Facts { transport: Transport::Datagrams, ..facts(161) };
+    for room in (100..1400).step_by(50) {
+        let mut out = Outbox::for_datagrams(Timestamp::from_micros(aviary_testkit::NOW)).with_room(room);
+        service.datagram(0, &facts, &bulk, &mut out);
+        let replies: Vec<usize> =
+            out.into_steps().iter().filter_map(|s| if let Step::Reply(b) = s { Some(b.len()) } else { None }).collect();
+        assert!(
+            matches!(replies.as_slice(), [length] if *length <= room && *length + 120 > room),
+            "{room}: {replies:?}"
+        );
+    }
 }
 
 #[test]
