@@ -99,6 +99,11 @@ impl Guard {
         may
     }
 
+    /// The first of two answers that may go to a source.
+    pub(crate) fn affordable(&self, source: IpAddr, bytes: Vec<u8>, otherwise: Vec<u8>) -> Option<Vec<u8>> {
+        [bytes, otherwise].into_iter().find(|bytes| self.spend(source, bytes.len()))
+    }
+
     /// Replies that were not sent since the start.
     #[must_use]
     pub(crate) fn withheld(&self) -> u64 {
@@ -301,6 +306,11 @@ impl Round<'_> {
                 }
                 Step::Reply(bytes) => {
                     if shared.guard.spend(source, bytes.len()) {
+                        self.answers.push(Answer { peer: packet.peer, from: packet.from, bytes });
+                    }
+                }
+                Step::ReplyOr(bytes, otherwise) => {
+                    if let Some(bytes) = shared.guard.affordable(source, bytes, otherwise) {
                         self.answers.push(Answer { peer: packet.peer, from: packet.from, bytes });
                     }
                 }

@@ -14,6 +14,8 @@ pub type Computation = Box<dyn FnOnce() -> Vec<u8> + Send>;
 pub enum Step {
     /// Send these bytes.
     Reply(Vec<u8>),
+    /// Send the first as one datagram; where the source may not be sent so much, the second.
+    ReplyOr(Vec<u8>, Vec<u8>),
     /// Report an event. A reply after it leaves only when the event is safe in the journal.
     Report(Kind, LogData),
     /// Remember a fact about the peer for `aviary.fingerprint` of this session's later events.
@@ -43,6 +45,9 @@ impl fmt::Debug for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Reply(bytes) => write!(f, "Reply({})", bytes.escape_ascii()),
+            Self::ReplyOr(bytes, otherwise) => {
+                write!(f, "ReplyOr({}, {})", bytes.escape_ascii(), otherwise.escape_ascii())
+            }
             Self::Report(kind, data) => f.debug_tuple("Report").field(&kind.number).field(data).finish(),
             Self::Note(name, value) => f.debug_tuple("Note").field(name).field(value).finish(),
             Self::Pause(time) => f.debug_tuple("Pause").field(time).finish(),
@@ -110,6 +115,14 @@ impl Outbox {
         match self.steps.last_mut() {
             Some(Step::Reply(last)) if !self.datagrams => last.extend_from_slice(bytes),
             _ => self.steps.push(Step::Reply(bytes.to_vec())),
+        }
+    }
+
+    /// Sends one datagram, and where it would be more than a source that has proven nothing may be sent, a
+    /// smaller one instead: one that makes the source answer and so prove itself.
+    pub fn reply_or(&mut self, bytes: impl AsRef<[u8]>, otherwise: impl AsRef<[u8]>) {
+        if !self.closing {
+            self.steps.push(Step::ReplyOr(bytes.as_ref().to_vec(), otherwise.as_ref().to_vec()));
         }
     }
 

@@ -21,14 +21,20 @@ pub use personas::PERSONAS;
 mod ftp;
 mod git;
 mod http;
+mod httpproxy;
+mod mongodb;
 mod mysql;
 mod ntp;
 mod personas;
+mod rdp;
 mod redis;
+mod smb;
 mod snmp;
 mod ssh;
 mod tcpbanner;
 mod telnet;
+mod tftp;
+mod vnc;
 
 /// Every service, in alphabetical order of folders. A new service is one folder and two lines here.
 #[rustfmt::skip] // one line a service
@@ -37,11 +43,17 @@ pub static ALL: &[&Entry] = &[
     &git::ENTRY,
     &http::HTTP,
     &http::HTTPS,
+    &rdp::ENTRY,
+    &httpproxy::ENTRY,
+    &mongodb::ENTRY,
     &mysql::ENTRY,
     &ntp::ENTRY,
     &redis::ENTRY,
+    &smb::ENTRY,
     &snmp::ENTRY,
     &ssh::ENTRY,
     &tcpbanner::ENTRY,
     &telnet::ENTRY,
+    &tftp::ENTRY,
+    &vnc::ENTRY,
 ];

@@ -22,16 +22,16 @@ use super::skin::{File, Route, Skin};
 use super::*;
 
 /// A recorded probe and what the real server did.
-struct Recorded {
-    name: String,
-    sent: Vec<u8>,
-    reply: Vec<u8>,
-    closes: bool,
+pub(crate) struct Recorded {
+    pub(crate) name: String,
+    pub(crate) sent: Vec<u8>,
+    pub(crate) reply: Vec<u8>,
+    pub(crate) closes: bool,
 }
 
 /// Reads a fixture: `## name`, `> sent`, `< reply`, `= open` or `= FIN`, escaped as Rust escapes, with
 /// `{a*100}` for a hundred `a`.
-fn recorded(text: &str) -> Vec<Recorded> {
+pub(crate) fn recorded(text: &str) -> Vec<Recorded> {
     let mut lines = text.lines();
     let mut all = Vec::new();
     while let Some(name) = lines.next() {
