@@ -21,7 +21,7 @@ const fn count(min: i64, max: i64) -> Shape {
 
 /// Services of OpenCanary that are not played yet: enabling one is told, and is no error.
 pub const UNBUILT: &[&str] =
-    &["httpproxy", "llmnr", "mongodb", "mssql", "mysql", "ntp", "portscan", "rdp", "sip", "smb", "snmp", "tftp", "vnc"];
+    &["httpproxy", "llmnr", "mongodb", "mssql", "mysql", "ntp", "portscan", "rdp", "smb", "snmp", "tftp", "vnc"];
 
 /// Services over UDP, which share no port with those over TCP.
 pub(crate) const UDP: &[&str] = &["llmnr", "ntp", "sip", "snmp", "tftp"];
@@ -136,8 +136,6 @@ pub(crate) static FORESEEN: &[Key] = &[
     switch("mysql.log_connection_made", "Whether a connection is an event of its own."),
     switch("rdp.enabled", "A Windows Remote Desktop."),
     port("rdp.port", "3389"),
-    switch("sip.enabled", "A SIP telephone server."),
-    port("sip.port", "5060"),
     switch("snmp.enabled", "An SNMP agent."),
     port("snmp.port", "161"),
     switch("ntp.enabled", "An NTP time server."),

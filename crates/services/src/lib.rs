@@ -20,6 +20,7 @@ mod ftp;
 mod git;
 mod http;
 mod redis;
+mod sip;
 mod ssh;
 mod tcpbanner;
 mod telnet;
@@ -32,6 +33,7 @@ pub static ALL: &[&Entry] = &[
     &http::HTTP,
     &http::HTTPS,
     &redis::ENTRY,
+    &sip::ENTRY,
     &ssh::ENTRY,
     &tcpbanner::ENTRY,
     &telnet::ENTRY,
