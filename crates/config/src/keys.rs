@@ -92,6 +92,19 @@ pub(crate) static CORE: &[Key] = &[
         "1000",
         "Connections at once from one source address.",
     ),
+    key(
+        "aviary.limits.datagrams_per_source",
+        count(1, 1_000_000),
+        "200",
+        "Datagrams a second that one source may be sent over UDP, and five times as many at once.",
+    ),
+    key(
+        "aviary.quarantine.max_mb",
+        count(1, 1_048_576),
+        "256",
+        "Size of all uploads that are kept, in MB; beyond it an upload is reported and not kept.",
+    ),
+    key("aviary.quarantine.max_file_mb", count(1, 65_536), "16", "Size of one upload that is kept, in MB."),
     key("aviary.limits.memory_mib", count(16, 1_048_576), "256", "Memory that connections may take in all, in MiB."),
     key(
         "aviary.journal.max_mb",

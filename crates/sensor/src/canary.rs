@@ -1,9 +1,7 @@
 //! A canary from start to stop: bind, give up privileges, run, reload, stop.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,15 +9,17 @@ use aviary_config::Settings;
 use aviary_event::{Event, LogData, Value};
 use aviary_journal::{Journal, Reader};
 use aviary_output::{Batch, Health, Pacing, Source};
-use aviary_service::Endpoint;
 use tokio::sync::{Semaphore, watch};
 
 use crate::connections::Connections;
 use crate::control::{self, Reload};
+use crate::datagrams::Guard;
 use crate::ground::{journal_options, make_folder, prepare_files, raise_file_limit};
-use crate::listener::{Listener, Station, bind, explain};
+use crate::listener::Station;
 use crate::plan::{Plan, PlannedOutput, PlannedService, PortRule};
+use crate::post::{Post, PostView, bind_service, wait_until_free};
 use crate::privileges::{Identity, PrivilegeError, give_up};
+use crate::quarantine::Quarantine;
 use crate::reporter::Reporter;
 use crate::session::Shared;
 use crate::vault::FileVault;
@@ -29,8 +29,6 @@ use crate::{clock, kinds};
 const STOP_PATIENCE: Duration = Duration::from_secs(3);
 /// How long a stop leaves sessions time to say goodbye to peers that do not read.
 const CUT_AFTER: Duration = Duration::from_secs(2);
-/// How long a reload waits for a port that it has just given up.
-const FREE_AFTER: Duration = Duration::from_secs(2);
 /// File descriptors that are not for connections: the journal, outputs, listeners, the runtime.
 const RESERVED_FILES: u64 = 96;
 
@@ -68,44 +66,6 @@ pub enum StartError {
     Privilege(#[from] PrivilegeError),
 }
 
-/// One address and port, bound or not.
-pub(crate) struct Post {
-    /// Word in `aviary.service`.
-    pub label: String,
-    /// The endpoint as the service declares it.
-    pub endpoint: Endpoint,
-    /// The service's place in the plan's registry.
-    pub entry: &'static aviary_service::Entry,
-    /// The address; `None` stands for all.
-    pub address: Option<IpAddr>,
-    /// The port that is bound.
-    pub port: u16,
-    /// Why it is not bound.
-    pub failure: Option<String>,
-    /// Names the post's connections in the table; never used twice.
-    number: u32,
-    socket: Option<std::net::TcpListener>,
-    live: Option<LivePost>,
-    digest: String,
-}
-
-/// What listens where, for tables.
-#[derive(Clone, Debug)]
-pub struct PostView {
-    /// Word in `aviary.service`.
-    pub label: String,
-    /// The address; `None` stands for all.
-    pub address: Option<IpAddr>,
-    /// The port that is bound.
-    pub port: u16,
-    /// The port that was asked for.
-    pub configured_port: u16,
-    /// Why it is not bound.
-    pub failure: Option<String>,
-    /// A command that touches it, with `{host}` and `{port}`.
-    pub try_line: &'static str,
-}
-
 /// A service that is enabled and cannot be built.
 pub(crate) struct Rejected {
     /// The service.
@@ -113,11 +73,6 @@ pub(crate) struct Rejected {
     /// What is wrong with its settings.
     pub why: String,
     digest: String,
-}
-
-struct LivePost {
-    listener: Arc<Listener>,
-    stop: watch::Sender<bool>,
 }
 
 /// An output at work.
@@ -147,6 +102,8 @@ pub struct Canary {
     connections: Arc<Connections>,
     room: Arc<Semaphore>,
     workshop: Arc<Semaphore>,
+    quarantine: Arc<Quarantine>,
+    datagrams: Arc<Guard>,
     started: Instant,
     posts: Mutex<Vec<Post>>,
     outlets: Mutex<Vec<Outlet>>,
@@ -190,6 +147,7 @@ impl Canary {
         let (cap, per_source) = plan.connections;
         let cap = cap.min(usize::try_from(files.saturating_sub(RESERVED_FILES)).unwrap_or(usize::MAX)).max(16);
         let reporter = Arc::new(Reporter::new(journal, plan.rules.clone()));
+        let quarantine = Quarantine::new(state_dir.join("quarantine"), plan.quarantine);
         Ok(Arc::new(Self {
             state_dir,
             port_rule,
@@ -199,6 +157,8 @@ impl Canary {
             // Above the table's cap: eviction there comes first, this is what never gives way.
             room: Arc::new(Semaphore::new(cap + 16)),
             workshop: Arc::new(Semaphore::new(4)),
+            quarantine,
+            datagrams: Guard::new(plan.datagram_rate),
             started,
             posts: Mutex::new(posts),
             outlets: Mutex::default(),
@@ -213,17 +173,7 @@ impl Canary {
     /// What listens and what does not.
     #[must_use]
     pub fn posts(&self) -> Vec<PostView> {
-        lock(&self.posts)
-            .iter()
-            .map(|post| PostView {
-                label: post.label.clone(),
-                address: post.address,
-                port: post.port,
-                configured_port: post.endpoint.port,
-                failure: post.failure.clone(),
-                try_line: post.endpoint.try_line,
-            })
-            .collect()
+        lock(&self.posts).iter().map(Post::view).collect()
     }
 
     /// The folder of the journal, the secrets and the control socket.
@@ -249,6 +199,12 @@ impl Canary {
     #[must_use]
     pub(crate) const fn connections(&self) -> &Arc<Connections> {
         &self.connections
+    }
+
+    /// Who may be answered over UDP.
+    #[must_use]
+    pub(crate) const fn datagrams(&self) -> &Arc<Guard> {
+        &self.datagrams
     }
 
     /// When it was started.
@@ -333,28 +289,12 @@ impl Canary {
 
     fn open_post(&self, post: &mut Post, planned: &PlannedService, plan: &Plan) {
         let Some(station) = self.station(post, planned, plan) else { return };
-        if let Some(live) = &post.live {
-            live.listener.set_station(station);
-            return;
-        }
-        let Some(socket) = post.socket.take() else { return };
-        let socket = match tokio::net::TcpListener::from_std(socket) {
-            Ok(socket) => socket,
-            Err(error) => {
-                post.failure = Some(format!("port {} cannot be watched: {error}", post.port));
-                return;
-            }
-        };
-        let listener = Listener::new(station, post.number);
-        let (stop, stopped) = watch::channel(false);
-        let task = Arc::clone(&listener).run(socket, Arc::clone(&self.connections), Arc::clone(&self.room), stopped);
-        drop(tokio::runtime::Handle::current().spawn(task));
-        post.live = Some(LivePost { listener, stop });
+        post.open(station, &self.connections, &self.room);
     }
 
     fn station(&self, post: &Post, planned: &PlannedService, plan: &Plan) -> Option<Station> {
         let service = planned.service.as_ref().ok()?;
-        let index = service.endpoints().iter().position(|endpoint| endpoint.label == post.label)?;
+        let index = service.endpoints().iter().position(|endpoint| post.plays(endpoint))?;
         let limits = service.limits();
         Some(Station {
             shared: Arc::new(Shared {
@@ -366,6 +306,8 @@ impl Canary {
                 received: limits.received,
                 reporter: Arc::clone(&self.reporter),
                 workshop: Arc::clone(&self.workshop),
+                quarantine: Arc::clone(&self.quarantine),
+                guard: Arc::clone(&self.datagrams),
             }),
             label: Arc::from(post.label.as_str()),
             entry: planned.entry.name,
@@ -509,12 +451,12 @@ impl Canary {
                 let same = service.is_some_and(|service| service.digest == post.digest);
                 let wanted = service.is_some_and(|service| {
                     plan.addresses.contains(&post.address)
-                        && service.endpoints().iter().any(|e| e.label == post.label && e.port == post.endpoint.port)
+                        && service.endpoints().iter().any(|endpoint| endpoint.is_at(&post.endpoint))
                 });
                 match service {
                     Some(_) if wanted && same && post.failure.is_none() => kept.push(post),
                     Some(service) if wanted && post.failure.is_none() => {
-                        if let Some(endpoint) = service.endpoints().into_iter().find(|e| e.label == post.label) {
+                        if let Some(endpoint) = service.endpoints().into_iter().find(|endpoint| post.plays(endpoint)) {
                             post.endpoint = endpoint;
                         }
                         post.digest.clone_from(&service.digest);
@@ -525,10 +467,9 @@ impl Canary {
                     }
                     _ => {
                         self.connections.end(Some(post.number));
-                        if let Some(live) = post.live {
-                            let _ = live.stop.send(true);
+                        if let Some(stop) = post.end() {
                             changes.push(format!("{} stopped on port {}", post.label, post.port));
-                            ending.push(live.stop);
+                            ending.push(stop);
                         }
                     }
                 }
@@ -604,16 +545,14 @@ impl Canary {
 
     /// Stops in order: no new connections, the live ones end, outputs get what there is for a while.
     async fn stop(&self) {
-        for post in lock(&self.posts).iter() {
-            if let Some(live) = &post.live {
-                let _ = live.stop.send(true);
-            }
+        for post in lock(&self.posts).iter_mut() {
+            drop(post.end());
         }
         let begun = tokio::time::Instant::now();
         while begun.elapsed() < STOP_PATIENCE {
             // Again each time: a listener may have been about to take one in.
             self.connections.end(None);
-            if self.connections.count() == 0 {
+            if self.connections.count() == 0 && self.datagrams.talks() == 0 {
                 break;
             }
             if begun.elapsed() > CUT_AFTER {
@@ -656,14 +595,6 @@ impl Canary {
     }
 }
 
-impl Post {
-    /// Connections taken since the start.
-    #[must_use]
-    pub(crate) fn taken(&self) -> u64 {
-        self.live.as_ref().map_or(0, |live| live.listener.taken())
-    }
-}
-
 /// A panic ends one session or one delivery, never the canary; the log says where it was.
 fn contain_panics() {
     std::panic::set_hook(Box::new(|panic| {
@@ -689,54 +620,4 @@ impl Source for Feed {
 fn message(text: String) -> LogData {
     let inner = LogData::new().with("logdata", text);
     LogData::new().with("msg", Value::from(inner))
-}
-
-/// Waits until listeners that were told to stop have closed their sockets.
-fn wait_until_free(ending: &[watch::Sender<bool>]) {
-    let begun = Instant::now();
-    while ending.iter().any(|stop| !stop.is_closed()) && begun.elapsed() < FREE_AFTER {
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
-
-/// Binds the endpoints of a service that are not among `present`.
-fn bind_service(planned: &PlannedService, addresses: &[Option<IpAddr>], rule: PortRule, present: &[Post]) -> Vec<Post> {
-    let mut posts = Vec::new();
-    for endpoint in planned.endpoints() {
-        for address in addresses {
-            let there = present.iter().any(|post| {
-                post.label == endpoint.label && post.address == *address && post.endpoint.port == endpoint.port
-            });
-            if !there {
-                posts.push(bind_post(planned, endpoint.clone(), *address, rule));
-            }
-        }
-    }
-    posts
-}
-
-fn bind_post(planned: &PlannedService, endpoint: Endpoint, address: Option<IpAddr>, rule: PortRule) -> Post {
-    static NUMBERS: AtomicU32 = AtomicU32::new(0);
-    let mut port = endpoint.port;
-    let mut result = bind(address, port);
-    if result.is_err() && rule == PortRule::MoveUp && port < 1024 {
-        port = 10_000 + endpoint.port;
-        result = bind(address, port);
-    }
-    let (socket, failure) = match result {
-        Ok(socket) => (Some(socket), None),
-        Err(error) => (None, Some(explain(port, &error))),
-    };
-    Post {
-        label: endpoint.label.clone(),
-        entry: planned.entry,
-        endpoint,
-        address,
-        port,
-        failure,
-        number: NUMBERS.fetch_add(1, Ordering::Relaxed),
-        socket,
-        live: None,
-        digest: planned.digest.clone(),
-    }
 }

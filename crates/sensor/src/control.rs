@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use aviary_service::Protocol;
 use serde_json::{Map, Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -193,6 +194,7 @@ async fn status(canary: &Arc<Canary>, config: &str) -> Value {
                 json!({
                     "service": post.label,
                     "address": post.address.map_or_else(|| "*".to_owned(), |address| address.to_string()),
+                    "protocol": if post.endpoint.protocol == Protocol::Udp { "udp" } else { "tcp" },
                     "port": post.port,
                     "configured_port": post.endpoint.port,
                     "state": if post.failure.is_some() { "failed" } else { "listening" },
@@ -262,6 +264,7 @@ async fn status(canary: &Arc<Canary>, config: &str) -> Value {
             "trouble": stats.trouble,
         },
         "connections": canary.connections().count(),
+        "withheld": canary.datagrams().withheld(),
         "ignored": canary.reporter().ignored(),
         "privileges": privileges::held(),
         "time": text_of(clock::now()),

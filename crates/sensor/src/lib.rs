@@ -4,12 +4,16 @@ mod canary;
 mod clock;
 mod connections;
 mod control;
+mod conversation;
+mod datagrams;
 mod ground;
 mod kinds;
 mod listener;
 mod plan;
 mod ports;
+mod post;
 mod privileges;
+mod quarantine;
 mod reporter;
 mod session;
 #[cfg(test)]
@@ -17,12 +21,13 @@ mod testing;
 mod tls;
 mod vault;
 
-pub use canary::{Canary, PostView, StartError, Startup};
+pub use canary::{Canary, StartError, Startup};
 pub use clock::{now, now_micros};
 pub use control::{ControlError, Reload, ask, follow, socket_path};
 pub use kinds::ALL as KINDS;
 pub use plan::{Plan, PortRule, port_trouble, unknown_class};
 pub use ports::holder;
+pub use post::PostView;
 pub use privileges::{Identity, PrivilegeError, held};
 
 /// An error with all its causes on one line.

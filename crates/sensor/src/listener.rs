@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use aviary_service::{Facts, KeepAlive, Limits, SessionId, Transport};
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use aviary_service::{Facts, KeepAlive, Limits, Protocol, SessionId, Transport};
+use socket2::{Domain, Socket, TcpKeepalive, Type};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
@@ -60,7 +60,8 @@ fn is_family_missing(error: &io::Error) -> bool {
 }
 
 fn listen(address: SocketAddr, both: bool) -> io::Result<std::net::TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
+    let socket =
+        Socket::new(Domain::for_address(address), Type::STREAM.nonblocking().cloexec(), Some(socket2::Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
         socket.set_only_v6(!both)?;
@@ -71,11 +72,11 @@ fn listen(address: SocketAddr, both: bool) -> io::Result<std::net::TcpListener> 
 }
 
 /// Why a port is not bound, and what to do.
-pub(crate) fn explain(port: u16, error: &std::io::Error) -> String {
+pub(crate) fn explain(port: u16, protocol: Protocol, error: &std::io::Error) -> String {
     match error.kind() {
-        std::io::ErrorKind::AddrInUse => match ports::holder(port) {
+        std::io::ErrorKind::AddrInUse => match ports::holder(port, protocol) {
             Some(holder) => format!("port {port} is taken by {holder}; stop it or choose another port"),
-            None => format!("port {port} is taken by another process; `ss -ltnp` as root names it"),
+            None => format!("port {port} is taken by another process; `ss -lntup` as root names it"),
         },
         std::io::ErrorKind::PermissionDenied => {
             format!(
@@ -121,6 +122,11 @@ impl Listener {
         self.count.load(Ordering::Relaxed)
     }
 
+    /// One more, and how many that makes since the start.
+    pub(crate) fn count(&self) -> u64 {
+        self.count.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
     /// Accepts until told to stop. `room` bounds sessions in all: a permit is taken before a
     /// connection is accepted, so that what cannot be served waits in the kernel.
     pub(crate) async fn run(
@@ -144,6 +150,8 @@ impl Listener {
             let Ok(local) = stream.local_addr() else { continue };
             let (peer, local) = (canonical(peer), canonical(local));
             let _ = stream.set_nodelay(true);
+            // A completed handshake says that the address is its own.
+            station.shared.guard.prove(peer.ip());
             if let Some(KeepAlive { idle, interval, probes }) = station.keep_alive {
                 let options = TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(probes);
                 let _ = socket2::SockRef::from(&stream).set_tcp_keepalive(&options);
@@ -153,7 +161,7 @@ impl Listener {
                 tracing::error!("no randomness from the system, connection refused");
                 continue;
             }
-            let count = self.count.fetch_add(1, Ordering::Relaxed) + 1;
+            let count = self.count();
             let session = SessionId(entropy.iter().rev().take(8).fold(0, |word, byte| (word << 8) | u64::from(*byte)));
             let limits = station.limits;
             let place =

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use aviary_config::{Handler, Settings};
 use aviary_output::{Blueprint, Output};
-use aviary_service::{Endpoint, Entry, Materials, Service, Vault};
+use aviary_service::{Endpoint, Entry, Materials, Protocol, Service, Vault};
 use jiff::tz::TimeZone;
 
 use crate::reporter::Rules;
@@ -67,6 +67,10 @@ pub struct Plan {
     pub connections: (usize, usize),
     /// Bounds of the journal: bytes and days.
     pub journal: (u64, u64),
+    /// Datagrams a second that one source may be sent.
+    pub datagram_rate: u64,
+    /// Bounds of the quarantine in bytes: all files, and one.
+    pub quarantine: (u64, u64),
     /// Settings that a reload does not apply, as text.
     pub fixed: String,
 }
@@ -91,8 +95,22 @@ impl Plan {
         let connections = (number("aviary.limits.connections"), number("aviary.limits.connections_per_source"));
         let whole = |name| u64::try_from(settings.int(name)).unwrap_or(0);
         let journal = (whole("aviary.journal.max_mb") << 20, whole("aviary.journal.max_age_days"));
-        let fixed = format!("{connections:?} {journal:?} {}", settings.text("aviary.state_dir"));
-        Self { services, outputs, rules: rules(settings), addresses, host_name, connections, journal, fixed }
+        let datagram_rate = whole("aviary.limits.datagrams_per_source");
+        let quarantine = (whole("aviary.quarantine.max_mb") << 20, whole("aviary.quarantine.max_file_mb") << 20);
+        let fixed =
+            format!("{connections:?} {journal:?} {datagram_rate} {quarantine:?} {}", settings.text("aviary.state_dir"));
+        Self {
+            services,
+            outputs,
+            rules: rules(settings),
+            addresses,
+            host_name,
+            connections,
+            journal,
+            datagram_rate,
+            quarantine,
+            fixed,
+        }
     }
 }
 
@@ -168,11 +186,15 @@ pub fn port_trouble(plan: &Plan) -> Vec<String> {
     for service in &plan.services {
         for endpoint in service.endpoints() {
             for address in &plan.addresses {
-                if let Err(error) = crate::listener::bind(*address, endpoint.port) {
+                let bound = match endpoint.protocol {
+                    Protocol::Tcp => crate::listener::bind(*address, endpoint.port).map(drop),
+                    Protocol::Udp => crate::datagrams::bind(*address, endpoint.port).map(drop),
+                };
+                if let Err(error) = bound {
                     trouble.push(format!(
                         "service `{}`: {}",
                         endpoint.label,
-                        crate::listener::explain(endpoint.port, &error)
+                        crate::listener::explain(endpoint.port, endpoint.protocol, &error)
                     ));
                 }
             }

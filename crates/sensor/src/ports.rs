@@ -3,14 +3,25 @@
 use std::fs;
 use std::path::Path;
 
-/// The process that listens on a TCP port, as `name (pid 123)`; `None` if it cannot be told, for
+use aviary_service::Protocol;
+
+/// State of a TCP socket that listens, and of a UDP socket that takes from anybody: `TCP_LISTEN` and
+/// `TCP_CLOSE` of Linux's `net/tcp_states.h`.
+const LISTEN: &str = "0A";
+const UNCONNECTED: &str = "07";
+
+/// The process that listens on a port, as `name (pid 123)`; `None` if it cannot be told, for
 /// example because it is another user's.
 #[must_use]
-pub fn holder(port: u16) -> Option<String> {
-    let inodes: Vec<String> = ["/proc/net/tcp", "/proc/net/tcp6"]
+pub fn holder(port: u16, protocol: Protocol) -> Option<String> {
+    let (tables, state) = match protocol {
+        Protocol::Tcp => (["/proc/net/tcp", "/proc/net/tcp6"], LISTEN),
+        Protocol::Udp => (["/proc/net/udp", "/proc/net/udp6"], UNCONNECTED),
+    };
+    let inodes: Vec<String> = tables
         .iter()
         .filter_map(|table| fs::read_to_string(table).ok())
-        .flat_map(|table| listening_inodes(&table, port))
+        .flat_map(|table| listening_inodes(&table, port, state))
         .collect();
     for process in fs::read_dir("/proc").ok()?.flatten() {
         let name = process.file_name();
@@ -36,8 +47,7 @@ fn owns_any(process: &Path, inodes: &[String]) -> bool {
 
 /// Inodes of listening sockets on a port. Columns of the table, from `proc_net(5)`:
 /// `sl local_address rem_address st tx_queue:rx_queue tr:tm->when retrnsmt uid timeout inode`.
-fn listening_inodes(table: &str, port: u16) -> Vec<String> {
-    const LISTEN: &str = "0A";
+fn listening_inodes(table: &str, port: u16, wanted: &str) -> Vec<String> {
     table
         .lines()
         .skip(1)
@@ -45,7 +55,7 @@ fn listening_inodes(table: &str, port: u16) -> Vec<String> {
             let columns: Vec<&str> = line.split_whitespace().collect();
             let (local, state, inode) = (columns.get(1)?, columns.get(3)?, columns.get(9)?);
             let hex = local.rsplit_once(':')?.1;
-            (*state == LISTEN && u16::from_str_radix(hex, 16).ok()? == port).then(|| (*inode).to_owned())
+            (*state == wanted && u16::from_str_radix(hex, 16).ok()? == port).then(|| (*inode).to_owned())
         })
         .collect()
 }
@@ -58,9 +68,14 @@ mod tests {
     fn names_the_process_that_listens() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let holder = holder(port).unwrap();
-        assert!(holder.ends_with(&format!("(pid {})", std::process::id())), "{holder}");
+        let ours = format!("(pid {})", std::process::id());
+        let found = holder(port, Protocol::Tcp).unwrap();
+        assert!(found.ends_with(&ours), "{found}");
         drop(listener);
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let port = socket.local_addr().unwrap().port();
+        let found = holder(port, Protocol::Udp).unwrap();
+        assert!(found.ends_with(&ours), "{found}");
     }
 
     #[test]
@@ -68,6 +83,6 @@ mod tests {
         let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n\
                        0: 0100007F:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 111 1\n\
                        1: 0100007F:0016 0100007F:8000 01 00000000:00000000 00:00000000 00000000     0        0 222 1\n";
-        assert_eq!(listening_inodes(table, 22), ["111"]);
+        assert_eq!(listening_inodes(table, 22, LISTEN), ["111"]);
     }
 }

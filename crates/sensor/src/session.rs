@@ -19,6 +19,8 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 use crate::connections::{Place, Verdict};
+use crate::datagrams::Guard;
+use crate::quarantine::Quarantine;
 use crate::reporter::{Context, Reporter};
 use crate::tls::{Filter, Tls};
 use crate::{clock, kinds};
@@ -52,6 +54,10 @@ pub(crate) struct Shared {
     pub reporter: Arc<Reporter>,
     /// Long computations at once.
     pub workshop: Arc<tokio::sync::Semaphore>,
+    /// Where uploads go.
+    pub quarantine: Arc<Quarantine>,
+    /// Who may be answered over UDP.
+    pub guard: Arc<Guard>,
 }
 
 /// A live session.
@@ -381,6 +387,11 @@ impl Session {
                 }
                 Step::Pause(time) => Box::pin(self.pause(time)).await,
                 Step::IdleLimit(time) => self.place.live.set_idle(time),
+                Step::Keep(name, bytes) => {
+                    Box::pin(self.shared.quarantine.keep(self.context.session, &name, bytes)).await;
+                }
+                // Of datagrams.
+                Step::Proven | Step::Converse(_) => {}
                 Step::StartTls => {
                     if self.secure().await == Flow::End {
                         return Flow::End;

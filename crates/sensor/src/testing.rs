@@ -9,15 +9,17 @@ use aviary_config::IgnoreRules;
 use aviary_event::{Class, Event, KindInfo, LogData};
 use aviary_journal::{Guard, Journal, Options};
 use aviary_service::{
-    Dialogue, Endpoint, Facts, Limits, MemoryVault, Outbox, Security, Service, TlsFacts, TlsKey, TlsProfile, Transport,
-    Vault as _,
+    Dialogue, Endpoint, Facts, Limits, MemoryVault, Outbox, Protocol, Security, Service, TlsFacts, TlsKey, TlsProfile,
+    Transport, Vault as _,
 };
 use jiff::tz::TimeZone;
 use tokio::sync::{Semaphore, watch};
 
 use crate::clock;
 use crate::connections::Connections;
+use crate::datagrams;
 use crate::listener::{Listener, Station, bind};
+use crate::quarantine::Quarantine;
 use crate::reporter::{Reporter, Rules};
 use crate::session::Shared;
 use crate::tls::Tls;
@@ -125,12 +127,36 @@ struct Playing {
 
 impl Service for Playing {
     fn endpoints(&self) -> Vec<Endpoint> {
-        vec![Endpoint { port: 0, label: "test".to_owned(), security: self.security, try_line: "" }]
+        vec![Endpoint {
+            port: 0,
+            protocol: Protocol::Tcp,
+            label: "test".to_owned(),
+            security: self.security,
+            try_line: "",
+        }]
     }
 
     fn dialogue(&self, _: usize, facts: &Facts) -> Box<dyn Dialogue> {
         let plain = facts.transport == Transport::PlainOnTlsPort;
         Box::new(Obedient { reports_the_end: self.reports_the_end, plain })
+    }
+
+    fn datagram(&self, _: usize, _: &Facts, bytes: &[u8], out: &mut Outbox) {
+        let line = String::from_utf8_lossy(bytes).into_owned();
+        let (word, rest) = line.split_once(' ').unwrap_or((&line, ""));
+        match word {
+            "report" => {
+                out.report(&KIND, told("report", rest.as_bytes()));
+                out.reply("a");
+                out.reply("b");
+            }
+            "big" => out.reply("x".repeat(rest.parse().unwrap())),
+            "prove" => out.proven(),
+            "talk" => out.converse(Box::new(Obedient { reports_the_end: self.reports_the_end, plain: true })),
+            "keep" => out.keep("upload", rest),
+            "panic" => panic!("a service fails"),
+            _ => {}
+        }
     }
 
     fn limits(&self) -> Limits {
@@ -141,6 +167,9 @@ impl Service for Playing {
 /// A running listener with its journal.
 pub(crate) struct Rig {
     pub(crate) address: SocketAddr,
+    /// Port of the UDP sockets, which are bound to all addresses.
+    pub(crate) udp_port: u16,
+    pub(crate) quarantine: std::path::PathBuf,
     pub(crate) journal: Journal,
     pub(crate) connections: Arc<Connections>,
     pub(crate) stop: watch::Sender<bool>,
@@ -182,18 +211,22 @@ impl Rig {
             tls.wait().unwrap();
         }
         let certificate = vault.slot("tls/test.crt", Box::new(Vec::new)).wait().to_vec();
-        let service = Arc::new(Playing { security, reports_the_end, limits });
-        let station = Station {
-            shared: Arc::new(Shared {
-                service,
-                endpoint: 0,
-                security,
-                tls,
-                unconsumed: limits.unconsumed,
-                received: limits.received,
-                reporter: Arc::new(Reporter::new(journal.clone(), rules)),
-                workshop: Arc::new(Semaphore::new(1)),
-            }),
+        let service: Arc<dyn Service> = Arc::new(Playing { security, reports_the_end, limits });
+        let folder_path = folder.path().to_owned();
+        let shared = Arc::new(Shared {
+            service,
+            endpoint: 0,
+            security,
+            tls,
+            unconsumed: limits.unconsumed,
+            received: limits.received,
+            reporter: Arc::new(Reporter::new(journal.clone(), rules)),
+            workshop: Arc::new(Semaphore::new(1)),
+            quarantine: Quarantine::new(folder.path().join("quarantine"), (1000, 1000)),
+            guard: datagrams::Guard::new(200),
+        });
+        let station = || Station {
+            shared: Arc::clone(&shared),
             label: Arc::from("test"),
             entry: "test",
             limits,
@@ -206,9 +239,17 @@ impl Rig {
         let connections = Connections::new(1000, 1000);
         let (stop, stopped) = watch::channel(false);
         let room = Arc::new(Semaphore::new(1000));
-        let task = Listener::new(station, 1).run(socket, Arc::clone(&connections), room, stopped);
+        let task = Listener::new(station(), 1).run(socket, Arc::clone(&connections), room, stopped);
         drop(tokio::runtime::Handle::current().spawn(task));
-        Self { address, journal, connections, stop, certificate, _folder: folder, _guard: guard }
+        let sockets = datagrams::bind(None, 0).unwrap();
+        let udp_port = sockets[0].local_addr().unwrap().port();
+        let listener = Listener::new(station(), 2);
+        for socket in sockets {
+            let task = Arc::clone(&listener).run_datagrams(socket, stop.subscribe());
+            drop(tokio::runtime::Handle::current().spawn(task));
+        }
+        let quarantine = folder_path.join("quarantine");
+        Self { address, udp_port, quarantine, journal, connections, stop, certificate, _folder: folder, _guard: guard }
     }
 
     /// A connection, and the greeting if one is to be read.

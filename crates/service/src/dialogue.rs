@@ -77,6 +77,8 @@ pub enum Transport {
     Tls(TlsFacts),
     /// As they are, on a port where TLS was to be expected.
     PlainOnTlsPort,
+    /// In datagrams.
+    Datagrams,
 }
 
 /// What a TLS handshake said.

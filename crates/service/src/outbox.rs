@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use aviary_event::{Kind, LogData, Timestamp, Value};
 
+use crate::Dialogue;
+
 /// A computation too long for the event loop, such as a Diffie-Hellman step or an RSA signature.
 pub type Computation = Box<dyn FnOnce() -> Vec<u8> + Send>;
 
@@ -24,6 +26,12 @@ pub enum Step {
     Compute(Computation),
     /// Change the idle limit of this connection.
     IdleLimit(Duration),
+    /// The source of this datagram really receives what is sent to it.
+    Proven,
+    /// Talk with the source of this datagram from a port of its own.
+    Converse(Box<dyn Dialogue>),
+    /// Append bytes to a file in the quarantine.
+    Keep(String, Vec<u8>),
     /// Close. With `reset` the peer gets an RST instead of a FIN.
     Close {
         /// Whether to reset.
@@ -40,6 +48,9 @@ impl fmt::Debug for Step {
             Self::Pause(time) => f.debug_tuple("Pause").field(time).finish(),
             Self::StartTls => f.write_str("StartTls"),
             Self::Compute(_) => f.write_str("Compute"),
+            Self::Proven => f.write_str("Proven"),
+            Self::Converse(_) => f.write_str("Converse"),
+            Self::Keep(name, bytes) => write!(f, "Keep({name}, {})", bytes.escape_ascii()),
             Self::IdleLimit(time) => f.debug_tuple("IdleLimit").field(time).finish(),
             Self::Close { reset } => f.debug_struct("Close").field("reset", reset).finish(),
         }
@@ -53,13 +64,20 @@ pub struct Outbox {
     now: Timestamp,
     closing: bool,
     waiting: bool,
+    datagrams: bool,
 }
 
 impl Outbox {
     /// An empty outbox; `now` is what [`Outbox::now`] will say.
     #[must_use]
     pub const fn new(now: Timestamp) -> Self {
-        Self { steps: Vec::new(), now, closing: false, waiting: false }
+        Self { steps: Vec::new(), now, closing: false, waiting: false, datagrams: false }
+    }
+
+    /// The same where each reply is a datagram.
+    #[must_use]
+    pub const fn for_datagrams(now: Timestamp) -> Self {
+        Self { steps: Vec::new(), now, closing: false, waiting: false, datagrams: true }
     }
 
     /// The moment of this call, for `Date` headers and the like.
@@ -68,14 +86,14 @@ impl Outbox {
         self.now
     }
 
-    /// Sends bytes.
+    /// Sends bytes; of a stream as they come, otherwise as one datagram.
     pub fn reply(&mut self, bytes: impl AsRef<[u8]>) {
         if self.closing {
             return;
         }
         let bytes = bytes.as_ref();
         match self.steps.last_mut() {
-            Some(Step::Reply(last)) => last.extend_from_slice(bytes),
+            Some(Step::Reply(last)) if !self.datagrams => last.extend_from_slice(bytes),
             _ => self.steps.push(Step::Reply(bytes.to_vec())),
         }
     }
@@ -106,6 +124,25 @@ impl Outbox {
     pub fn compute(&mut self, work: impl FnOnce() -> Vec<u8> + Send + 'static) {
         self.waiting = true;
         self.steps.push(Step::Compute(Box::new(work)));
+    }
+
+    /// Says that the source of this datagram really receives what is sent to it, since it sent back what it
+    /// could not guess. From then on replies to it may be larger than what it sends.
+    pub fn proven(&mut self) {
+        self.steps.push(Step::Proven);
+    }
+
+    /// Talks with the source of this datagram from a port of its own, as TFTP does: what it sends there is fed
+    /// to the dialogue datagram by datagram, and each reply is one. That it sends anything there proves it.
+    pub fn converse(&mut self, dialogue: Box<dyn Dialogue>) {
+        self.steps.push(Step::Converse(dialogue));
+    }
+
+    /// Appends what the peer uploads to a file of this session in the quarantine, `SESSION-NAME` in the state
+    /// folder's `quarantine`. Beyond the bounds of the quarantine bytes are dropped, so report length and digest
+    /// of what came, not of what is kept. Characters outside `A-Za-z0-9._-` of the name become `_`.
+    pub fn keep(&mut self, name: impl Into<String>, bytes: impl AsRef<[u8]>) {
+        self.steps.push(Step::Keep(name.into(), bytes.as_ref().to_vec()));
     }
 
     /// Changes the idle limit of this connection.

@@ -3,15 +3,28 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::{Dialogue, Facts};
+use crate::{Dialogue, Facts, Outbox};
 
 /// An imitated service, built from the settings. One value serves all its connections.
 pub trait Service: Send + Sync + 'static {
     /// Where it listens. At least one.
     fn endpoints(&self) -> Vec<Endpoint>;
 
-    /// A new conversation on endpoint `endpoint` (an index into [`Service::endpoints`]).
-    fn dialogue(&self, endpoint: usize, facts: &Facts) -> Box<dyn Dialogue>;
+    /// A new conversation on endpoint `endpoint` (an index into [`Service::endpoints`]), for endpoints over
+    /// TCP. What has none of these need not say so.
+    fn dialogue(&self, endpoint: usize, facts: &Facts) -> Box<dyn Dialogue> {
+        let _ = (endpoint, facts);
+        Box::new(Silent)
+    }
+
+    /// One datagram to endpoint `endpoint`, for endpoints over UDP. Each `out.reply` is one datagram back.
+    ///
+    /// The frame sends a reply only while the source has not been answered more bytes than it sent, unless
+    /// it is known to receive what is sent to it ([`Outbox::proven`]); see [`Allowance`](crate::Allowance).
+    /// A datagram about which nothing is reported is reported by the frame.
+    fn datagram(&self, endpoint: usize, facts: &Facts, bytes: &[u8], out: &mut Outbox) {
+        let _ = (endpoint, facts, bytes, out);
+    }
 
     /// The certificate and options for TLS, when an endpoint needs it.
     fn tls(&self) -> Option<TlsProfile> {
@@ -44,14 +57,46 @@ pub struct KeepAlive {
 /// One listening address of a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    /// TCP port as configured.
+    /// Port as configured.
     pub port: u16,
+    /// Over TCP or UDP.
+    pub protocol: Protocol,
     /// The word in `aviary.service`: the entry's name, or `tcpbanner_1` and the like.
     pub label: String,
     /// Whether TLS comes first, later, or never.
     pub security: Security,
     /// A command that touches it, with `{host}` and `{port}` to fill in: `curl http://{host}:{port}/`.
     pub try_line: &'static str,
+}
+
+impl Endpoint {
+    /// Whether it is the same place to the outside: label, protocol and port.
+    #[must_use]
+    pub fn is_at(&self, other: &Self) -> bool {
+        (self.label.as_str(), self.protocol, self.port) == (other.label.as_str(), other.protocol, other.port)
+    }
+}
+
+/// What carries the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// A stream a peer.
+    Tcp,
+    /// Datagrams.
+    Udp,
+}
+
+/// The dialogue of a service that has none.
+struct Silent;
+
+impl Dialogue for Silent {
+    fn open(&mut self, out: &mut Outbox) {
+        out.close();
+    }
+
+    fn feed(&mut self, input: &[u8], _out: &mut Outbox) -> usize {
+        input.len()
+    }
 }
 
 /// When TLS begins.

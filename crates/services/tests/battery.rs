@@ -74,3 +74,8 @@ fn same_facts_give_same_answers() {
 fn installations_share_nothing() {
     over_all(battery::installations_share_nothing);
 }
+
+#[test]
+fn strangers_get_no_more_than_they_send() {
+    over_all(battery::strangers_get_no_more_than_they_send);
+}

@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use aviary_config::{Key, Shape};
 use aviary_event::{Class, Kind, KindInfo, LogData};
-use aviary_service::{Dialogue, Endpoint, Entry, Facts, Materials, Outbox, Rejection, Security, Service, Slot};
+use aviary_service::{
+    Dialogue, Endpoint, Entry, Facts, Materials, Outbox, Protocol, Rejection, Security, Service, Slot,
+};
 use aviary_testkit::battery::{self, Finding, Subject};
 
 static KINDS: [KindInfo; 2] = [
@@ -56,7 +58,13 @@ struct Broken {
 
 impl Service for Broken {
     fn endpoints(&self) -> Vec<Endpoint> {
-        let endpoint = Endpoint { port: 9, label: "broken".to_owned(), security: Security::Plain, try_line: "" };
+        let endpoint = Endpoint {
+            port: 9,
+            protocol: Protocol::Tcp,
+            label: "broken".to_owned(),
+            security: Security::Plain,
+            try_line: "",
+        };
         if matches!(self.fault, Fault::ListensNowhere) { Vec::new() } else { vec![endpoint] }
     }
 

@@ -44,6 +44,12 @@ pub enum Line {
     Pause(u128),
     /// TLS began.
     Tls,
+    /// The service said that the source receives what is sent to it.
+    Proven,
+    /// The service goes on from a port of its own.
+    Converse,
+    /// The service kept these bytes of an upload under a name.
+    Keep(String, Vec<u8>),
     /// The service closed, with a reset or not.
     Close {
         /// RST instead of FIN.
@@ -97,6 +103,9 @@ impl fmt::Display for Transcript {
                 Line::Note(name, value) => writeln!(f, "# {name}={value:?}")?,
                 Line::Pause(ms) => writeln!(f, "  ({ms} ms)")?,
                 Line::Tls => writeln!(f, "  (TLS)")?,
+                Line::Proven => writeln!(f, "  (proven)")?,
+                Line::Converse => writeln!(f, "  (from a port of its own)")?,
+                Line::Keep(name, bytes) => writeln!(f, "+ {name} {}", bytes.escape_ascii())?,
                 Line::Close { reset } => writeln!(f, "{}", if *reset { "  RST" } else { "  FIN" })?,
             }
         }
@@ -143,6 +152,30 @@ pub fn build(entry: &Entry, given: &[(&str, &str)]) -> Box<dyn Service> {
         .unwrap_or_else(|rejection| panic!("{}: {rejection}", entry.name))
 }
 
+/// The datagrams of an endpoint over UDP as a dialogue: each chunk that is sent is one of them.
+pub struct Datagrams<'a> {
+    service: &'a dyn Service,
+    endpoint: usize,
+    facts: Facts,
+}
+
+impl<'a> Datagrams<'a> {
+    /// Datagrams to an endpoint of a service, from the peer of these facts.
+    #[must_use]
+    pub fn new(service: &'a dyn Service, endpoint: usize, facts: Facts) -> Self {
+        Self { service, endpoint, facts: Facts { transport: Transport::Datagrams, ..facts } }
+    }
+}
+
+impl Dialogue for Datagrams<'_> {
+    fn open(&mut self, _out: &mut Outbox) {}
+
+    fn feed(&mut self, input: &[u8], out: &mut Outbox) -> usize {
+        self.service.datagram(self.endpoint, &self.facts, input, out);
+        input.len()
+    }
+}
+
 /// One exchange: opens the dialogue, then sends each chunk, then ends the peer's side.
 pub fn exchange(dialogue: &mut dyn Dialogue, chunks: &[&[u8]]) -> Transcript {
     let mut talk = Talk::open(dialogue);
@@ -155,6 +188,8 @@ pub fn exchange(dialogue: &mut dyn Dialogue, chunks: &[&[u8]]) -> Transcript {
 /// An exchange in steps, for tests that answer what the service sent.
 pub struct Talk<'a> {
     dialogue: &'a mut dyn Dialogue,
+    /// What goes on from a port of its own; it gets everything from then on.
+    conversation: Option<Box<dyn Dialogue>>,
     transcript: Transcript,
     pending: Vec<u8>,
     closed: bool,
@@ -163,7 +198,13 @@ pub struct Talk<'a> {
 impl<'a> Talk<'a> {
     /// Opens the dialogue.
     pub fn open(dialogue: &'a mut dyn Dialogue) -> Self {
-        let mut talk = Self { dialogue, transcript: Transcript::default(), pending: Vec::new(), closed: false };
+        let mut talk = Self {
+            dialogue,
+            conversation: None,
+            transcript: Transcript::default(),
+            pending: Vec::new(),
+            closed: false,
+        };
         let mut out = Outbox::new(Timestamp::from_micros(NOW));
         talk.dialogue.open(&mut out);
         talk.act(out);
@@ -180,7 +221,10 @@ impl<'a> Talk<'a> {
         self.pending.extend_from_slice(bytes);
         while !self.closed && !self.pending.is_empty() {
             let mut out = Outbox::new(Timestamp::from_micros(NOW));
-            let used = self.dialogue.feed(&self.pending, &mut out);
+            let used = match &mut self.conversation {
+                Some(conversation) => conversation.feed(&self.pending, &mut out),
+                None => self.dialogue.feed(&self.pending, &mut out),
+            };
             assert!(used <= self.pending.len(), "used {used} of {} bytes", self.pending.len());
             self.pending.drain(..used);
             let acted = !out.is_empty();
@@ -210,7 +254,10 @@ impl<'a> Talk<'a> {
         if !self.closed {
             let mut out = Outbox::new(Timestamp::from_micros(NOW));
             let rest = std::mem::take(&mut self.pending);
-            self.dialogue.ended(&rest, &mut out);
+            match &mut self.conversation {
+                Some(conversation) => conversation.ended(&rest, &mut out),
+                None => self.dialogue.ended(&rest, &mut out),
+            }
             self.pending = rest;
             self.act(out);
         }
@@ -235,6 +282,15 @@ impl<'a> Talk<'a> {
                     self.act(out);
                 }
                 Step::IdleLimit(_) => {}
+                Step::Proven => self.transcript.lines.push(Line::Proven),
+                Step::Keep(name, bytes) => self.transcript.lines.push(Line::Keep(name, bytes)),
+                Step::Converse(mut conversation) => {
+                    self.transcript.lines.push(Line::Converse);
+                    let mut out = Outbox::new(Timestamp::from_micros(NOW));
+                    conversation.open(&mut out);
+                    self.conversation = Some(conversation);
+                    self.act(out);
+                }
                 Step::Compute(work) => {
                     let mut out = Outbox::new(Timestamp::from_micros(NOW));
                     self.dialogue.computed(work(), &mut out);

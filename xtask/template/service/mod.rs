@@ -9,7 +9,7 @@ mod dialogue;
 mod events;
 
 use aviary_config::{Key, Shape};
-use aviary_service::{Dialogue, Endpoint, Entry, Facts, Materials, Rejection, Security, Service};
+use aviary_service::{Dialogue, Endpoint, Entry, Facts, Materials, Protocol, Rejection, Security, Service};
 
 /// The registry's line.
 pub(crate) static ENTRY: Entry = Entry {
@@ -37,6 +37,7 @@ impl Service for Echo {
     fn endpoints(&self) -> Vec<Endpoint> {
         vec![Endpoint {
             port: self.port,
+            protocol: Protocol::Tcp,
             label: "echo".to_owned(),
             security: Security::Plain,
             try_line: "nc {host} {port}",

@@ -35,7 +35,7 @@ use std::time::Duration;
 
 use aviary_config::{Key, Shape};
 use aviary_service::{
-    Dialogue, Endpoint, Entry, Facts, Limits, Materials, Rejection, Security, Service, TlsKey, TlsProfile,
+    Dialogue, Endpoint, Entry, Facts, Limits, Materials, Protocol, Rejection, Security, Service, TlsKey, TlsProfile,
 };
 
 use self::dialogue::Ftp;
@@ -136,6 +136,7 @@ impl Service for FtpService {
     fn endpoints(&self) -> Vec<Endpoint> {
         vec![Endpoint {
             port: self.port,
+            protocol: Protocol::Tcp,
             label: "ftp".to_owned(),
             security: if self.config.tls { Security::OnDemand } else { Security::Plain },
             try_line: "curl ftp://admin:secret@{host}:{port}/",

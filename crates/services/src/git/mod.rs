@@ -25,7 +25,7 @@ mod tests;
 use std::time::Duration;
 
 use aviary_config::{Key, Shape};
-use aviary_service::{Dialogue, Endpoint, Entry, Facts, Limits, Materials, Rejection, Security, Service};
+use aviary_service::{Dialogue, Endpoint, Entry, Facts, Limits, Materials, Protocol, Rejection, Security, Service};
 
 use self::dialogue::GitDaemon;
 
@@ -69,6 +69,7 @@ impl Service for GitService {
     fn endpoints(&self) -> Vec<Endpoint> {
         vec![Endpoint {
             port: self.port,
+            protocol: Protocol::Tcp,
             label: "git".to_owned(),
             security: Security::Plain,
             try_line: "git ls-remote git://{host}:{port}/project.git",

@@ -48,7 +48,8 @@ use std::sync::Arc;
 
 use aviary_config::{Key, Shape};
 use aviary_service::{
-    Dialogue, Endpoint, Entry, Facts, Limits, Materials, Rejection, Security, Service, Slot, TlsKey, TlsProfile,
+    Dialogue, Endpoint, Entry, Facts, Limits, Materials, Protocol, Rejection, Security, Service, Slot, TlsKey,
+    TlsProfile,
 };
 use ring::rand::SecureRandom as _;
 
@@ -262,6 +263,7 @@ impl Service for Web {
         let secure = self.tls.is_some();
         vec![Endpoint {
             port: self.port,
+            protocol: Protocol::Tcp,
             label: if secure { "https" } else { "http" }.to_owned(),
             security: if secure { Security::Tls } else { Security::Plain },
             try_line: if secure { "curl -k https://{host}:{port}/" } else { "curl http://{host}:{port}/" },

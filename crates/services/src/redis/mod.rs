@@ -46,7 +46,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use aviary_config::{Key, Shape};
-use aviary_service::{Dialogue, Endpoint, Entry, Facts, Limits, Materials, Rejection, Security, Service};
+use aviary_service::{Dialogue, Endpoint, Entry, Facts, Limits, Materials, Protocol, Rejection, Security, Service};
 use ring::rand::SecureRandom;
 use serde_json::Value;
 
@@ -135,6 +135,7 @@ impl Service for RedisService {
     fn endpoints(&self) -> Vec<Endpoint> {
         vec![Endpoint {
             port: self.server.port,
+            protocol: Protocol::Tcp,
             label: "redis".to_owned(),
             security: Security::Plain,
             try_line: "redis-cli -h {host} -p {port} AUTH secret",

@@ -45,7 +45,7 @@ mod umac;
 use std::sync::Arc;
 
 use aviary_config::{Key, Shape};
-use aviary_service::{Dialogue, Endpoint, Entry, Facts, Limits, Materials, Rejection, Security, Service};
+use aviary_service::{Dialogue, Endpoint, Entry, Facts, Limits, Materials, Protocol, Rejection, Security, Service};
 
 use dialogue::SshDialogue;
 use hostkey::HostKeys;
@@ -130,6 +130,7 @@ impl Service for Ssh {
     fn endpoints(&self) -> Vec<Endpoint> {
         vec![Endpoint {
             port: self.port,
+            protocol: Protocol::Tcp,
             label: "ssh".to_owned(),
             security: Security::Plain,
             try_line: "ssh -p {port} root@{host}",

@@ -31,7 +31,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aviary_config::{Key, Settings, Shape};
-use aviary_service::{Dialogue, Endpoint, Entry, Facts, KeepAlive, Limits, Materials, Rejection, Security, Service};
+use aviary_service::{
+    Dialogue, Endpoint, Entry, Facts, KeepAlive, Limits, Materials, Protocol, Rejection, Security, Service,
+};
 
 use self::dialogue::TcpBanner;
 
@@ -163,6 +165,7 @@ impl Service for TcpBannerService {
     fn endpoints(&self) -> Vec<Endpoint> {
         let endpoint = |banner: &Arc<Banner>| Endpoint {
             port: banner.port,
+            protocol: Protocol::Tcp,
             label: format!("tcpbanner_{}", banner.id),
             security: Security::Plain,
             try_line: "nc {host} {port}",

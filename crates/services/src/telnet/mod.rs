@@ -36,7 +36,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aviary_config::{Key, Shape};
-use aviary_service::{Dialogue, Endpoint, Entry, Facts, Limits, Materials, Rejection, Security, Service};
+use aviary_service::{Dialogue, Endpoint, Entry, Facts, Limits, Materials, Protocol, Rejection, Security, Service};
 
 use self::dialogue::Telnet;
 use self::persona::Persona;
@@ -119,6 +119,7 @@ impl Service for TelnetService {
     fn endpoints(&self) -> Vec<Endpoint> {
         vec![Endpoint {
             port: self.port,
+            protocol: Protocol::Tcp,
             label: "telnet".to_owned(),
             security: Security::Plain,
             try_line: "(echo admin; sleep 1; echo secret; sleep 1) | nc {host} {port}",

@@ -56,7 +56,7 @@ pub fn chunk_size_changes_nothing(subject: &Subject<'_>) -> Finding {
 /// Only segments are cut: a peer may wait for a reply between two of them.
 fn in_pieces(installation: &Installation, input: &[Vec<u8>], size: usize) -> Vec<Transcript> {
     let chunks: Vec<Vec<u8>> = input.iter().flat_map(|segment| segment.chunks(size)).map(<[u8]>::to_vec).collect();
-    installation.exchanges([0x42; 32], &chunks)
+    installation.streams(&chunks)
 }
 
 /// The transcript without what the peer sent.

@@ -4,6 +4,7 @@
 //! being in the list, and the checks themselves can be seen to fail on services made for that.
 
 mod bytes;
+mod datagrams;
 mod declaration;
 mod inputs;
 mod secrets;
@@ -14,16 +15,19 @@ use std::sync::{Mutex, PoisonError};
 
 use aviary_config::Settings;
 use aviary_event::Timestamp;
-use aviary_service::{Dialogue, Entry, Facts, Maker, Materials, MemoryVault, Outbox, Service, Slot, Vault};
+use aviary_service::{
+    Dialogue, Endpoint, Entry, Facts, Maker, Materials, MemoryVault, Outbox, Protocol, Service, Slot, Vault,
+};
 
 pub use bytes::{
     answers_are_bounded, chunk_size_changes_nothing, ends_whatever_comes, fuzz_oracle, names_nothing_of_ours,
 };
+pub use datagrams::strangers_get_no_more_than_they_send;
 pub use declaration::{declaration_is_whole, reports_what_it_declares};
 pub use inputs::{Input, SEPARATOR, join, of_fixtures, of_folder, segments, whatever};
 pub use secrets::{installations_share_nothing, same_facts_same_answers};
 
-use crate::{NOW, Talk, Transcript, facts, settings};
+use crate::{Datagrams, NOW, Talk, Transcript, facts, settings};
 
 /// What a check found wrong.
 pub type Finding = Result<(), String>;
@@ -88,9 +92,25 @@ impl Installation {
     fn on_each_endpoint(&self, entropy: [u8; 32], mut talk: impl FnMut(&str, &mut dyn Dialogue) -> Finding) -> Finding {
         for (index, endpoint) in self.service.endpoints().iter().enumerate() {
             let facts = Facts { entropy, ..facts(endpoint.port) };
-            talk(&endpoint.label, self.service.dialogue(index, &facts).as_mut())?;
+            match endpoint.protocol {
+                Protocol::Tcp => talk(&endpoint.label, self.service.dialogue(index, &facts).as_mut())?,
+                Protocol::Udp => {
+                    talk(&endpoint.label, &mut Datagrams::new(&*self.service, index, facts))?;
+                }
+            }
         }
         Ok(())
+    }
+
+    /// The same for endpoints over TCP alone.
+    fn streams(&self, input: &[Vec<u8>]) -> Vec<Transcript> {
+        let streams = self.service.endpoints().into_iter().enumerate();
+        let streams = streams.filter(|(_, endpoint)| endpoint.protocol == Protocol::Tcp);
+        let talk = |(index, endpoint): (usize, Endpoint)| {
+            let facts = Facts { entropy: [0x42; 32], ..facts(endpoint.port) };
+            converse(self.service.dialogue(index, &facts).as_mut(), input.iter().map(Vec::as_slice))
+        };
+        streams.map(talk).collect()
     }
 
     /// One exchange on each endpoint, segment by segment.

@@ -1,0 +1,193 @@
+//! A post: one address and port where a service listens, bound or not.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use aviary_service::{Endpoint, Entry, Protocol};
+use tokio::sync::{Semaphore, watch};
+
+use crate::connections::Connections;
+use crate::datagrams;
+use crate::listener::{Listener, Station, bind, explain};
+use crate::plan::{PlannedService, PortRule};
+
+/// How long a reload waits for a port that it has just given up.
+const FREE_AFTER: Duration = Duration::from_secs(2);
+
+/// One address and port, bound or not.
+pub(crate) struct Post {
+    /// Word in `aviary.service`.
+    pub label: String,
+    /// The endpoint as the service declares it.
+    pub endpoint: Endpoint,
+    /// The service's place in the plan's registry.
+    pub entry: &'static Entry,
+    /// The address; `None` stands for all.
+    pub address: Option<IpAddr>,
+    /// The port that is bound.
+    pub port: u16,
+    /// Why it is not bound.
+    pub failure: Option<String>,
+    /// Names the post's connections in the table; never used twice.
+    pub number: u32,
+    /// The service's settings as text.
+    pub digest: String,
+    sockets: Sockets,
+    live: Option<LivePost>,
+}
+
+/// What is bound and not yet watched.
+enum Sockets {
+    None,
+    Tcp(std::net::TcpListener),
+    Udp(Vec<std::net::UdpSocket>),
+}
+
+/// What listens where, for tables.
+#[derive(Clone, Debug)]
+pub struct PostView {
+    /// Word in `aviary.service`.
+    pub label: String,
+    /// The address; `None` stands for all.
+    pub address: Option<IpAddr>,
+    /// Over TCP or UDP.
+    pub protocol: Protocol,
+    /// The port that is bound.
+    pub port: u16,
+    /// The port that was asked for.
+    pub configured_port: u16,
+    /// Why it is not bound.
+    pub failure: Option<String>,
+    /// A command that touches it, with `{host}` and `{port}`.
+    pub try_line: &'static str,
+}
+
+struct LivePost {
+    listener: Arc<Listener>,
+    stop: watch::Sender<bool>,
+}
+
+impl Post {
+    /// Whether it is where a service plays this endpoint.
+    #[must_use]
+    pub(crate) fn plays(&self, endpoint: &Endpoint) -> bool {
+        endpoint.label == self.label && endpoint.protocol == self.endpoint.protocol
+    }
+
+    /// What tables show of it.
+    #[must_use]
+    pub(crate) fn view(&self) -> PostView {
+        PostView {
+            label: self.label.clone(),
+            address: self.address,
+            protocol: self.endpoint.protocol,
+            port: self.port,
+            configured_port: self.endpoint.port,
+            failure: self.failure.clone(),
+            try_line: self.endpoint.try_line,
+        }
+    }
+
+    /// Connections and datagrams taken since the start.
+    #[must_use]
+    pub(crate) fn taken(&self) -> u64 {
+        self.live.as_ref().map_or(0, |live| live.listener.taken())
+    }
+
+    /// Begins to serve what is bound, or lets a post that already serves go on with another station.
+    /// Inside the runtime.
+    pub(crate) fn open(&mut self, station: Station, connections: &Arc<Connections>, room: &Arc<Semaphore>) {
+        if let Some(live) = &self.live {
+            live.listener.set_station(station);
+            return;
+        }
+        let runtime = tokio::runtime::Handle::current();
+        let (stop, stopped) = watch::channel(false);
+        let listener = Listener::new(station, self.number);
+        match std::mem::replace(&mut self.sockets, Sockets::None) {
+            Sockets::None => return,
+            Sockets::Tcp(socket) => match tokio::net::TcpListener::from_std(socket) {
+                Ok(socket) => {
+                    let (connections, room) = (Arc::clone(connections), Arc::clone(room));
+                    drop(runtime.spawn(Arc::clone(&listener).run(socket, connections, room, stopped)));
+                }
+                Err(error) => {
+                    self.failure = Some(format!("port {} cannot be watched: {error}", self.port));
+                    return;
+                }
+            },
+            Sockets::Udp(sockets) => {
+                for socket in sockets {
+                    drop(runtime.spawn(Arc::clone(&listener).run_datagrams(socket, stopped.clone())));
+                }
+            }
+        }
+        self.live = Some(LivePost { listener, stop });
+    }
+
+    /// Tells it to stop; what it gives is closed once the port is free.
+    pub(crate) fn end(&mut self) -> Option<watch::Sender<bool>> {
+        let stop = self.live.take()?.stop;
+        let _ = stop.send(true);
+        Some(stop)
+    }
+}
+
+/// Waits until listeners that were told to stop have closed their sockets.
+pub(crate) fn wait_until_free(ending: &[watch::Sender<bool>]) {
+    let begun = Instant::now();
+    while ending.iter().any(|stop| !stop.is_closed()) && begun.elapsed() < FREE_AFTER {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Binds the endpoints of a service that are not among `present`.
+pub(crate) fn bind_service(
+    planned: &PlannedService,
+    addresses: &[Option<IpAddr>],
+    rule: PortRule,
+    present: &[Post],
+) -> Vec<Post> {
+    let mut posts = Vec::new();
+    for endpoint in planned.endpoints() {
+        for address in addresses {
+            let there = present.iter().any(|post| post.address == *address && post.endpoint.is_at(&endpoint));
+            if !there {
+                posts.push(bind_post(planned, endpoint.clone(), *address, rule));
+            }
+        }
+    }
+    posts
+}
+
+fn bind_post(planned: &PlannedService, endpoint: Endpoint, address: Option<IpAddr>, rule: PortRule) -> Post {
+    static NUMBERS: AtomicU32 = AtomicU32::new(0);
+    let mut port = endpoint.port;
+    let bind = |port| match endpoint.protocol {
+        Protocol::Tcp => bind(address, port).map(Sockets::Tcp),
+        Protocol::Udp => datagrams::bind(address, port).map(Sockets::Udp),
+    };
+    let mut result = bind(port);
+    if result.is_err() && rule == PortRule::MoveUp && port < 1024 {
+        port = 10_000 + endpoint.port;
+        result = bind(port);
+    }
+    let (sockets, failure) = match result {
+        Ok(sockets) => (sockets, None),
+        Err(error) => (Sockets::None, Some(explain(port, endpoint.protocol, &error))),
+    };
+    Post {
+        label: endpoint.label.clone(),
+        entry: planned.entry,
+        endpoint,
+        address,
+        port,
+        failure,
+        number: NUMBERS.fetch_add(1, Ordering::Relaxed),
+        digest: planned.digest.clone(),
+        sockets,
+        live: None,
+    }
+}
