@@ -103,14 +103,7 @@ impl Credentials {
         if self.field("qop").is_empty() {
             return joined(&[&secret, self.field("nonce"), &request]);
         }
-        joined(&[
-            &secret,
-            self.field("nonce"),
-            self.field("nc"),
-            self.field("cnonce"),
-            self.field("qop"),
-            &request,
-        ])
+        joined(&[&secret, self.field("nonce"), self.field("nc"), self.field("cnonce"), self.field("qop"), &request])
     }
 }
 
@@ -187,7 +180,9 @@ mod tests {
 
     #[test]
     fn guesses_common_passwords_and_those_of_the_user() {
-        for (user, password, word) in [(&b"100"[..], &b"100"[..], true), (b"1001", b"1234", true), (b"a", b"zq7!k", false)] {
+        for (user, password, word) in
+            [(&b"100"[..], &b"100"[..], true), (b"1001", b"1234", true), (b"a", b"zq7!k", false)]
+        {
             let mut credentials = Credentials(vec![
                 (b"username".to_vec(), user.to_vec()),
                 (b"realm".to_vec(), b"asterisk".to_vec()),

@@ -132,20 +132,18 @@ impl Agent {
     ) -> (Judgement, bool) {
         let verdict = self.persona.verdict(method);
         let mut best = nonce::Verdict::Foreign;
-        let mut brought = false;
+        let mut proven = false;
         let values = [b"authorization".as_slice(), b"proxy-authorization"].into_iter().flat_map(|n| request.all(n));
         for digest in values.filter_map(Credentials::parse).take(MOST_DIGESTS) {
-            brought = true;
             let sent = digest.get("nonce").unwrap_or_default();
-            let seconds = seconds(out.now());
-            match nonce::check(self.persona.form, self.secret.wait(), at.peer.ip(), seconds, sent) {
-                nonce::Verdict::Foreign => {}
-                found if best == nonce::Verdict::Foreign || found == nonce::Verdict::Good => best = found,
-                _ => {}
+            for form in [self.persona.form, self.persona.short_form()] {
+                let now = seconds(out.now());
+                best = best.max(nonce::check(form, self.secret.wait(), at.peer.ip(), now, sent));
             }
+            // Too few digits prove nothing: somebody who guesses long enough guesses them.
+            proven |= best == nonce::Verdict::Good && sent.len() >= nonce::PROOF;
             self.login(&digest, method, target, out);
         }
-        let proven = brought && best == nonce::Verdict::Good;
         let judgement = match (verdict, best) {
             (Verdict::Challenge, nonce::Verdict::Good) => Judgement::Plain(Verdict::Refuse(403, "Forbidden")),
             (Verdict::Challenge, nonce::Verdict::Stale) => Judgement::Stale,
@@ -171,9 +169,9 @@ impl Agent {
 
     fn answer(&self, request: &Head, judgement: Judgement, at: Circumstances, out: &mut Outbox) {
         let chance = at.chance();
-        let (first, second) = chance.split_first_chunk::<16>().map_or(([0; 16], [0; 8]), |(first, rest)| {
-            (*first, rest.first_chunk::<8>().copied().unwrap_or_default())
-        });
+        let (first, second) = chance
+            .split_first_chunk::<16>()
+            .map_or(([0; 16], [0; 8]), |(first, rest)| (*first, rest.first_chunk::<8>().copied().unwrap_or_default()));
         let date = date(out.now());
         let answer = Answer {
             persona: self.persona,
@@ -187,15 +185,17 @@ impl Agent {
             date: &date,
             room: at.room,
         };
-        let fresh = || {
-            nonce::make(self.persona.form, self.secret.wait(), at.peer.ip(), seconds(out.now()), second)
+        let make = |form| nonce::make(form, self.secret.wait(), at.peer.ip(), seconds(out.now()), second);
+        let challenge = |stale| {
+            let (nonce, short) = (make(self.persona.form), make(self.persona.short_form()));
+            answer.write(Content::Challenge { nonce: &nonce, short: &short, stale })
         };
         let content = match judgement {
             Judgement::Plain(Verdict::Silence) => return,
             Judgement::Plain(Verdict::Capabilities) => answer.write(Content::Capabilities),
             Judgement::Plain(Verdict::Refuse(code, reason)) => answer.write(Content::Status(code, reason)),
-            Judgement::Plain(Verdict::Challenge) => answer.write(Content::Challenge { nonce: &fresh(), stale: false }),
-            Judgement::Stale => answer.write(Content::Challenge { nonce: &fresh(), stale: true }),
+            Judgement::Plain(Verdict::Challenge) => challenge(false),
+            Judgement::Stale => challenge(true),
         };
         out.reply(content);
     }
@@ -233,7 +233,8 @@ fn headers(request: &Head, peer: SocketAddr) -> Value {
     let mut map = std::collections::BTreeMap::<String, Vec<Value>>::new();
     let mut first_via = true;
     for (name, value) in &request.headers {
-        let rewritten = (name == b"via" && std::mem::take(&mut first_via)).then(|| as_opencanary(value, peer)).flatten();
+        let rewritten =
+            (name == b"via" && std::mem::take(&mut first_via)).then(|| as_opencanary(value, peer)).flatten();
         let value = PeerBytes::from(rewritten.as_deref().unwrap_or(value));
         let name = str::from_utf8(name).map_or_else(|_| name.escape_ascii().to_string(), str::to_owned);
         map.entry(name).or_default().push(Value::Bytes(value));

@@ -34,10 +34,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aviary_config::{Key, Shape};
-use aviary_service::{Dialogue, Endpoint, Entry, Facts, Limits, Materials, Rejection, Security, Service};
+use aviary_service::{
+    Dialogue, Endpoint, Entry, Facts, Limits, Materials, Outbox, Protocol, Rejection, Security, Service,
+};
 use ring::rand::SecureRandom as _;
 
-use self::agent::Agent;
+use self::agent::{Agent, Circumstances};
 use self::dialogue::Connection;
 
 /// The registry's entry.
@@ -100,16 +102,45 @@ struct SipService {
 
 impl Service for SipService {
     fn endpoints(&self) -> Vec<Endpoint> {
-        vec![Endpoint {
+        let endpoint = |protocol, try_line| Endpoint {
             port: self.port,
+            protocol,
             label: "sip".to_owned(),
             security: Security::Plain,
-            try_line: "sipsak -vv -s sip:100@{host}:{port}",
-        }]
+            try_line,
+        };
+        vec![
+            endpoint(Protocol::Udp, "sipsak -v -s sip:100@{host}:{port}"),
+            endpoint(Protocol::Tcp, "sipsak -v -E tcp -s sip:100@{host}:{port}"),
+        ]
     }
 
     fn dialogue(&self, _endpoint: usize, facts: &Facts) -> Box<dyn Dialogue> {
         Box::new(Connection::new(Arc::clone(&self.agent), facts))
+    }
+
+    fn datagram(&self, _endpoint: usize, facts: &Facts, bytes: &[u8], out: &mut Outbox) {
+        let at = Circumstances {
+            peer: facts.peer,
+            local: facts.local,
+            tcp: false,
+            room: Some(bytes.len()),
+            entropy: facts.entropy,
+            count: 0,
+        };
+        match codec::datagram(bytes) {
+            Some((head, body)) => {
+                if self.agent.message(head, body, at, out).proven {
+                    out.proven();
+                }
+            }
+            None if codec::blank_lines(bytes) == bytes.len() => {
+                self.agent.no_request(bytes, "blank lines and no message", at, out);
+            }
+            None => {
+                self.agent.no_request(bytes, "unfinished message", at, out);
+            }
+        }
     }
 
     fn limits(&self) -> Limits {

@@ -14,6 +14,9 @@ use ring::hmac;
 /// Seconds for which a nonce is good; Asterisk's default is 32.
 const LIFETIME: i64 = 32;
 
+/// Characters of a nonce that nobody guesses: 48 bits of it or more are the tag.
+pub(super) const PROOF: usize = 16;
+
 /// How a product writes its nonce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
@@ -25,15 +28,15 @@ pub(super) enum Form {
     Capitals(usize),
 }
 
-/// What is told of a nonce that a peer sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What is told of a nonce that a peer sent, from bad to good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Verdict {
-    /// We made it for this source, not long ago.
-    Good,
-    /// We made it for this source, too long ago.
-    Stale,
     /// Not ours.
     Foreign,
+    /// We made it for this source, too long ago.
+    Stale,
+    /// We made it for this source, not long ago.
+    Good,
 }
 
 /// A nonce for a source at a moment in seconds since 1970; `chance` is eight random bytes.
@@ -46,9 +49,8 @@ pub(super) fn make(form: Form, secret: &[u8], source: IpAddr, seconds: i64, chan
         }
         Form::Digits(length) | Form::Capitals(length) => {
             let chance = chance.get(..split(length)).unwrap_or_default();
-            let moment = seconds.div_euclid(LIFETIME);
             let rest = length.saturating_sub(chance.len());
-            let nonce = format!("{chance}{}", tag(secret, source, moment, chance, rest));
+            let nonce = format!("{chance}{}", tag(secret, source, seconds, chance, rest));
             if matches!(form, Form::Capitals(_)) { nonce.to_ascii_uppercase() } else { nonce }
         }
     }
@@ -71,13 +73,9 @@ pub(super) fn check(form: Form, secret: &[u8], source: IpAddr, now: i64, nonce: 
         Form::Digits(length) | Form::Capitals(length) => {
             let lower = nonce.to_ascii_lowercase();
             let Some((chance, rest)) = lower.split_at_checked(split(length)) else { return Verdict::Foreign };
-            let moment = now.div_euclid(LIFETIME);
-            let good = |moment: i64| rest == tag(secret, source, moment, chance, length.saturating_sub(chance.len()));
-            if nonce.len() == length && (good(moment) || good(moment.saturating_sub(1))) {
-                Verdict::Good
-            } else {
-                Verdict::Foreign
-            }
+            let left = length.saturating_sub(chance.len());
+            let good = |age| rest == tag(secret, source, now.saturating_sub(age), chance, left);
+            if nonce.len() == length && (0..=LIFETIME).any(good) { Verdict::Good } else { Verdict::Foreign }
         }
     }
 }
@@ -156,7 +154,15 @@ mod tests {
     #[test]
     fn garbage_is_foreign() {
         for form in FORMS {
-            for garbage in [&b""[..], b"/", b"1/", b"x/0123456789", b"\xff\xfe", "1/\u{e9}\u{e9}\u{e9}\u{e9}1".as_bytes(), b"00000000"] {
+            for garbage in [
+                &b""[..],
+                b"/",
+                b"1/",
+                b"x/0123456789",
+                b"\xff\xfe",
+                "1/\u{e9}\u{e9}\u{e9}\u{e9}1".as_bytes(),
+                b"00000000",
+            ] {
                 assert_eq!(check(form, b"secret", HERE, 1, garbage), Verdict::Foreign, "{}", garbage.escape_ascii());
             }
         }

@@ -1,8 +1,9 @@
 //! The products: which headers an answer has, in which order, and how they are written.
 //!
 //! An answer over UDP to a source that has proven nothing must not be longer than its request, so each
-//! header has a rank, and those of the highest go until the rest fits. Real products cut nothing; this
-//! is what keeps the canary from being used against others.
+//! header has a rank, and those of the highest go until the rest fits; where nothing is left to leave out,
+//! what stays is written as short as the specification allows. Real products cut nothing; this is what keeps
+//! the canary from being used against others.
 
 use std::net::SocketAddr;
 
@@ -116,29 +117,41 @@ impl Persona {
         }
     }
 
-    /// The value of `WWW-Authenticate`, and a shorter one for where that does not fit.
-    fn challenge(&self, realm: &str, nonce: &str, stale: bool, opaque: &str) -> [String; 2] {
+    /// The value of `WWW-Authenticate`.
+    fn challenge(&self, realm: &str, nonce: &str, stale: bool, opaque: &str) -> String {
         match self.style {
             Style::Pjsip => {
                 let stale = if stale { ",stale=true" } else { "" };
-                [
-                    format!(
-                        "Digest realm=\"{realm}\",nonce=\"{nonce}\",opaque=\"{opaque}\"{stale},algorithm=MD5,qop=\"auth\""
-                    ),
-                    format!("Digest realm=\"{realm}\",nonce=\"{nonce}\""),
-                ]
+                format!(
+                    "Digest realm=\"{realm}\",nonce=\"{nonce}\",opaque=\"{opaque}\"{stale},algorithm=MD5,qop=\"auth\""
+                )
             }
             Style::ChanSip => {
                 let stale = if stale { ", stale=true" } else { "" };
-                let value = format!("Digest algorithm=MD5, realm=\"{realm}\", nonce=\"{nonce}\"{stale}");
-                [value, format!("Digest realm=\"{realm}\", nonce=\"{nonce}\"")]
+                format!("Digest algorithm=MD5, realm=\"{realm}\", nonce=\"{nonce}\"{stale}")
             }
-            Style::Ios => {
-                let value = format!("Digest realm=\"{realm}\",nonce=\"{nonce}\"");
-                [format!("{value},algorithm=MD5,qop=\"auth\""), value]
-            }
+            Style::Ios => format!("Digest realm=\"{realm}\",nonce=\"{nonce}\",algorithm=MD5,qop=\"auth\""),
         }
     }
+
+    /// The nonce where room is scarce.
+    pub(super) const fn short_form(&self) -> Form {
+        match self.form {
+            Form::Seconds => Form::Digits(16),
+            form => form,
+        }
+    }
+}
+
+/// How much is written of what every answer has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Width {
+    /// All of it.
+    Full,
+    /// A challenge without what need not be there.
+    Short,
+    /// One-letter names, and nothing that need not be there.
+    Tight,
 }
 
 /// What a request gets.
@@ -183,10 +196,12 @@ pub(super) struct Answer<'a> {
 pub(super) enum Content<'a> {
     /// 200 to OPTIONS.
     Capabilities,
-    /// 401 with this nonce.
+    /// 401.
     Challenge {
         /// The nonce.
         nonce: &'a str,
+        /// The one for where room is scarce.
+        short: &'a str,
         /// Whether the request's own was good once.
         stale: bool,
     },
@@ -200,12 +215,17 @@ type Lines = Vec<(u8, Vec<u8>)>;
 impl Answer<'_> {
     /// The bytes of the answer.
     pub(super) fn write(&self, content: Content<'_>) -> Vec<u8> {
-        let full = self.lines(content, 0);
+        let full = self.lines(content, Width::Full);
         let Some(room) = self.room else { return joined(&full, u8::MAX) };
-        let short = self.lines(content, 1);
-        let ranks = (0..=5).rev().map(|most| (&full, most)).chain((0..=5).rev().map(|most| (&short, most)));
+        let short = self.lines(content, Width::Short);
+        let tight = self.lines(content, Width::Tight);
+        // Whoever asks for capabilities reads the product out of the answer, so its name goes last.
+        let capable = matches!(content, Content::Capabilities);
+        let least = if capable { 1 } else { 0 };
+        let down_to = |lines, least| (least..=5).rev().map(move |most: u8| (lines, most));
+        let ways = down_to(&full, least).chain(down_to(&short, least)).chain(down_to(&tight, least));
         let mut last = Vec::new();
-        for (lines, most) in ranks {
+        for (lines, most) in ways.chain([(&full, 0), (&tight, 0)]) {
             last = joined(lines, most);
             if last.len() <= room {
                 break;
@@ -214,25 +234,32 @@ impl Answer<'_> {
         last
     }
 
-    fn lines(&self, content: Content<'_>, short: usize) -> Lines {
+    fn lines(&self, content: Content<'_>, width: Width) -> Lines {
         let (code, reason) = match content {
             Content::Capabilities => (200, "OK"),
             Content::Challenge { .. } => (401, "Unauthorized"),
             Content::Status(code, reason) => (code, reason),
         };
         let mut lines: Lines = vec![(0, format!("SIP/2.0 {code} {reason}").into_bytes())];
-        lines.extend(self.vias().into_iter().map(|via| (0, via)));
-        let from = self.echo("From", b"from");
-        let to = self.to();
-        let call = self.echo("Call-ID", b"call-id");
+        let name = |long: &'static str, short| if width == Width::Tight { short } else { long };
+        lines.extend(self.vias(name("Via", "v"), width).into_iter().map(|via| (0, via)));
+        let from = self.echo(name("From", "f"), b"from");
+        let to = self.to(name("To", "t"), width);
+        let call = self.echo(name("Call-ID", "i"), b"call-id");
         let sequence = self.echo("CSeq", b"cseq");
         let text = |rank, name: &str, value: &str| (rank, format!("{name}: {value}").into_bytes());
+        // A datagram ends a message; a stream does not.
+        let length = if width == Width::Tight { 2 } else { 0 };
         let server = text(1, "Server", self.server);
         let challenge = match content {
-            Content::Challenge { nonce, stale } => {
+            Content::Challenge { nonce, stale, .. } if width == Width::Full => {
                 let opaque = nonce::hex(self.chance.get(8..).unwrap_or_default());
-                let values = self.persona.challenge(self.realm, nonce, stale, &opaque);
-                values.get(short).map(|value| text(0, "WWW-Authenticate", value))
+                let value = self.persona.challenge(self.realm, nonce, stale, &opaque);
+                Some(text(0, "WWW-Authenticate", &value))
+            }
+            Content::Challenge { nonce, short, .. } => {
+                let nonce = if width == Width::Tight { short } else { nonce };
+                Some(text(0, "WWW-Authenticate", &format!("Digest realm=\"{}\",nonce=\"{nonce}\"", self.realm)))
             }
             _ => None,
         };
@@ -250,7 +277,7 @@ impl Answer<'_> {
                     ]);
                 }
                 // Two spaces, as PJSIP writes its numbers.
-                lines.extend([server, text(0, "Content-Length", " 0")]);
+                lines.extend([server, text(length, "Content-Length", " 0")]);
             }
             Style::ChanSip => {
                 lines.extend(from.into_iter().chain(to).chain(call).chain(sequence));
@@ -263,7 +290,7 @@ impl Answer<'_> {
                     lines.push(text(4, "Contact", &format!("<sip:{}{transport}>", self.local)));
                     lines.push(text(4, "Accept", "application/sdp"));
                 }
-                lines.push(text(0, "Content-Length", "0"));
+                lines.push(text(length, "Content-Length", "0"));
             }
             Style::Ios => {
                 lines.extend(from.into_iter().chain(to));
@@ -280,7 +307,7 @@ impl Answer<'_> {
                         text(4, "Supported", self.persona.supported),
                     ]);
                 }
-                lines.push(text(0, "Content-Length", "0"));
+                lines.push(text(length, "Content-Length", "0"));
             }
         }
         lines
@@ -292,40 +319,45 @@ impl Answer<'_> {
     }
 
     /// To with our tag, unless it has one.
-    fn to(&self) -> Option<(u8, Vec<u8>)> {
+    fn to(&self, name: &str, width: Width) -> Option<(u8, Vec<u8>)> {
         let value = self.request.first(b"to")?;
-        let mut line = [b"To: ".as_slice(), value].concat();
+        let mut line = [name.as_bytes(), b": ", value].concat();
         // A tag is a parameter of the header, and so stands behind the address.
         let behind = memchr::memrchr(b'>', value).and_then(|at| value.get(at..)).unwrap_or(value);
         if memchr::memmem::find(&behind.to_ascii_lowercase(), b";tag=").is_none() {
             line.extend_from_slice(b";tag=");
-            line.extend_from_slice(&self.tag());
+            line.extend_from_slice(&if width == Width::Tight { self.digits(0, 6).into_bytes() } else { self.tag() });
         }
         Some((0, line))
     }
 
+    /// Hex digits of chance, from and up to these of 32.
+    fn digits(&self, from: usize, to: usize) -> String {
+        nonce::hex(&self.chance).get(from..to).unwrap_or_default().to_owned()
+    }
+
     fn tag(&self) -> Vec<u8> {
-        let digits = nonce::hex(&self.chance);
-        let digits = |from: usize, to: usize| digits.get(from..to).unwrap_or_default();
         let branch = self.request.first(b"via").map(|value| Via::parse(first_hop(value).0));
         match (self.persona.style, branch.and_then(|via| via.get("branch").flatten())) {
             // PJSIP's answer without a dialog takes the branch for its tag, so that a repeated request
             // gets a repeated answer.
             (Style::Pjsip, Some(branch)) if !branch.is_empty() => branch.to_vec(),
-            (Style::Pjsip, _) => digits(0, 32).as_bytes().to_vec(),
-            (Style::ChanSip, _) => format!("as{}", digits(0, 8)).into_bytes(),
-            (Style::Ios, _) => format!("{}-{}", digits(0, 6), digits(6, 10)).to_ascii_uppercase().into_bytes(),
+            (Style::Pjsip, _) => self.digits(0, 32).into_bytes(),
+            (Style::ChanSip, _) => format!("as{}", self.digits(0, 8)).into_bytes(),
+            (Style::Ios, _) => {
+                format!("{}-{}", self.digits(0, 6), self.digits(6, 10)).to_ascii_uppercase().into_bytes()
+            }
         }
     }
 
     /// Every Via, the first with what the product saw.
-    fn vias(&self) -> Vec<Vec<u8>> {
+    fn vias(&self, name: &str, width: Width) -> Vec<Vec<u8>> {
         let mut lines = Vec::new();
         for (at, value) in self.request.all(b"via").enumerate() {
-            let mut line = b"Via: ".to_vec();
+            let mut line = [name.as_bytes(), b": "].concat();
             if at == 0 {
                 let (hop, rest) = first_hop(value);
-                line.extend_from_slice(&self.seen(&Via::parse(hop)));
+                line.extend_from_slice(&self.seen(&Via::parse(hop), width));
                 line.extend_from_slice(rest);
             } else {
                 line.extend_from_slice(value);
@@ -335,8 +367,10 @@ impl Answer<'_> {
         lines
     }
 
-    fn seen(&self, via: &Via<'_>) -> Vec<u8> {
+    fn seen(&self, via: &Via<'_>, width: Width) -> Vec<u8> {
         let received = self.peer.ip().to_canonical().to_string();
+        // RFC 3261 wants `received` only where the sender names another address.
+        let needless = width == Width::Tight && via.is_from(received.as_bytes());
         let port = self.peer.port().to_string();
         let mut out = via.sent.to_vec();
         let mut add = |name: &[u8], value: Option<&[u8]>| {
@@ -354,7 +388,9 @@ impl Answer<'_> {
                     let asked = given.unwrap_or_default().is_empty();
                     add(b"rport", if asked { Some(port.as_bytes()) } else { given });
                 }
-                add(b"received", Some(received.as_bytes()));
+                if !needless {
+                    add(b"received", Some(received.as_bytes()));
+                }
                 if let Some(Some(branch)) = via.get("branch") {
                     add(b"branch", Some(branch));
                 }
@@ -369,7 +405,9 @@ impl Answer<'_> {
                         add(name, *value);
                     }
                 }
-                add(b"received", Some(received.as_bytes()));
+                if !needless {
+                    add(b"received", Some(received.as_bytes()));
+                }
                 if asked {
                     add(b"rport", Some(port.as_bytes()));
                 }

@@ -2,7 +2,7 @@
 
 use aviary_event::Value;
 use aviary_service::Service;
-use aviary_testkit::{Talk, Transcript, build, exchange, facts};
+use aviary_testkit::{Datagrams, Line, Talk, Transcript, build, exchange, facts};
 use aviary_wire::digest::Credentials;
 use proptest::prelude::*;
 
@@ -22,7 +22,10 @@ fn talk(given: &[(&str, &str)], chunks: &[&[u8]]) -> Transcript {
 }
 
 /// The endpoint over TCP.
-const TCP: usize = 0;
+const TCP: usize = 1;
+
+/// The endpoint over UDP.
+const UDP: usize = 0;
 
 fn request(method: &str, target: &str, more: &str) -> Vec<u8> {
     format!(
@@ -59,7 +62,10 @@ fn authorization(user: &str, password: &str, nonce: &str, method: &str, uri: &st
 #[test]
 fn tells_what_it_can_do_as_each_product_does() {
     for persona in super::persona::NAMES {
-        insta::assert_snapshot!(format!("options_{persona}"), talk(&[("sip.server", &format!("\"{persona}\""))], &[NMAP]));
+        insta::assert_snapshot!(
+            format!("options_{persona}"),
+            talk(&[("sip.server", &format!("\"{persona}\""))], &[NMAP])
+        );
     }
 }
 
@@ -104,9 +110,7 @@ fn a_nonce_that_is_not_ours_or_too_old_gets_a_new_one() {
     let mut talk = Talk::open(&mut *dialogue);
     let reply = text(&talk.send(&request("REGISTER", "sip:h", "")));
     let nonce = nonce_of(&reply).to_owned();
-    let mut out = aviary_service::Outbox::new(aviary_event::Timestamp::from_micros(
-        aviary_testkit::NOW + 60_000_000,
-    ));
+    let mut out = aviary_service::Outbox::new(aviary_event::Timestamp::from_micros(aviary_testkit::NOW + 60_000_000));
     let late = request("REGISTER", "sip:h", &authorization("100", "x", &nonce, "REGISTER", "sip:h"));
     let mut dialogue = service.dialogue(TCP, &facts(5060));
     assert_eq!(dialogue.feed(&late, &mut out), late.len());
@@ -172,8 +176,11 @@ fn several_messages_in_a_piece_are_answered_one_by_one() {
 
 #[test]
 fn headers_are_opencanarys() {
-    let transcript = talk(&[], &[b"REGISTER sip:a SIP/2.0\r\nv: SIP/2.0/UDP 10.0.2.15:46759\r\nf: <sip:a@b>\r\n\
-        X-A:  1 \r\nX-a: \xff\r\nt: x\r\n y\r\nl: 0\r\n\r\n"]);
+    let transcript = talk(
+        &[],
+        &[b"REGISTER sip:a SIP/2.0\r\nv: SIP/2.0/UDP 10.0.2.15:46759\r\nf: <sip:a@b>\r\n\
+        X-A:  1 \r\nX-a: \xff\r\nt: x\r\n y\r\nl: 0\r\n\r\n"],
+    );
     let [request] = transcript.events_of(15001)[..] else { panic!("{transcript}") };
     let Some(Value::Map(headers)) = request.get("HEADERS") else { panic!("{transcript}") };
     let list = |name: &str| -> Vec<Vec<u8>> {
@@ -185,6 +192,56 @@ fn headers_are_opencanarys() {
     assert_eq!(list("to"), [b"xy"]);
     assert_eq!(list("content-length"), [b"0"]);
     assert_eq!(headers.len(), 5);
+}
+
+#[test]
+fn an_answer_over_udp_is_no_longer_than_its_request() {
+    let nmap = text(NMAP).replace("TCP nm;branch=foo", "UDP nm;branch=foo;rport");
+    for persona in super::persona::NAMES {
+        let service = service(&[("sip.server", &format!("\"{persona}\""))]);
+        let contact = "Contact: <sip:100@192.0.2.7:5062>\r\n";
+        for request in [nmap.clone().into_bytes(), request("REGISTER", "sip:192.0.2.1", contact)] {
+            let mut datagrams = Datagrams::new(&*service, UDP, facts(5060));
+            let reply = text(&exchange(&mut datagrams, &[&request]).replies());
+            assert!(reply.len() <= request.len(), "{persona}: {} for {}: {reply}", reply.len(), request.len());
+            assert!(reply.starts_with("SIP/2.0 ") && reply.ends_with("\r\n\r\n"), "{persona}: {reply}");
+        }
+        // A scanner reads the product out of this one.
+        let reply = exchange(&mut Datagrams::new(&*service, UDP, facts(5060)), &[nmap.as_bytes()]).replies();
+        assert!(text(&reply).contains("\r\nServer: "), "{persona}: {}", text(&reply));
+    }
+}
+
+#[test]
+fn who_echoes_a_nonce_has_proven_its_address() {
+    let service = service(&[]);
+    let mut datagrams = Datagrams::new(&*service, UDP, facts(5060));
+    let mut talk = Talk::open(&mut datagrams);
+    // So short a request that its answer is written in the shortest way.
+    let reply = text(&talk.send(&request("REGISTER", "sip:h", "")));
+    assert!(reply.contains("\r\ni: ") && nonce_of(&reply).len() == 16, "{reply}");
+    let forged = "1795384800/0123456789abcdef0123456789abcdef";
+    talk.send(&request("REGISTER", "sip:h", &authorization("1", "x", forged, "REGISTER", "sip:h")));
+    assert!(!talk.transcript().lines.iter().any(|line| matches!(line, Line::Proven)), "{}", talk.transcript());
+    talk.send(&request("REGISTER", "sip:h", &authorization("1", "x", nonce_of(&reply), "REGISTER", "sip:h")));
+    assert!(talk.transcript().lines.iter().any(|line| matches!(line, Line::Proven)), "{}", talk.transcript());
+}
+
+#[test]
+fn a_datagram_that_is_none_is_reported() {
+    let service = service(&[]);
+    for (bytes, error) in [
+        (&b""[..], "blank lines and no message"),
+        (b"\r\n\r\n", "blank lines and no message"),
+        (b"\0\0", "unfinished message"),
+        (b"OPTIONS sip:h SIP/2.0\r\n", "unfinished message"),
+        (b"\xff\xfe\r\n\r\n", "no first line of a message"),
+    ] {
+        let mut out = aviary_service::Outbox::for_datagrams(aviary_event::Timestamp::from_micros(aviary_testkit::NOW));
+        service.datagram(UDP, &facts(5060), bytes, &mut out);
+        let steps = format!("{:?}", out.into_steps());
+        assert!(steps.contains("Report(31702") && steps.contains(error), "{}: {steps}", bytes.escape_ascii());
+    }
 }
 
 #[test]

@@ -38,6 +38,12 @@ impl<'a> Via<'a> {
         self.parameters.iter().find(|(n, _)| n.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| *value)
     }
 
+    /// Whether the sender names this address as its own.
+    pub(super) fn is_from(&self, address: &[u8]) -> bool {
+        let by = self.sent.split(|byte| *byte == b' ').next_back().unwrap_or_default();
+        by.strip_prefix(address).is_some_and(|rest| rest.first().is_none_or(|byte| *byte == b':'))
+    }
+
     /// Whether the sender asks for the port that it is seen from.
     pub(super) fn wants_port(&self) -> bool {
         self.get("rport").is_some_and(|value| value.unwrap_or_default().is_empty())
