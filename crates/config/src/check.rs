@@ -12,7 +12,8 @@ use crate::honeycreds::{HoneyCreds, is_foreign_hash};
 use crate::ignore;
 use crate::key::numbered;
 use crate::keys::UDP;
-use crate::problem::{Location, Problem};
+use crate::persona::Persona;
+use crate::problem::{Location, Problem, nearest};
 use crate::settings::Settings;
 use crate::shape::{Fit, read, show};
 use crate::shipped;
@@ -25,11 +26,16 @@ pub fn check(document: &Document, space: &KeySpace) -> (Settings, Vec<Problem>) 
     for entry in &document.entries {
         check.entry(entry);
     }
-    if document.entry("device.persona").is_some_and(|entry| entry.value.as_str().is_some_and(|name| !name.is_empty())) {
-        check.values.retain(|key, value| shipped::find(key, value).is_none());
+    let persona = check.persona();
+    if persona.is_some() {
+        check.values.retain(|key, value| !shipped::is_default(key, value));
     }
     let locate = |pointer: &str| document.entry("logger").map(|entry| entry.locate(pointer).clone());
     let settings = Settings::located(space.keys().copied(), check.values.clone(), &locate);
+    let settings = match persona {
+        Some(persona) => settings.playing(persona),
+        None => settings,
+    };
     check.missing();
     check.services(&settings);
     check.ports(&settings);
@@ -52,10 +58,6 @@ impl Check<'_> {
         if value.is_null() {
             let problem = Problem::warning(location.clone(), format!("`{key}` is null, which counts as not given"));
             return self.problems.push(problem.of_key(key));
-        }
-        if known.is_reserved() {
-            let plan = known.doc.trim_start_matches("Reserved: ");
-            self.problems.push(Problem::warning(location.clone(), format!("`{key}` is reserved: {plan}")).of_key(key));
         }
         match read(known.shape, value, key.ends_with(".enabled")) {
             Ok(Fit::Same) => drop(self.values.insert(key.clone(), value.clone())),
@@ -82,6 +84,22 @@ impl Check<'_> {
             key if key.ends_with(".honeycreds") => self.honeycreds(entry),
             _ => {}
         }
+    }
+
+    /// The machine that `device.persona` names.
+    fn persona(&mut self) -> Option<&'static Persona> {
+        let entry = self.document.entry("device.persona")?;
+        let name = entry.value.as_str().filter(|name| !name.is_empty())?;
+        let personas = self.space.personas();
+        let found = personas.iter().find(|persona| persona.name == name);
+        if found.is_none() {
+            let names: Vec<&str> = personas.iter().map(|persona| persona.name).collect();
+            let message = format!("`device.persona` \"{name}\" is not known; accepted: {}", names.join(", "));
+            let mut problem = Problem::error(entry.location.clone(), message).of_key("device.persona");
+            problem.hint = nearest(name, names).map(|near| format!("did you mean \"{near}\"?"));
+            self.problems.push(problem);
+        }
+        found
     }
 
     fn unknown(&mut self, entry: &Entry) {

@@ -74,7 +74,7 @@ pub fn sample(space: &KeySpace, spelling: Spelling) -> String {
 }
 
 fn lines(space: &KeySpace) -> Vec<Line<'_>> {
-    let is_ours = |key: &&Key| !order().any(|name| name == key.name) && !key.is_reserved() && !is_idle(key);
+    let is_ours = |key: &&Key| !order().any(|name| name == key.name) && !is_idle(key);
     let mut ours: Vec<&Key> = space.keys().filter(is_ours).collect();
     // Aviary's own come last, and keys without a default first in their family: the last line of
     // the file then has a value, and every line that stands as a comment may be used as it is.

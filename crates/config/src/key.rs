@@ -67,14 +67,6 @@ pub struct Key {
     pub doc: &'static str,
 }
 
-impl Key {
-    /// Whether it is kept for later: known, but without any effect of its own yet. Its sentence says so.
-    #[must_use]
-    pub fn is_reserved(&self) -> bool {
-        self.doc.starts_with("Reserved")
-    }
-}
-
 /// `tcpbanner_12.port` as the key space writes it, `tcpbanner_#.port`, with the number; `None`
 /// when the name holds no number after an underscore.
 pub(crate) fn numbered(name: &str) -> Option<(String, u32)> {

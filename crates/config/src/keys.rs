@@ -56,7 +56,7 @@ pub(crate) static CORE: &[Key] = &[
         "device.persona",
         Shape::Text,
         "",
-        "Reserved: the machine to play. Until then it only sets aside values that OpenCanary ships and scanners know.",
+        "The machine to play, with defaults for all services that fit together: linux-server, windows-server, nas, network-device or printer. Keys that are set win, unless they say what OpenCanary ships.",
     ),
     key(
         "ip.ignorelist",
@@ -84,7 +84,6 @@ pub(crate) static CORE: &[Key] = &[
         "Folder of the journal and of this installation's secrets.",
     ),
     key("aviary.host_name", Shape::Text, "", "Host name that the canary plays; the machine's own if not given."),
-    key("aviary.persona", Shape::Text, "", "Reserved: a second spelling of `device.persona`."),
     key("aviary.limits.connections", count(16, 1_000_000), "30000", "Connections at once, over all services."),
     key(
         "aviary.limits.connections_per_source",

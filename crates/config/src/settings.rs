@@ -12,6 +12,7 @@ use crate::handlers::{self, Handler};
 use crate::honeycreds::HoneyCreds;
 use crate::ignore::{self, IgnoreRules};
 use crate::key::numbered;
+use crate::persona::Persona;
 use crate::problem::Location;
 
 /// The values of one configuration, each right by construction: what a getter returns has the
@@ -19,6 +20,7 @@ use crate::problem::Location;
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     defaults: HashMap<&'static str, Value>,
+    persona: Option<&'static str>,
     values: BTreeMap<String, Value>,
     handlers: Vec<Handler>,
     ignore: IgnoreRules,
@@ -47,6 +49,26 @@ impl Settings {
             kinds: ignore::kinds(settings.items("logtype.ignorelist")).0,
         };
         settings
+    }
+
+    /// The same with the defaults of a machine to play in place of the services' own.
+    #[must_use]
+    pub fn playing(mut self, persona: &Persona) -> Self {
+        self.persona = Some(persona.name);
+        self.defaults.extend(persona.values());
+        self
+    }
+
+    /// The machine that is played, if the operator named one.
+    #[must_use]
+    pub const fn persona(&self) -> Option<&'static str> {
+        self.persona
+    }
+
+    /// The default of a key: the persona's, or else the service's.
+    #[must_use]
+    pub fn default_of(&self, name: &str) -> Option<&Value> {
+        self.defaults.get(name)
     }
 
     /// The value of a key as given, or its default; `None` when there is neither.

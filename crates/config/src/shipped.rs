@@ -39,6 +39,16 @@ pub(crate) static SHIPPED: &[Shipped] = &[
     shipped("vnc.port", "5000", ITS_SAMPLE, "VNC listens on 5900"),
 ];
 
+/// Values that OpenCanary ships and that give nobody away by themselves, beside [`SHIPPED`]: its
+/// `settings.json`, but for switches, ports and what is no service's.
+static HARMLESS: &[(&str, &str)] =
+    &[("http.skin", "nasLogin"), ("https.skin", "nasLogin"), ("httpproxy.skin", "squid"), ("telnet.banner", "")];
+
+/// Whether a key's value is what OpenCanary ships, so that with a persona it counts as not given.
+pub(crate) fn is_default(key: &str, value: &Value) -> bool {
+    find(key, value).is_some() || HARMLESS.iter().any(|(name, text)| *name == key && value.as_str() == Some(text))
+}
+
 /// The entry that a key's value is, if any.
 pub(crate) fn find(key: &str, value: &Value) -> Option<&'static Shipped> {
     let text = match value {

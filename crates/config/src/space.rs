@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::key::{Key, Shape, numbered};
 use crate::keys::{CORE, FORESEEN, UNBUILT};
+use crate::persona::Persona;
 use crate::problem::nearest;
 
 /// `NAME.honeycreds`, which every service has whether it declares it or not.
@@ -20,6 +21,7 @@ pub struct KeySpace {
     keys: BTreeMap<&'static str, Key>,
     services: BTreeSet<&'static str>,
     built: BTreeSet<&'static str>,
+    personas: &'static [Persona],
 }
 
 impl KeySpace {
@@ -33,7 +35,19 @@ impl KeySpace {
             keys.insert(key.name, *key);
         }
         let services = keys.keys().filter_map(|name| service_of_switch(name)).collect();
-        Self { keys, services, built }
+        Self { keys, services, built, personas: &[] }
+    }
+
+    /// The same with the machines that `device.persona` may name.
+    #[must_use]
+    pub fn with_personas(self, personas: &'static [Persona]) -> Self {
+        Self { personas, ..self }
+    }
+
+    /// The machines that `device.persona` may name.
+    #[must_use]
+    pub const fn personas(&self) -> &'static [Persona] {
+        self.personas
     }
 
     /// The key of a name as it stands in a file.

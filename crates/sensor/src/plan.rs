@@ -129,7 +129,7 @@ fn digest(entry: &Entry, settings: &Settings, host_name: &str) -> String {
             values.insert(key.to_owned(), value.to_string());
         }
     }
-    format!("{host_name} {values:?}")
+    format!("{host_name} {:?} {values:?}", settings.persona())
 }
 
 fn plan_output(handler: Handler, settings: &Settings) -> PlannedOutput {

@@ -64,6 +64,17 @@ pub struct PostView {
     pub try_line: &'static str,
 }
 
+impl PostView {
+    /// The port as tables show it: `22`, `161/udp`.
+    #[must_use]
+    pub fn port_name(&self) -> String {
+        match self.protocol {
+            Protocol::Tcp => self.port.to_string(),
+            Protocol::Udp => format!("{}/udp", self.port),
+        }
+    }
+}
+
 struct LivePost {
     listener: Arc<Listener>,
     stop: watch::Sender<bool>,

@@ -209,8 +209,12 @@ impl Reporter {
     }
 }
 
+/// Keys that hold a user name or a password, where OpenCanary's services spell them in their own ways.
+const NAMES: [&[&str]; 2] = [&["USERNAME", "UserName", "username"], &["PASSWORD", "Password"]];
+
 /// OpenCanary's rule: the flag stands where the service has planted credentials and the event a
-/// non-empty user name or password.
+/// non-empty user name or password. Its MSSQL and MongoDB never get the flag, since they spell the keys
+/// otherwise; ours do.
 async fn judge(
     creds: &HoneyCreds,
     data: &Value,
@@ -218,8 +222,11 @@ async fn judge(
     entry: &'static str,
     poise: &Poise,
 ) -> Option<bool> {
-    let bytes = |key| data.get(key).and_then(Value::as_bytes).unwrap_or_default().to_vec();
-    let (username, password) = (bytes("USERNAME"), bytes("PASSWORD"));
+    let bytes = |keys: &[&str]| {
+        let value = keys.iter().find_map(|key| data.get(key).and_then(Value::as_bytes));
+        value.unwrap_or_default().to_vec()
+    };
+    let [username, password] = NAMES.map(bytes);
     if username.is_empty() && password.is_empty() {
         return None;
     }
@@ -350,6 +357,18 @@ mod tests {
         assert_eq!(judge(creds, &long.into(), &rules, "ftp", &poise).await, Some(false));
         // What is no login waits for nothing and gets no verdict.
         assert_eq!(judge(creds, &LogData::new().into(), &rules, "ftp", &poise).await, None);
+    }
+
+    #[tokio::test]
+    async fn a_login_counts_however_its_service_spells_the_keys() {
+        let (creds, _) = HoneyCreds::parse(&[serde_json::json!({"username": "sa", "password": "planted"})]);
+        let rules = planted();
+        for (user, password) in [("USERNAME", "PASSWORD"), ("UserName", "Password")] {
+            let data = LogData::new().with(user, "sa").with(password, "planted");
+            assert_eq!(judge(&creds, &data.into(), &rules, "mssql", &Poise::default()).await, Some(true), "{user}");
+        }
+        let data = LogData::new().with("username", "sa");
+        assert_eq!(judge(&creds, &data.into(), &rules, "mongodb", &Poise::default()).await, Some(false));
     }
 
     #[test]

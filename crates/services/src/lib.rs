@@ -16,9 +16,12 @@
 
 use aviary_service::Entry;
 
+pub use personas::PERSONAS;
+
 mod ftp;
 mod git;
 mod http;
+mod personas;
 mod redis;
 mod sip;
 mod ssh;

@@ -79,8 +79,8 @@ fn greeting(canary: &Canary, path: Option<&Path>, style: Style) -> String {
     for post in canary.posts() {
         let host = post.address.map_or_else(|| "127.0.0.1".to_owned(), |address| address.to_string());
         let port = match post.failure {
-            None if post.port == post.configured_port => post.port.to_string(),
-            None => format!("{} (not {})", post.port, post.configured_port),
+            None if post.port == post.configured_port => post.port_name(),
+            None => format!("{} (not {})", post.port_name(), post.configured_port),
             Some(_) => "-".to_owned(),
         };
         let (last, ink) = match post.failure {

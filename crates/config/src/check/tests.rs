@@ -71,12 +71,56 @@ fn a_good_file_in_toml_has_no_problem() {
     assert_eq!(settings.text("tcpbanner_1.alertstring"), "bingo");
 }
 
+static PERSONAS: [crate::Persona; 2] = [
+    crate::Persona {
+        name: "nas",
+        summary: "a network storage",
+        defaults: &[("ssh.version", "\"SSH-2.0-OpenSSH_8.2\""), ("git.port", "9419"), ("ftp.enabled", "true")],
+    },
+    crate::Persona { name: "printer", summary: "a printer", defaults: &[] },
+];
+
+fn playing(text: &str) -> (Settings, Vec<Problem>) {
+    check(&crate::testing::document(text), &space().with_personas(&PERSONAS))
+}
+
 #[test]
 fn a_persona_sets_aside_what_opencanary_ships() {
-    let text = r#"{"device.persona": "ubuntu", "ssh.enabled": true, "ssh.version": "SSH-2.0-OpenSSH_5.1p1 Debian-4"}"#;
-    let (settings, problems) = check(&crate::testing::document(text), &space());
-    assert!(!settings.is_set("ssh.version"));
+    let (settings, problems) = playing(
+        r#"{"device.persona": "nas", "ssh.enabled": true, "ssh.version": "SSH-2.0-OpenSSH_5.1p1 Debian-4",
+            "http.skin": "nasLogin", "telnet.banner": ""}"#,
+    );
+    assert!(!settings.is_set("ssh.version") && !settings.is_set("http.skin"));
+    assert_eq!(settings.text("ssh.version"), "SSH-2.0-OpenSSH_8.2");
+    assert_eq!(settings.persona(), Some("nas"));
     assert!(!problems.iter().any(|problem| problem.message.contains("which scanners know")), "{problems:?}");
+}
+
+#[test]
+fn a_key_that_is_set_wins_over_the_persona() {
+    let (settings, _) =
+        playing(r#"{"device.persona": "nas", "ssh.version": "SSH-2.0-Mine", "git.port": 9418, "ftp.enabled": false}"#);
+    assert_eq!(settings.text("ssh.version"), "SSH-2.0-Mine");
+    assert_eq!(settings.port("git.port"), 9418, "ports that OpenCanary ships are ports that are wanted");
+    assert!(!settings.flag("ftp.enabled"), "and so is a switch");
+    let (settings, _) = playing(r#"{"device.persona": "nas"}"#);
+    assert!(settings.flag("ftp.enabled") && settings.port("git.port") == 9419);
+}
+
+#[test]
+fn without_a_persona_the_file_is_honoured_and_signatures_are_told() {
+    let text = r#"{"ssh.enabled": true, "ssh.version": "SSH-2.0-OpenSSH_5.1p1 Debian-4"}"#;
+    let (settings, problems) = playing(text);
+    assert_eq!(settings.text("ssh.version"), "SSH-2.0-OpenSSH_5.1p1 Debian-4");
+    assert!(problems.iter().any(|problem| problem.message.contains("which scanners know")), "{problems:?}");
+    assert_eq!(settings.persona(), None);
+}
+
+#[test]
+fn an_unknown_persona_is_an_error_that_names_those_there_are() {
+    let (_, problems) = playing(r#"{"device.persona": "pinter"}"#);
+    let problem = problems.iter().find(|problem| problem.is_error()).expect("an error").detailed();
+    assert!(problem.contains("accepted: nas, printer") && problem.contains("did you mean \"printer\"?"), "{problem}");
 }
 
 #[test]

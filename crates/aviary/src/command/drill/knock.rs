@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UdpSocket};
 
 /// How long a touch waits for the service to speak before it goes on.
 const TURN: Duration = Duration::from_millis(400);
@@ -27,6 +27,14 @@ pub(super) async fn knock(service: &str, address: &str, port: u16, mark: &str) -
     }
     listen(&mut stream).await?;
     Ok(source)
+}
+
+/// Touches a service over UDP with a datagram that none of them understands, which must be reported as well.
+pub(super) async fn datagram(address: &str, port: u16, mark: &str) -> io::Result<u16> {
+    let socket = UdpSocket::bind((if address.contains(':') { "::" } else { "0.0.0.0" }, 0)).await?;
+    socket.connect((address, port)).await?;
+    socket.send(mark.as_bytes()).await?;
+    Ok(socket.local_addr()?.port())
 }
 
 /// What is sent, turn by turn.

@@ -84,7 +84,16 @@ fn mark() -> u64 {
     u64::try_from(aviary_sensor::now_micros()).unwrap_or(0) ^ (u64::from(std::process::id()) << 48)
 }
 
-fn targets(status: &Value, wanted: &[String]) -> Vec<(String, String, u16)> {
+/// A place to touch.
+#[derive(Clone, Debug)]
+struct Target {
+    service: String,
+    address: String,
+    port: u16,
+    datagrams: bool,
+}
+
+fn targets(status: &Value, wanted: &[String]) -> Vec<Target> {
     status["services"]
         .as_array()
         .into_iter()
@@ -97,12 +106,18 @@ fn targets(status: &Value, wanted: &[String]) -> Vec<(String, String, u16)> {
                 address => address,
             };
             let port = u16::try_from(service["port"].as_u64()?).ok()?;
-            (wanted.is_empty() || wanted.contains(&label)).then(|| (label, address.to_owned(), port))
+            let datagrams = service["protocol"] == "udp";
+            (wanted.is_empty() || wanted.contains(&label)).then(|| Target {
+                service: label,
+                address: address.to_owned(),
+                port,
+                datagrams,
+            })
         })
         .collect()
 }
 
-async fn touch_all(folder: &Path, targets: &[(String, String, u16)], mark: &str, wait: Duration) -> Vec<Touch> {
+async fn touch_all(folder: &Path, targets: &[Target], mark: &str, wait: Duration) -> Vec<Touch> {
     // The tail is open before the first touch, so that no event is missed.
     let (found, mut events) = tokio::sync::mpsc::unbounded_channel();
     let tail_folder = folder.to_owned();
@@ -115,9 +130,17 @@ async fn touch_all(folder: &Path, targets: &[(String, String, u16)], mark: &str,
     });
     tokio::time::sleep(Duration::from_millis(100)).await;
     let mut touches = Vec::new();
-    for (service, address, port) in targets {
+    for target in targets {
+        let Target { service, address, port, datagrams } = target;
         let begun = Instant::now();
-        let knocked = tokio::time::timeout(wait, knock::knock(service, address, *port, mark)).await;
+        let knocked = async {
+            if *datagrams {
+                knock::datagram(address, *port, mark).await
+            } else {
+                knock::knock(service, address, *port, mark).await
+            }
+        };
+        let knocked = tokio::time::timeout(wait, knocked).await;
         let result = match knocked {
             Err(_) => Err(format!("did not answer within {} s", wait.as_secs())),
             Ok(Err(error)) => Err(format!("cannot be touched: {error}")),
