@@ -33,6 +33,15 @@ impl Credentials {
         self.0.iter().find(|(n, _)| n.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value.as_slice())
     }
 
+    /// The same as if they named another address; some clients compute with the request's own target.
+    #[must_use]
+    pub fn over(&self, uri: &[u8]) -> Self {
+        let other = |(name, _): &&(Vec<u8>, Vec<u8>)| !name.eq_ignore_ascii_case(b"uri");
+        let mut parameters: Vec<_> = self.0.iter().filter(other).cloned().collect();
+        parameters.push((b"uri".to_vec(), uri.to_vec()));
+        Self(parameters)
+    }
+
     fn field(&self, name: &str) -> &[u8] {
         self.get(name).unwrap_or_default()
     }
@@ -176,6 +185,14 @@ mod tests {
         let expected = b"$sip$***username*asterisk*REGISTER*sip*192.168.100.121**2b01df0b****MD5*\
             ad0520061ca07c120d7e8ce696a6df2d";
         assert_eq!(line.escape_ascii().to_string(), expected.escape_ascii().to_string());
+    }
+
+    #[test]
+    fn another_address_gives_another_response() {
+        let named = String::from_utf8(EXAMPLE.to_vec()).unwrap().replace("sip:192.168.100.121", "sip:asterisk");
+        let credentials = Credentials::parse(named.as_bytes()).unwrap();
+        assert!(!credentials.matches(b"REGISTER", b"hashcat"));
+        assert!(credentials.over(b"sip:192.168.100.121").matches(b"REGISTER", b"hashcat"));
     }
 
     #[test]

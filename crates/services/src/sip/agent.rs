@@ -160,8 +160,16 @@ impl Agent {
             data.insert("HASHCAT", line);
             data.insert("HASHCAT_MODE", HASHCAT_MODE);
         }
-        let planted = self.planted.iter().find(|word| digest.matches(method, word)).cloned();
-        if let Some(password) = planted.or_else(|| digest.guess(method)) {
+        // hydra writes the realm's name into `uri` and computes with the target of its request.
+        let over = digest.get("uri").filter(|uri| *uri != target).map(|_| digest.over(target));
+        if let Some(line) = over.as_ref().and_then(|over| over.hashcat(method)) {
+            data.insert("HASHCAT_TARGET", line);
+        }
+        let password = std::iter::once(digest).chain(&over).find_map(|digest| {
+            let planted = self.planted.iter().find(|word| digest.matches(method, word)).cloned();
+            planted.or_else(|| digest.guess(method))
+        });
+        if let Some(password) = password {
             data.insert("PASSWORD", password);
         }
         out.report(events::LOGIN, data);

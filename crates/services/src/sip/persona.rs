@@ -150,7 +150,9 @@ enum Width {
     Full,
     /// A challenge without what need not be there.
     Short,
-    /// One-letter names, and nothing that need not be there.
+    /// Nothing that need not be there.
+    Lean,
+    /// The same with one-letter names.
     Tight,
 }
 
@@ -217,15 +219,13 @@ impl Answer<'_> {
     pub(super) fn write(&self, content: Content<'_>) -> Vec<u8> {
         let full = self.lines(content, Width::Full);
         let Some(room) = self.room else { return joined(&full, u8::MAX) };
-        let short = self.lines(content, Width::Short);
-        let tight = self.lines(content, Width::Tight);
+        let narrow = [Width::Short, Width::Lean, Width::Tight].map(|width| self.lines(content, width));
+        let every = || std::iter::once(&full).chain(&narrow);
         // Whoever asks for capabilities reads the product out of the answer, so its name goes last.
-        let capable = matches!(content, Content::Capabilities);
-        let least = if capable { 1 } else { 0 };
-        let down_to = |lines, least| (least..=5).rev().map(move |most: u8| (lines, most));
-        let ways = down_to(&full, least).chain(down_to(&short, least)).chain(down_to(&tight, least));
+        let least = u8::from(matches!(content, Content::Capabilities));
+        let ways = every().flat_map(|lines| (least..=5).rev().map(move |most| (lines, most)));
         let mut last = Vec::new();
-        for (lines, most) in ways.chain([(&full, 0), (&tight, 0)]) {
+        for (lines, most) in ways.chain(every().map(|lines| (lines, 0))) {
             last = joined(lines, most);
             if last.len() <= room {
                 break;
@@ -241,15 +241,16 @@ impl Answer<'_> {
             Content::Status(code, reason) => (code, reason),
         };
         let mut lines: Lines = vec![(0, format!("SIP/2.0 {code} {reason}").into_bytes())];
+        let lean = matches!(width, Width::Lean | Width::Tight);
         let name = |long: &'static str, short| if width == Width::Tight { short } else { long };
-        lines.extend(self.vias(name("Via", "v"), width).into_iter().map(|via| (0, via)));
+        lines.extend(self.vias(name("Via", "v"), lean).into_iter().map(|via| (0, via)));
         let from = self.echo(name("From", "f"), b"from");
-        let to = self.to(name("To", "t"), width);
+        let to = self.to(name("To", "t"), lean);
         let call = self.echo(name("Call-ID", "i"), b"call-id");
         let sequence = self.echo("CSeq", b"cseq");
         let text = |rank, name: &str, value: &str| (rank, format!("{name}: {value}").into_bytes());
         // A datagram ends a message; a stream does not.
-        let length = if width == Width::Tight { 2 } else { 0 };
+        let length = if lean { 2 } else { 0 };
         let server = text(1, "Server", self.server);
         let challenge = match content {
             Content::Challenge { nonce, stale, .. } if width == Width::Full => {
@@ -258,7 +259,7 @@ impl Answer<'_> {
                 Some(text(0, "WWW-Authenticate", &value))
             }
             Content::Challenge { nonce, short, .. } => {
-                let nonce = if width == Width::Tight { short } else { nonce };
+                let nonce = if lean { short } else { nonce };
                 Some(text(0, "WWW-Authenticate", &format!("Digest realm=\"{}\",nonce=\"{nonce}\"", self.realm)))
             }
             _ => None,
@@ -319,14 +320,14 @@ impl Answer<'_> {
     }
 
     /// To with our tag, unless it has one.
-    fn to(&self, name: &str, width: Width) -> Option<(u8, Vec<u8>)> {
+    fn to(&self, name: &str, lean: bool) -> Option<(u8, Vec<u8>)> {
         let value = self.request.first(b"to")?;
         let mut line = [name.as_bytes(), b": ", value].concat();
         // A tag is a parameter of the header, and so stands behind the address.
         let behind = memchr::memrchr(b'>', value).and_then(|at| value.get(at..)).unwrap_or(value);
         if memchr::memmem::find(&behind.to_ascii_lowercase(), b";tag=").is_none() {
             line.extend_from_slice(b";tag=");
-            line.extend_from_slice(&if width == Width::Tight { self.digits(0, 6).into_bytes() } else { self.tag() });
+            line.extend_from_slice(&if lean { self.digits(0, 6).into_bytes() } else { self.tag() });
         }
         Some((0, line))
     }
@@ -351,13 +352,13 @@ impl Answer<'_> {
     }
 
     /// Every Via, the first with what the product saw.
-    fn vias(&self, name: &str, width: Width) -> Vec<Vec<u8>> {
+    fn vias(&self, name: &str, lean: bool) -> Vec<Vec<u8>> {
         let mut lines = Vec::new();
         for (at, value) in self.request.all(b"via").enumerate() {
             let mut line = [name.as_bytes(), b": "].concat();
             if at == 0 {
                 let (hop, rest) = first_hop(value);
-                line.extend_from_slice(&self.seen(&Via::parse(hop), width));
+                line.extend_from_slice(&self.seen(&Via::parse(hop), lean));
                 line.extend_from_slice(rest);
             } else {
                 line.extend_from_slice(value);
@@ -367,10 +368,10 @@ impl Answer<'_> {
         lines
     }
 
-    fn seen(&self, via: &Via<'_>, width: Width) -> Vec<u8> {
+    fn seen(&self, via: &Via<'_>, lean: bool) -> Vec<u8> {
         let received = self.peer.ip().to_canonical().to_string();
         // RFC 3261 wants `received` only where the sender names another address.
-        let needless = width == Width::Tight && via.is_from(received.as_bytes());
+        let needless = lean && via.is_from(received.as_bytes());
         let port = self.peer.port().to_string();
         let mut out = via.sent.to_vec();
         let mut add = |name: &[u8], value: Option<&[u8]>| {
