@@ -21,7 +21,7 @@ const fn count(min: i64, max: i64) -> Shape {
 
 /// Services of OpenCanary that are not played yet: enabling one is told, and is no error.
 pub const UNBUILT: &[&str] =
-    &["httpproxy", "llmnr", "mongodb", "mssql", "mysql", "ntp", "portscan", "rdp", "smb", "snmp", "tftp", "vnc"];
+    &["httpproxy", "mongodb", "mssql", "mysql", "ntp", "portscan", "rdp", "smb", "snmp", "tftp", "vnc"];
 
 /// Services over UDP, which share no port with those over TCP.
 pub(crate) const UDP: &[&str] = &["llmnr", "ntp", "sip", "snmp", "tftp"];
@@ -128,11 +128,6 @@ pub(crate) static FORESEEN: &[Key] = &[
     key("httpproxy.banner", Shape::Text, "", "Server header of the proxy."),
     key("httpproxy.skin.list", Shape::List, "", "Read by nothing; older files list their skins here."),
     key("httproxy.skin.list", Shape::List, "", "Read by nothing; a slip of the pen in OpenCanary's older files."),
-    switch("llmnr.enabled", "Asks for a name over LLMNR that nobody has; who answers is a poisoner."),
-    key("llmnr.query_interval", count(1, 86_400), "60", "Seconds between questions."),
-    key("llmnr.query_splay", count(0, 86_400), "5", "Seconds by which the interval varies."),
-    key("llmnr.hostname", Shape::Text, r#""FILESRV02""#, "Name to ask for; nobody may have it."),
-    port("llmnr.port", "5355"),
     switch("portscan.enabled", "Reports scans of ports that nothing listens on."),
     switch("portscan.ignore_localhost", "Whether scans from this machine are passed over."),
     key("portscan.logfile", Shape::Path, r#""/var/log/kern.log""#, "File with the kernel's firewall lines."),

@@ -21,6 +21,7 @@ use crate::post::{Post, PostView, bind_service, wait_until_free};
 use crate::privileges::{Identity, PrivilegeError, give_up};
 use crate::quarantine::Quarantine;
 use crate::reporter::Reporter;
+use crate::seeker::{Quest, Reserved};
 use crate::session::Shared;
 use crate::vault::FileVault;
 use crate::{clock, kinds};
@@ -106,6 +107,8 @@ pub struct Canary {
     datagrams: Arc<Guard>,
     started: Instant,
     posts: Mutex<Vec<Post>>,
+    quests: Mutex<Vec<Quest>>,
+    reserved: Arc<Reserved>,
     outlets: Mutex<Vec<Outlet>>,
     planned: Mutex<Option<Plan>>,
     rejected: Mutex<Vec<Rejected>>,
@@ -137,6 +140,7 @@ impl Canary {
         for service in &plan.services {
             posts.extend(bind_service(service, &plan.addresses, port_rule, &[]));
         }
+        let reserved = Reserved::open(&plan);
         if let Some(identity) = identity {
             prepare_files(&state_dir, &plan, identity);
         }
@@ -161,6 +165,8 @@ impl Canary {
             datagrams: Guard::new(plan.datagram_rate),
             started,
             posts: Mutex::new(posts),
+            quests: Mutex::default(),
+            reserved,
             outlets: Mutex::default(),
             fixed: plan.fixed.clone(),
             planned: Mutex::new(Some(plan)),
@@ -245,6 +251,7 @@ impl Canary {
         self.open_outlets(std::mem::take(&mut plan.outputs));
         self.note_rejected(&plan);
         self.open_posts(&plan);
+        self.open_quests(&plan);
         self.fill_secrets(plan.services);
     }
 
@@ -285,6 +292,29 @@ impl Canary {
             self.say(format!("Failed to add service from class {}. {why}", post.entry.opencanary));
         }
         self.say("Canary running!!!".to_owned());
+    }
+
+    /// Starts seekers that are new or changed and ends those that are gone; one line per change.
+    fn open_quests(&self, plan: &Plan) -> Vec<String> {
+        let mut quests = lock(&self.quests);
+        let mut changes = Vec::new();
+        let before: Vec<&str> = quests.iter().map(|quest| quest.entry).collect();
+        quests.retain(|quest| {
+            plan.services.iter().any(|service| service.entry.name == quest.entry && service.digest == quest.digest)
+        });
+        for service in &plan.services {
+            let name = service.entry.name;
+            let Some(seeker) = service.service.as_ref().ok().and_then(|service| service.seeker()) else { continue };
+            if quests.iter().any(|quest| quest.entry == name) {
+                continue;
+            }
+            changes.push(format!("{name} {}", if before.contains(&name) { "changed" } else { "started" }));
+            let (reserved, reporter) = (Arc::clone(&self.reserved), Arc::clone(&self.reporter));
+            quests.push(Quest::begin(name, service.digest.clone(), seeker, reserved, reporter));
+        }
+        let gone = before.into_iter().filter(|name| !quests.iter().any(|quest| quest.entry == *name));
+        changes.extend(gone.map(|name| format!("{name} stopped")));
+        changes
     }
 
     fn open_post(&self, post: &mut Post, planned: &PlannedService, plan: &Plan) {
@@ -487,6 +517,7 @@ impl Canary {
             }
             *posts = kept;
         }
+        changes.extend(self.open_quests(&plan));
         self.note_rejected(&plan);
         if plan.fixed != self.fixed {
             changes.push("limits, the journal's bounds and the state folder change with the next start".to_owned());
@@ -545,6 +576,7 @@ impl Canary {
 
     /// Stops in order: no new connections, the live ones end, outputs get what there is for a while.
     async fn stop(&self) {
+        lock(&self.quests).clear();
         for post in lock(&self.posts).iter_mut() {
             drop(post.end());
         }

@@ -9,12 +9,14 @@ mod datagrams;
 mod ground;
 mod kinds;
 mod listener;
+mod neighbours;
 mod plan;
 mod ports;
 mod post;
 mod privileges;
 mod quarantine;
 mod reporter;
+mod seeker;
 mod session;
 #[cfg(test)]
 mod testing;

@@ -21,6 +21,7 @@ pub use personas::PERSONAS;
 mod ftp;
 mod git;
 mod http;
+mod llmnr;
 mod personas;
 mod redis;
 mod sip;
@@ -35,6 +36,7 @@ pub static ALL: &[&Entry] = &[
     &git::ENTRY,
     &http::HTTP,
     &http::HTTPS,
+    &llmnr::ENTRY,
     &redis::ENTRY,
     &sip::ENTRY,
     &ssh::ENTRY,

@@ -38,9 +38,10 @@ pub fn declaration_is_whole(subject: &Subject<'_>) -> Finding {
     if let Err(reason) = Subject::plain(entry).install() {
         return wrong(format!("its defaults do not build it: {reason}"));
     }
-    let endpoints = subject.install().map_err(|reason| format!("{}: {reason}", entry.name))?.service.endpoints();
-    if endpoints.is_empty() {
-        return wrong("it listens nowhere".to_owned());
+    let service = subject.install().map_err(|reason| format!("{}: {reason}", entry.name))?.service;
+    let endpoints = service.endpoints();
+    if endpoints.is_empty() && service.seeker().is_none() {
+        return wrong("it listens nowhere and asks nobody".to_owned());
     }
     for endpoint in endpoints {
         if endpoint.port == 0 || !endpoint.label.starts_with(entry.name) {
