@@ -1,7 +1,7 @@
 """A poisoner as Responder is one: answers whatever is asked over LLMNR, NetBIOS and mDNS.
 
 Run in a network namespace: `fake_responder.py INTERFACE ADDRESS4 ADDRESS6`. Prints a JSON line for each
-question that it hears. With `--silent` it answers nothing, and with `--ask NAME` it asks for a name first.
+question that it hears. With `--silent` it answers nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ import time
 
 GROUPS = {"LLMNR": ("224.0.0.252", "ff02::1:3", 5355), "mDNS": ("224.0.0.251", "ff02::fb", 5353)}
 NETBIOS = 137
-IPV6_RECVHOPLIMIT = 51
+IP_RECVTTL, IPV6_RECVHOPLIMIT = 12, 51
+"""Linux's numbers, which the module `socket` lacks in places."""
 
 
 def open_socket(family: int, port: int, interface: str, group: str = "") -> socket.socket:
@@ -30,7 +31,7 @@ def open_socket(family: int, port: int, interface: str, group: str = "") -> sock
         member = socket.inet_pton(family, group) + struct.pack("@I", number)
         opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, member)
         return opened
-    opened.setsockopt(socket.IPPROTO_IP, socket.IP_RECVTTL, 1)
+    opened.setsockopt(socket.IPPROTO_IP, IP_RECVTTL, 1)
     opened.bind(("", port))
     if group:
         member = socket.inet_aton(group) + struct.pack("@4si", socket.inet_aton("0.0.0.0"), number)
@@ -65,7 +66,6 @@ def main() -> None:
     parser.add_argument("four")
     parser.add_argument("six")
     parser.add_argument("--silent", action="store_true")
-    parser.add_argument("--ask", default="")
     options = parser.parse_args()
     sockets: dict[socket.socket, str] = {}
     for protocol, (group4, group6, port) in GROUPS.items():
@@ -73,14 +73,6 @@ def main() -> None:
         sockets[open_socket(socket.AF_INET6, port, options.interface, group6)] = protocol
     sockets[open_socket(socket.AF_INET, NETBIOS, options.interface)] = "NBT-NS"
     print(json.dumps({"ready": True}), flush=True)
-    if options.ask:
-        name = options.ask.encode()
-        body = bytes([len(name)]) + name + b"\0\0\1\0\1"
-        for opened, protocol in sockets.items():
-            if protocol == "LLMNR" and opened.family == socket.AF_INET:
-                member = struct.pack("@4si", socket.inet_aton(options.four), 0)
-                opened.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, member[:4])
-                opened.sendto(b"\x12\x34\0\0\0\1\0\0\0\0\0\0" + body, ("224.0.0.252", 5355))
     while True:
         for opened in select.select(list(sockets), [], [])[0]:
             data, control, _, peer = opened.recvmsg(4096, 256)
