@@ -37,7 +37,11 @@ pub fn groups() -> Vec<Group> {
         summary: "the canary itself, and what it tells of connections that no service did",
         kinds: aviary_sensor::KINDS.to_vec(),
     };
-    [canary].into_iter().chain(ALL.iter().map(group)).collect()
+    let scan =
+        Group { name: aviary_scan::NAME, summary: aviary_scan::SUMMARY, kinds: aviary_scan::KINDS.iter().collect() };
+    let mut groups: Vec<Group> = [canary].into_iter().chain(ALL.iter().map(group)).chain([scan]).collect();
+    groups[1..].sort_by_key(|group| group.name);
+    groups
 }
 
 /// Writes both files.

@@ -23,7 +23,8 @@ impl Usable {
 
 /// Every key that a file may hold.
 pub(crate) fn key_space() -> KeySpace {
-    KeySpace::new(aviary_services::ALL.iter().map(|entry| entry.keys)).with_personas(&aviary_services::PERSONAS)
+    KeySpace::new(aviary_services::ALL.iter().map(|entry| entry.keys).chain([aviary_scan::KEYS]))
+        .with_personas(&aviary_services::PERSONAS)
 }
 
 /// Loads the named file, or the first of the usual places.

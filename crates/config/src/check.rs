@@ -189,11 +189,11 @@ impl Check<'_> {
         }
     }
 
-    /// What is switched on: services that are not built, values that give them away, numbered
+    /// What is switched on: values that give it away, numbered
     /// services whose main switch is off.
     fn services(&mut self, settings: &Settings) {
         let on = |service: &str| settings.flag(&format!("{service}.enabled"));
-        if !self.space.services().any(|service| on(service) && !self.space.is_unbuilt(service)) {
+        if !self.space.services().any(on) {
             let problem = Problem::warning(
                 Location::whole(&self.document.file),
                 "no service is on: nobody can touch this canary",
@@ -206,19 +206,16 @@ impl Check<'_> {
             let mut warn = |message: String, hint: &str| {
                 self.problems.push(Problem::warning(location.clone(), message).of_key(key).hint(hint));
             };
-            if rest == "enabled" && on(family) {
-                if self.space.is_unbuilt(family) {
-                    let message = format!("`{family}` is switched on, but this version does not play it yet");
-                    warn(message, "the other services run; nothing listens for this one");
-                }
-                if let Some((pattern, number)) = numbered(family) {
-                    let main = pattern.trim_end_matches("_#");
-                    let most = format!("{main}.maxnum");
-                    if self.space.find(&format!("{main}.enabled")).is_some() && !on(main) {
-                        warn(format!("`{key}` has no effect while `{main}.enabled` is false"), "switch both on");
-                    } else if self.space.find(&most).is_some() && i64::from(number) > settings.int(&most) {
-                        warn(format!("`{key}` has no effect: `{most}` is {}", settings.int(&most)), "raise it");
-                    }
+            if rest == "enabled"
+                && on(family)
+                && let Some((pattern, number)) = numbered(family)
+            {
+                let main = pattern.trim_end_matches("_#");
+                let most = format!("{main}.maxnum");
+                if self.space.find(&format!("{main}.enabled")).is_some() && !on(main) {
+                    warn(format!("`{key}` has no effect while `{main}.enabled` is false"), "switch both on");
+                } else if self.space.find(&most).is_some() && i64::from(number) > settings.int(&most) {
+                    warn(format!("`{key}` has no effect: `{most}` is {}", settings.int(&most)), "raise it");
                 }
             }
             // One setting may serve two services, as `http.banner` does `https`.
@@ -269,7 +266,7 @@ impl Check<'_> {
                 let counted = self.space.find(&most).is_none() || i64::from(number) <= settings.int(&most);
                 on(family) && counted && (self.space.find(&format!("{main}.enabled")).is_none() || on(main))
             }
-            None => on(family) && !self.space.is_unbuilt(family),
+            None => on(family),
         }
     }
 }

@@ -117,6 +117,14 @@ impl HoneyCreds {
 }
 
 impl HoneyCreds {
+    /// The passwords that stand there in clear, for services that see only a response made with one.
+    pub fn plain_passwords(&self) -> impl Iterator<Item = &[u8]> {
+        self.entries.iter().filter_map(|entry| match &entry.password {
+            Some(Secret::Plain(password)) => Some(password.as_slice()),
+            _ => None,
+        })
+    }
+
     /// Whether [`matches`](Self::matches) would hash a password of this user.
     #[must_use]
     pub fn hashes_for(&self, username: &[u8]) -> bool {

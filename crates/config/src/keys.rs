@@ -1,5 +1,4 @@
-//! The keys that no built service declares: the device, the logger, Aviary's own, and those of
-//! OpenCanary's services that are not played yet.
+//! The keys that no service declares: the device, the logger, and Aviary's own.
 
 use crate::{Key, Shape};
 
@@ -7,21 +6,9 @@ const fn key(name: &'static str, shape: Shape, default: &'static str, doc: &'sta
     Key { name, shape, default, doc }
 }
 
-const fn switch(name: &'static str, doc: &'static str) -> Key {
-    key(name, Shape::Flag, "false", doc)
-}
-
-const fn port(name: &'static str, default: &'static str) -> Key {
-    key(name, Shape::Port, default, "Port that it listens on.")
-}
-
 const fn count(min: i64, max: i64) -> Shape {
     Shape::Int { min, max }
 }
-
-/// Services of OpenCanary that are not played yet: enabling one is told, and is no error.
-pub const UNBUILT: &[&str] =
-    &["httpproxy", "mongodb", "mssql", "mysql", "ntp", "portscan", "rdp", "smb", "snmp", "tftp", "vnc"];
 
 /// Services over UDP, which share no port with those over TCP.
 pub(crate) const UDP: &[&str] = &["llmnr", "ntp", "sip", "snmp", "tftp"];
@@ -119,44 +106,10 @@ pub(crate) static CORE: &[Key] = &[
     ),
 ];
 
-/// Keys of [`UNBUILT`] services, as OpenCanary 0.9.10 and its older files know them. Defaults are
-/// OpenCanary's, but for values that give it away.
-pub(crate) static FORESEEN: &[Key] = &[
-    switch("httpproxy.enabled", "An HTTP proxy."),
-    port("httpproxy.port", "8080"),
-    key("httpproxy.skin", Shape::Text, r#""squid""#, "Product that the proxy plays."),
-    key("httpproxy.banner", Shape::Text, "", "Server header of the proxy."),
+/// Keys of OpenCanary's older files that nothing reads.
+pub(crate) static IDLE: &[Key] = &[
     key("httpproxy.skin.list", Shape::List, "", "Read by nothing; older files list their skins here."),
     key("httproxy.skin.list", Shape::List, "", "Read by nothing; a slip of the pen in OpenCanary's older files."),
-    switch("portscan.enabled", "Reports scans of ports that nothing listens on."),
-    switch("portscan.ignore_localhost", "Whether scans from this machine are passed over."),
-    key("portscan.logfile", Shape::Path, r#""/var/log/kern.log""#, "File with the kernel's firewall lines."),
-    key("portscan.synrate", count(1, 1_000_000), "5", "SYN packets a second from one source that make a scan."),
-    key("portscan.nmaposrate", count(1, 1_000_000), "5", "Nmap fingerprint packets a second that make a scan."),
-    key("portscan.lorate", count(1, 1_000_000), "3", "Packets a second on the loopback that make a scan."),
-    key("portscan.ignore_ports", Shape::List, "[]", "Ports that are passed over."),
-    key("smb.auditfile", Shape::Path, r#""/var/log/samba-audit.log""#, "Audit log of a Samba server to watch."),
-    switch("smb.enabled", "Reports files opened on a Samba share."),
-    switch("mysql.enabled", "A MySQL server."),
-    port("mysql.port", "3306"),
-    key("mysql.banner", Shape::Text, r#""8.0.43-0ubuntu0.24.04.2""#, "Version that the server names."),
-    switch("mysql.log_connection_made", "Whether a connection is an event of its own."),
-    switch("rdp.enabled", "A Windows Remote Desktop."),
-    port("rdp.port", "3389"),
-    switch("snmp.enabled", "An SNMP agent."),
-    port("snmp.port", "161"),
-    switch("ntp.enabled", "An NTP time server."),
-    port("ntp.port", "123"),
-    switch("tftp.enabled", "A TFTP server."),
-    port("tftp.port", "69"),
-    switch("mssql.enabled", "A Microsoft SQL Server."),
-    key("mssql.version", Shape::Text, r#""2014""#, "Version of the server; OpenCanary knows 2008R2, 2012 and 2014."),
-    port("mssql.port", "1433"),
-    switch("vnc.enabled", "A VNC remote desktop."),
-    port("vnc.port", "5900"),
-    switch("mongodb.enabled", "A MongoDB server."),
-    port("mongodb.port", "27017"),
-    key("mongodb.version", Shape::Text, r#""7.0.14""#, "Version that the server names."),
 ];
 
 #[cfg(test)]
@@ -164,18 +117,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn foreseen_keys_belong_to_unbuilt_services() {
-        for key in FORESEEN.iter().filter(|key| key.name != "httproxy.skin.list") {
-            assert!(UNBUILT.contains(&key.name.split('.').next().expect("a family")), "{}", key.name);
-        }
-        for service in UNBUILT {
-            assert!(FORESEEN.iter().any(|key| key.name == format!("{service}.enabled")), "{service}");
-        }
-    }
-
-    #[test]
     fn sentences_end_with_a_full_stop() {
-        for key in CORE.iter().chain(FORESEEN) {
+        for key in CORE.iter().chain(IDLE) {
             assert!(key.doc.ends_with('.'), "{}", key.name);
         }
     }

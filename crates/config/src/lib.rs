@@ -33,7 +33,6 @@ pub use handlers::{DEFAULT_FORMAT, Handler};
 pub use honeycreds::{BadHoneyCred, HoneyCreds};
 pub use ignore::{BadNetwork, IgnoreList, IgnoreRules};
 pub use key::{Key, Shape};
-pub use keys::UNBUILT;
 pub use load::{Loaded, load};
 pub use persona::Persona;
 pub use problem::{Location, Problem, Severity};

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::key::{Key, Shape, numbered};
-use crate::keys::{CORE, FORESEEN, UNBUILT};
+use crate::keys::{CORE, IDLE};
 use crate::persona::Persona;
 use crate::problem::nearest;
 
@@ -20,7 +20,6 @@ static HONEYCREDS: Key = Key {
 pub struct KeySpace {
     keys: BTreeMap<&'static str, Key>,
     services: BTreeSet<&'static str>,
-    built: BTreeSet<&'static str>,
     personas: &'static [Persona],
 }
 
@@ -28,14 +27,12 @@ impl KeySpace {
     /// The keys of this crate and those of the services that are built, given by layers above.
     /// A key that is given replaces one of the same name here.
     pub fn new<'a>(services: impl IntoIterator<Item = &'a [Key]>) -> Self {
-        let mut keys: BTreeMap<_, _> = CORE.iter().chain(FORESEEN).map(|key| (key.name, *key)).collect();
-        let mut built = BTreeSet::new();
+        let mut keys: BTreeMap<_, _> = CORE.iter().chain(IDLE).map(|key| (key.name, *key)).collect();
         for key in services.into_iter().flatten() {
-            built.extend(service_of_switch(key.name));
             keys.insert(key.name, *key);
         }
         let services = keys.keys().filter_map(|name| service_of_switch(name)).collect();
-        Self { keys, services, built, personas: &[] }
+        Self { keys, services, personas: &[] }
     }
 
     /// The same with the machines that `device.persona` may name.
@@ -69,15 +66,9 @@ impl KeySpace {
         self.keys.values()
     }
 
-    /// Names of all services, built or foreseen.
+    /// Names of all services.
     pub fn services(&self) -> impl Iterator<Item = &'static str> {
         self.services.iter().copied()
-    }
-
-    /// Whether a service is one of OpenCanary's that this version does not play yet.
-    #[must_use]
-    pub fn is_unbuilt(&self, service: &str) -> bool {
-        UNBUILT.contains(&service) && !self.built.contains(service)
     }
 
     /// What an unknown name may have been meant to be.
@@ -110,7 +101,6 @@ fn service_of_switch(name: &'static str) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::testing::space;
 
     #[test]
@@ -122,14 +112,6 @@ mod tests {
             assert!(space.find(name).is_some(), "{name}");
         }
         assert!(space.find("gopher.honeycreds").is_none());
-    }
-
-    #[test]
-    fn a_service_given_from_outside_is_no_longer_unbuilt() {
-        static MYSQL: [Key; 1] = [Key { name: "mysql.enabled", shape: Shape::Flag, default: "false", doc: "On." }];
-        assert!(KeySpace::new([]).is_unbuilt("mysql"));
-        assert!(!KeySpace::new([&MYSQL[..]]).is_unbuilt("mysql"));
-        assert!(!KeySpace::new([]).is_unbuilt("ftp"));
     }
 
     #[test]

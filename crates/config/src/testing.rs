@@ -18,7 +18,7 @@ const fn switch(name: &'static str) -> Key {
 
 const COUNT: Shape = Shape::Int { min: 1, max: i64::MAX };
 
-/// OpenCanary's keys of the eight services that are built, as far as its files hold them.
+/// OpenCanary's keys of all services, as far as its files hold them.
 pub(crate) static SERVICES: &[Key] = &[
     switch("ftp.enabled"),
     key("ftp.port", Shape::Port, "21"),
@@ -65,6 +65,46 @@ pub(crate) static SERVICES: &[Key] = &[
     key("telnet.max_connections", COUNT, "64"),
     key("telnet.timeout", COUNT, "120"),
     switch("telnet.log_tcp_connection"),
+    switch("httpproxy.enabled"),
+    key("httpproxy.port", Shape::Port, "8080"),
+    key("httpproxy.skin", Shape::Text, r#""squid""#),
+    key("httpproxy.banner", Shape::Text, ""),
+    switch("llmnr.enabled"),
+    key("llmnr.query_interval", COUNT, "60"),
+    key("llmnr.query_splay", COUNT, "5"),
+    key("llmnr.hostname", Shape::Text, r#""FILESRV02""#),
+    key("llmnr.port", Shape::Port, "5355"),
+    key("smb.auditfile", Shape::Path, r#""/var/log/samba-audit.log""#),
+    switch("smb.enabled"),
+    switch("mysql.enabled"),
+    key("mysql.port", Shape::Port, "3306"),
+    key("mysql.banner", Shape::Text, r#""8.0.43-0ubuntu0.24.04.2""#),
+    switch("mysql.log_connection_made"),
+    switch("rdp.enabled"),
+    key("rdp.port", Shape::Port, "3389"),
+    switch("sip.enabled"),
+    key("sip.port", Shape::Port, "5060"),
+    switch("snmp.enabled"),
+    key("snmp.port", Shape::Port, "161"),
+    switch("ntp.enabled"),
+    key("ntp.port", Shape::Port, "123"),
+    switch("tftp.enabled"),
+    key("tftp.port", Shape::Port, "69"),
+    switch("mssql.enabled"),
+    key("mssql.version", Shape::Text, r#""2014""#),
+    key("mssql.port", Shape::Port, "1433"),
+    switch("vnc.enabled"),
+    key("vnc.port", Shape::Port, "5900"),
+    switch("mongodb.enabled"),
+    key("mongodb.port", Shape::Port, "27017"),
+    key("mongodb.version", Shape::Text, r#""7.0.14""#),
+    switch("portscan.enabled"),
+    switch("portscan.ignore_localhost"),
+    key("portscan.logfile", Shape::Path, r#""/var/log/kern.log""#),
+    key("portscan.synrate", COUNT, "5"),
+    key("portscan.nmaposrate", COUNT, "5"),
+    key("portscan.lorate", COUNT, "3"),
+    key("portscan.ignore_ports", Shape::List, "[]"),
 ];
 
 /// The key space with these services.

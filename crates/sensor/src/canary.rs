@@ -21,6 +21,7 @@ use crate::post::{Post, PostView, bind_service, wait_until_free};
 use crate::privileges::{Identity, PrivilegeError, give_up};
 use crate::quarantine::Quarantine;
 use crate::reporter::Reporter;
+use crate::scanning::Scanner;
 use crate::seeker::{Quest, Reserved};
 use crate::session::Shared;
 use crate::vault::FileVault;
@@ -105,6 +106,9 @@ pub struct Canary {
     workshop: Arc<Semaphore>,
     quarantine: Arc<Quarantine>,
     datagrams: Arc<Guard>,
+    /// The watch for scans, or why there is none though it was asked for.
+    scanner: Option<Result<Scanner, String>>,
+    scanner_stop: watch::Sender<bool>,
     started: Instant,
     posts: Mutex<Vec<Post>>,
     quests: Mutex<Vec<Quest>>,
@@ -141,6 +145,7 @@ impl Canary {
             posts.extend(bind_service(service, &plan.addresses, port_rule, &[]));
         }
         let reserved = Reserved::open(&plan);
+        let scanner = plan.scan.clone().map(Scanner::open);
         if let Some(identity) = identity {
             prepare_files(&state_dir, &plan, identity);
         }
@@ -163,6 +168,8 @@ impl Canary {
             workshop: Arc::new(Semaphore::new(4)),
             quarantine,
             datagrams: Guard::new(plan.datagram_rate),
+            scanner,
+            scanner_stop: watch::Sender::new(false),
             started,
             posts: Mutex::new(posts),
             quests: Mutex::default(),
@@ -250,9 +257,30 @@ impl Canary {
         // First, so that the position of an output that is new lies before the start-up lines.
         self.open_outlets(std::mem::take(&mut plan.outputs));
         self.note_rejected(&plan);
+        self.watch_for_scans();
         self.open_posts(&plan);
         self.open_quests(&plan);
         self.fill_secrets(plan.services);
+    }
+
+    fn watch_for_scans(&self) {
+        let class = aviary_scan::OPENCANARY;
+        match &self.scanner {
+            None => {}
+            Some(Ok(scanner)) => {
+                scanner.watch(Arc::clone(&self.reporter), self.scanner_stop.subscribe());
+                self.say(format!("Added service from class {class} to fake"));
+            }
+            Some(Err(why)) => {
+                tracing::error!(service = aviary_scan::NAME, "{why}");
+                self.say(format!("Failed to add service from class {class}. {why}"));
+            }
+        }
+    }
+
+    /// The watch for scans, or why there is none though it was asked for.
+    pub(crate) const fn scanner(&self) -> Option<&Result<Scanner, String>> {
+        self.scanner.as_ref()
     }
 
     /// Host keys and certificates are made after the ports are open: an RSA key takes seconds.
@@ -523,6 +551,11 @@ impl Canary {
             changes.push("limits, the journal's bounds and the state folder change with the next start".to_owned());
         }
         self.reporter.set_rules(plan.rules.clone());
+        match &self.scanner {
+            Some(Ok(scanner)) => scanner.set_rules(plan.scan.clone()),
+            _ if plan.scan.is_some() => changes.push("the watch for scans begins with the next start".to_owned()),
+            _ => {}
+        }
         changes.extend(self.open_outlets(plan.outputs));
         self.fill_secrets(plan.services);
         self.say(format!(
@@ -580,6 +613,7 @@ impl Canary {
         for post in lock(&self.posts).iter_mut() {
             drop(post.end());
         }
+        let _ = self.scanner_stop.send(true);
         let begun = tokio::time::Instant::now();
         while begun.elapsed() < STOP_PATIENCE {
             // Again each time: a listener may have been about to take one in.

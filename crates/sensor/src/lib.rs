@@ -16,6 +16,7 @@ mod post;
 mod privileges;
 mod quarantine;
 mod reporter;
+mod scanning;
 mod seeker;
 mod session;
 #[cfg(test)]

@@ -59,6 +59,8 @@ pub struct Plan {
     pub outputs: Vec<PlannedOutput>,
     /// Rules for the reporter.
     pub rules: Rules,
+    /// How scans are watched for, when they are.
+    pub scan: Option<aviary_scan::Rules>,
     /// Addresses to bind; `None` stands for all.
     pub addresses: Vec<Option<IpAddr>>,
     /// Host name that the canary plays.
@@ -102,6 +104,7 @@ impl Plan {
         Self {
             services,
             outputs,
+            scan: crate::scanning::rules(settings),
             rules: rules(settings),
             addresses,
             host_name,

@@ -1,5 +1,6 @@
 //! Who holds a port: read from `/proc`, for the message that a person needs.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
@@ -32,6 +33,23 @@ pub fn holder(port: u16, protocol: Protocol) -> Option<String> {
         }
     }
     None
+}
+
+/// TCP ports on which anything of this machine listens.
+#[must_use]
+pub(crate) fn listening() -> HashSet<u16> {
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
+    let texts = tables.iter().filter_map(|table| fs::read_to_string(table).ok());
+    let mut ports = HashSet::new();
+    for text in texts {
+        ports.extend(text.lines().skip(1).filter_map(|line| {
+            let mut columns = line.split_whitespace().skip(1);
+            let (local, state) = (columns.next()?, columns.nth(1)?);
+            let port = u16::from_str_radix(local.rsplit_once(':')?.1, 16).ok()?;
+            (state == LISTEN).then_some(port)
+        }));
+    }
+    ports
 }
 
 fn owns_any(process: &Path, inodes: &[String]) -> bool {
@@ -71,6 +89,7 @@ mod tests {
         let ours = format!("(pid {})", std::process::id());
         let found = holder(port, Protocol::Tcp).unwrap();
         assert!(found.ends_with(&ours), "{found}");
+        assert!(listening().contains(&port));
         drop(listener);
         let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let port = socket.local_addr().unwrap().port();

@@ -125,6 +125,26 @@ impl Reporter {
         }
     }
 
+    /// Reports what was observed on the wire rather than said to a service, between these two ends.
+    pub(crate) fn report_observed(
+        &self,
+        kind: Kind,
+        data: LogData,
+        service: &str,
+        source: IpAddr,
+        (src, dst): (Origin, Origin),
+    ) {
+        let rules = self.rules();
+        if rules.ignore.passes_over(Some(source), kind.number) {
+            self.ignored.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let now = clock::now();
+        let id = self.ids.next(now.as_micros());
+        let event = Event::new(kind, data, id, now, &rules.zone, &rules.node_id, service, None, src, dst);
+        drop(self.journal.append_now(event));
+    }
+
     /// Reports an event about the canary itself.
     pub(crate) fn report_own(&self, kind: Kind, data: LogData) {
         drop(self.report_frame(kind, data, Origin::none()));

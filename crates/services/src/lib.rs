@@ -22,6 +22,7 @@ mod ftp;
 mod git;
 mod http;
 mod llmnr;
+mod mysql;
 mod personas;
 mod redis;
 mod sip;
@@ -37,6 +38,7 @@ pub static ALL: &[&Entry] = &[
     &http::HTTP,
     &http::HTTPS,
     &llmnr::ENTRY,
+    &mysql::ENTRY,
     &redis::ENTRY,
     &sip::ENTRY,
     &ssh::ENTRY,

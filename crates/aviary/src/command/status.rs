@@ -33,10 +33,13 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 }
 
 fn all_well(status: &Value) -> bool {
-    let state_is = |list: &str, word: &str| {
-        status[list].as_array().into_iter().flatten().all(|item| item["state"].as_str() == Some(word))
+    let states_are = |list: &str, words: &[&str]| {
+        let all = |item: &Value| item["state"].as_str().is_some_and(|state| words.contains(&state));
+        status[list].as_array().into_iter().flatten().all(all)
     };
-    state_is("services", "listening") && state_is("outputs", "working") && status["journal"]["trouble"].is_null()
+    states_are("services", &["listening", "watching"])
+        && states_are("outputs", &["working"])
+        && status["journal"]["trouble"].is_null()
 }
 
 fn text(value: &Value) -> String {
@@ -59,8 +62,8 @@ fn render(status: &Value, style: Style) -> String {
     );
     let mut services = Table::new(&["service", "address", "port", "connections", "state"]);
     for service in status["services"].as_array().into_iter().flatten() {
-        let listening = service["state"] == "listening";
-        let state = if listening { "listening".to_owned() } else { format!("failed: {}", text(&service["reason"])) };
+        let listening = service["state"] != "failed";
+        let state = if listening { text(&service["state"]) } else { format!("failed: {}", text(&service["reason"])) };
         services.row(vec![
             (text(&service["service"]), None),
             (text(&service["address"]), None),
