@@ -655,6 +655,11 @@ impl Canary {
             .any(|outlet| stats.cursors.get(&outlet.name).is_some_and(|cursor| *cursor < stats.head))
     }
 
+    /// Looks at every seeker.
+    pub(crate) fn quests<R>(&self, look: impl FnMut(&Quest) -> R) -> Vec<R> {
+        lock(&self.quests).iter().map(look).collect()
+    }
+
     /// Everything about posts and outputs that `status` shows.
     pub(crate) fn inspect<R>(&self, look: impl FnOnce(&[Post], &[Rejected], &[Outlet]) -> R) -> R {
         look(&lock(&self.posts), &lock(&self.rejected), &lock(&self.outlets))

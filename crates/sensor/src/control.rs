@@ -213,6 +213,11 @@ async fn status(canary: &Arc<Canary>, config: &str) -> Value {
             };
             json!({"service": aviary_scan::NAME, "state": state, "reason": reason, "connections": seen})
         }));
+        services.extend(canary.quests(|quest| {
+            let reason = quest.trouble();
+            let state = if reason.is_some() { "failed" } else { "asking" };
+            json!({"service": quest.entry, "state": state, "reason": reason, "connections": quest.events()})
+        }));
         let outlets: Vec<_> = outlets
             .iter()
             .map(|outlet| {

@@ -28,7 +28,7 @@ pub(super) fn name(host_name: &str, chance: [u8; 7]) -> String {
 }
 
 fn pick<const N: usize>(words: &[&'static str; N], chance: u8) -> &'static str {
-    words.get(usize::from(chance) % N.max(1)).copied().unwrap_or("FILESRV")
+    usize::from(chance).checked_rem(N).and_then(|at| words.get(at)).copied().unwrap_or("FILESRV")
 }
 
 /// The first label in capitals, two neighbours in it swapped; `None` when it is short or that changes
@@ -40,7 +40,7 @@ fn mistyped(host_name: &str, chance: u8) -> Option<String> {
     if letters.len() < 5 || letters.len() > 15 || !plain {
         return None;
     }
-    let at = usize::from(chance) % letters.len().saturating_sub(1).max(1);
+    let at = usize::from(chance).checked_rem(letters.len().saturating_sub(1))?;
     letters.swap(at, at.saturating_add(1));
     let typo: String = letters.into_iter().collect();
     (typo != label && !typo.starts_with('-') && !typo.ends_with('-')).then_some(typo)
