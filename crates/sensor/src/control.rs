@@ -15,6 +15,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::canary::Canary;
+use crate::errand::Trouble;
 use crate::{clock, privileges};
 
 /// Longest request in bytes.
@@ -213,10 +214,13 @@ async fn status(canary: &Arc<Canary>, config: &str) -> Value {
             };
             json!({"service": aviary_scan::NAME, "state": state, "reason": reason, "connections": seen})
         }));
-        services.extend(canary.quests(|quest| {
-            let reason = quest.trouble();
-            let state = if reason.is_some() { "failed" } else { "asking" };
-            json!({"service": quest.entry, "state": state, "reason": reason, "connections": quest.events()})
+        services.extend(canary.errands(|errand| {
+            let (state, reason) = match errand.trouble() {
+                None => (errand.word, None),
+                Some(Trouble::Waiting(what)) => (errand.word, Some(what.to_owned())),
+                Some(Trouble::Failed(why)) => ("failed", Some(why)),
+            };
+            json!({"service": errand.entry, "state": state, "reason": reason, "connections": errand.events()})
         }));
         let outlets: Vec<_> = outlets
             .iter()

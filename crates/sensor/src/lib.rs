@@ -6,6 +6,8 @@ mod connections;
 mod control;
 mod conversation;
 mod datagrams;
+mod errand;
+mod follow;
 mod ground;
 mod kinds;
 mod listener;

@@ -9,7 +9,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::os::fd::AsRawFd as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use aviary_service::{Heard, Interface, Outbox, Question, Seeker, SessionId, Step};
@@ -21,6 +20,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::clock;
+use crate::errand::{Progress, Trouble};
 use crate::neighbours;
 use crate::plan::Plan;
 use crate::reporter::{Context, Reporter};
@@ -65,63 +65,16 @@ impl Reserved {
     }
 }
 
-/// A seeker at work.
-pub(crate) struct Quest {
-    /// Name of the service's entry.
-    pub entry: &'static str,
-    /// The service's settings as text.
-    pub digest: String,
+/// Asks until told to stop.
+pub(crate) async fn run(
+    entry: &'static str,
+    seeker: Box<dyn Seeker>,
+    reserved: Arc<Reserved>,
+    reporter: Arc<Reporter>,
     progress: Arc<Progress>,
-    stop: watch::Sender<bool>,
-}
-
-/// How a seeker is doing.
-#[derive(Debug, Default)]
-struct Progress {
-    /// Interfaces of the last round.
-    interfaces: AtomicUsize,
-    /// Rounds since the start.
-    rounds: AtomicU64,
-    /// Events since the start.
-    events: AtomicU64,
-}
-
-impl Quest {
-    /// Begins to ask.
-    #[must_use]
-    pub(crate) fn begin(
-        entry: &'static str,
-        digest: String,
-        seeker: Box<dyn Seeker>,
-        reserved: Arc<Reserved>,
-        reporter: Arc<Reporter>,
-    ) -> Self {
-        let (stop, stopped) = watch::channel(false);
-        let progress = Arc::new(Progress::default());
-        let search = Search { entry, seeker, reserved, reporter, progress: Arc::clone(&progress) };
-        drop(tokio::runtime::Handle::current().spawn(search.run(stopped)));
-        Self { entry, digest, progress, stop }
-    }
-
-    /// Why it asks nobody, if that is so.
-    #[must_use]
-    pub(crate) fn trouble(&self) -> Option<&'static str> {
-        let Progress { interfaces, rounds, .. } = &*self.progress;
-        let nowhere = rounds.load(Ordering::Relaxed) > 0 && interfaces.load(Ordering::Relaxed) == 0;
-        nowhere.then_some("no network interface to ask on is up")
-    }
-
-    /// Events since it began.
-    #[must_use]
-    pub(crate) fn events(&self) -> u64 {
-        self.progress.events.load(Ordering::Relaxed)
-    }
-}
-
-impl Drop for Quest {
-    fn drop(&mut self) {
-        let _ = self.stop.send(true);
-    }
+    stop: watch::Receiver<bool>,
+) {
+    Search { entry, seeker, reserved, reporter, progress }.run(stop).await;
 }
 
 struct Search {
@@ -181,10 +134,9 @@ impl Search {
 
     async fn round(&mut self) {
         let interfaces: Vec<Interface> = interfaces().into_iter().filter(|each| self.seeker.wants(each)).collect();
-        let first = self.progress.rounds.fetch_add(1, Ordering::Relaxed) == 0;
-        let before = self.progress.interfaces.swap(interfaces.len(), Ordering::Relaxed);
-        if interfaces.is_empty() && (first || before > 0) {
-            tracing::warn!(service = self.entry, "no network interface to ask on is up; asks again at the next round");
+        let trouble = interfaces.is_empty().then(|| Trouble::Failed("no network interface to ask on is up".to_owned()));
+        if self.progress.set_trouble(trouble) && interfaces.is_empty() {
+            tracing::warn!(service = self.entry, "no network interface to ask on is up; looks again at the next round");
         }
         let mut entropy = vec![[0; 32]; interfaces.len() + 1];
         if interfaces.is_empty() || getrandom::fill(entropy.as_flattened_mut()).is_err() {
@@ -303,7 +255,7 @@ impl Search {
         };
         for step in out.into_steps() {
             if let Step::Report(kind, data) = step {
-                self.progress.events.fetch_add(1, Ordering::Relaxed);
+                self.progress.count();
                 drop(self.reporter.report(&context, kind, data, &BTreeMap::new()).await);
             }
         }

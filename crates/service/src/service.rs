@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::{Dialogue, Facts, Outbox, Seeker};
+use crate::{Dialogue, Facts, Follow, Outbox, Seeker};
 
 /// An imitated service, built from the settings. One value serves all its connections.
 pub trait Service: Send + Sync + 'static {
-    /// Where it listens. At least one, unless it has a [`Service::seeker`].
+    /// Where it listens. At least one, unless it has a [`Service::seeker`] or [`Service::follows`] a file.
     fn endpoints(&self) -> Vec<Endpoint>;
 
     /// A new conversation on endpoint `endpoint` (an index into [`Service::endpoints`]), for endpoints over
@@ -29,6 +29,11 @@ pub trait Service: Send + Sync + 'static {
     /// What asks the network by itself, for a service that does.
     fn seeker(&self) -> Option<Box<dyn Seeker>> {
         None
+    }
+
+    /// Files of other programs that it reads.
+    fn follows(&self) -> Vec<Follow> {
+        Vec::new()
     }
 
     /// The certificate and options for TLS, when an endpoint needs it.

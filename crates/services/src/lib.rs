@@ -26,6 +26,7 @@ mod mysql;
 mod personas;
 mod redis;
 mod sip;
+mod smb;
 mod ssh;
 mod tcpbanner;
 mod telnet;
@@ -41,6 +42,7 @@ pub static ALL: &[&Entry] = &[
     &mysql::ENTRY,
     &redis::ENTRY,
     &sip::ENTRY,
+    &smb::ENTRY,
     &ssh::ENTRY,
     &tcpbanner::ENTRY,
     &telnet::ENTRY,

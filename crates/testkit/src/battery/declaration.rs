@@ -40,8 +40,8 @@ pub fn declaration_is_whole(subject: &Subject<'_>) -> Finding {
     }
     let service = subject.install().map_err(|reason| format!("{}: {reason}", entry.name))?.service;
     let endpoints = service.endpoints();
-    if endpoints.is_empty() && service.seeker().is_none() {
-        return wrong("it listens nowhere and asks nobody".to_owned());
+    if endpoints.is_empty() && service.seeker().is_none() && service.follows().is_empty() {
+        return wrong("it listens nowhere, asks nobody and reads nothing".to_owned());
     }
     for endpoint in endpoints {
         if endpoint.port == 0 || !endpoint.label.starts_with(entry.name) {
