@@ -127,7 +127,8 @@ def _(canary: Canary) -> None:
         assert event["logdata"]["INTERFACE"] == "eth0" and event["logdata"]["TTL"] == 64, event
         assert (event["dst_host"], event["dst_port"], event["src_port"]) == (OTHER, port, port), event
         if protocol != "NBT-NS":
-            assert of(events, protocol, SIX), f"{protocol} over IPv6: {events}"
+            six = of(events, protocol, SIX)
+            assert six and six[0]["logdata"]["MAC"] == "02:00:00:00:00:66", f"{protocol} over IPv6: {events}"
     theirs_too = [e for e in events if e["logtype"] == 19001]
     assert all(set(e["logdata"]) == {"query_hostname", "response"} for e in theirs_too), theirs_too
     assert {"query_hostname": name, "response": f"DNS Ans {FOUR}"} in [e["logdata"] for e in theirs_too], theirs_too

@@ -233,7 +233,7 @@ impl Search {
         }
         let shared = line.interface == 0;
         let local = interface.v4.first().filter(|_| shared).map_or(line.from, |(address, _)| IpAddr::V4(*address));
-        let mac = neighbours::mac(source.ip(), &interface.name);
+        let mac = neighbours::mac(source.ip(), interface.index);
         let heard = Heard {
             interface: &interface.name,
             source,
@@ -351,4 +351,99 @@ fn source_of(storage: &SockaddrStorage) -> Option<SocketAddr> {
     }
     let six = storage.as_sockaddr_in6()?;
     Some(SocketAddrV6::new(six.ip(), six.port(), 0, six.scope_id()).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use aviary_event::LogData;
+    use tokio::runtime::Builder;
+
+    use super::*;
+    use crate::errand::Errand;
+    use crate::testing::{KIND, PATIENCE, Rig, text};
+
+    /// What was heard: interface, TTL and bytes.
+    type HeardList = Arc<Mutex<Vec<(String, Option<u8>, Vec<u8>)>>>;
+
+    /// Asks one address of the loopback and reports what it hears.
+    struct Curious {
+        to: SocketAddr,
+        heard: HeardList,
+    }
+
+    impl Seeker for Curious {
+        fn pause(&mut self, _: [u8; 32]) -> Duration {
+            PATIENCE
+        }
+
+        fn wants(&self, interface: &Interface) -> bool {
+            interface.is_loopback
+        }
+
+        fn begin(&mut self) {}
+
+        fn ask(&mut self, interface: &Interface, _: [u8; 32]) -> Vec<Question> {
+            let from = IpAddr::V4(interface.v4[0].0);
+            let bytes = interface.name.as_bytes().to_vec();
+            let times = (2, Duration::from_millis(60));
+            vec![Question { from, source_port: None, to: self.to, hops: 3, times, bytes }]
+        }
+
+        fn patience(&self) -> Duration {
+            PATIENCE
+        }
+
+        fn hear(&mut self, heard: &Heard<'_>, out: &mut Outbox) {
+            assert!(heard.bytes != b"panic", "a seeker fails");
+            self.heard.lock().unwrap().push((heard.interface.to_owned(), heard.hops, heard.bytes.to_vec()));
+            out.report(&KIND, LogData::new().with("WHAT", "heard").with("DATA", heard.bytes));
+            out.reply("never sent");
+        }
+    }
+
+    #[test]
+    fn asks_hears_reports_and_answers_nothing() {
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        runtime.block_on(async {
+            let rig = Rig::new(aviary_service::Security::Plain);
+            let answerer = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+            let to = answerer.local_addr().unwrap();
+            let heard = HeardList::default();
+            let seeker = Box::new(Curious { to, heard: Arc::clone(&heard) });
+            let errand = Errand::begin("test", "asking", String::new(), |progress, stop| {
+                run("test", seeker, Arc::default(), Arc::clone(rig.reporter()), progress, stop)
+            });
+            let mut buffer = [0; 64];
+            let (length, asker) =
+                tokio::time::timeout(PATIENCE, answerer.recv_from(&mut buffer)).await.unwrap().unwrap();
+            assert_eq!(&buffer[..length], b"lo");
+            let (length, again) =
+                tokio::time::timeout(PATIENCE, answerer.recv_from(&mut buffer)).await.unwrap().unwrap();
+            assert_eq!((&buffer[..length], again), (b"lo".as_slice(), asker), "the repetition");
+            answerer.send_to(b"panic", asker).await.unwrap();
+            answerer.send_to(b"here", asker).await.unwrap();
+            let event = rig.told("heard").await;
+            assert_eq!(text(&event, "DATA"), "here");
+            let origin =
+                |host: &str, port: u16| Some(aviary_event::Origin::from(SocketAddr::new(host.parse().unwrap(), port)));
+            assert_eq!(
+                (event.src.clone(), event.dst.clone()),
+                (origin("127.0.0.1", to.port()), origin("127.0.0.1", to.port()))
+            );
+            assert_eq!(*heard.lock().unwrap(), [("lo".to_owned(), Some(64), b"here".to_vec())]);
+            assert_eq!((errand.events(), errand.trouble()), (1, None));
+            assert!(answerer.try_recv(&mut buffer).is_err(), "nothing is sent to who answers");
+            drop(errand);
+        });
+    }
+
+    #[test]
+    fn the_loopback_is_among_the_interfaces() {
+        let all = interfaces();
+        let lo = all.iter().find(|interface| interface.is_loopback).unwrap();
+        assert!(lo.v4.iter().any(|(address, _)| *address == Ipv4Addr::LOCALHOST), "{all:?}");
+        assert!(lo.index > 0);
+    }
 }

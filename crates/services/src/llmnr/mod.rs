@@ -13,8 +13,8 @@
 //! Events: 19001 as OpenCanary, for all three protocols; 31900 with protocol, addresses, network, MAC and TTL.
 //! `src_host` is who answered, `dst_port` the protocol's port.
 //!
-//! LIMIT: the MAC comes from the kernel's table of neighbours, for IPv4 only. mDNS has no ids, so an answer
-//! to it counts by its name alone.
+//! LIMIT: the MAC comes from the kernel's table of neighbours. mDNS has no ids, so an answer to it counts by
+//! its name alone.
 //!
 //! Tried with a responder in a network namespace of its own over a pair of virtual interfaces.
 //!

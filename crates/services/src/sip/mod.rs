@@ -110,8 +110,8 @@ impl Service for SipService {
             try_line,
         };
         vec![
-            endpoint(Protocol::Udp, "sipsak -v -s sip:100@{host}:{port}"),
-            endpoint(Protocol::Tcp, "sipsak -v -E tcp -s sip:100@{host}:{port}"),
+            endpoint(Protocol::Udp, "printf 'OPTIONS sip:100 SIP/2.0\\r\\n\\r\\n' | nc -u -w1 {host} {port}"),
+            endpoint(Protocol::Tcp, "printf 'OPTIONS sip:100 SIP/2.0\\r\\n\\r\\n' | nc -w1 {host} {port}"),
         ]
     }
 

@@ -62,6 +62,10 @@ pub fn reports_what_it_declares(subject: &Subject<'_>) -> Finding {
             let transcript = converse(dialogue, input.segments.iter().map(Vec::as_slice));
             undeclared(subject.entry, &transcript).map_err(|what| format!("{label}, {}: {what}", input.name))
         })?;
+        for transcript in installation.overheard([0x42; 32], &input.segments) {
+            undeclared(subject.entry, &transcript)
+                .map_err(|what| format!("{}, {}: {what}", subject.entry.name, input.name))?;
+        }
     }
     Ok(())
 }
