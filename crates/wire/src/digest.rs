@@ -27,6 +27,11 @@ impl Credentials {
         (scheme.eq_ignore_ascii_case(b"digest") && apart).then(|| Self(parameters(rest)))
     }
 
+    /// All parameters, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.0.iter().map(|(name, value)| (name.as_slice(), value.as_slice()))
+    }
+
     /// The value of a parameter, without its quotes.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&[u8]> {
@@ -91,7 +96,7 @@ impl Credentials {
     /// Whether this password gives the response.
     #[must_use]
     pub fn matches(&self, method: &[u8], password: &[u8]) -> bool {
-        self.is_plain_md5() && self.response(method, password).eq_ignore_ascii_case(self.field("response"))
+        self.is_plain_md5() && self.gives(&self.request(method), password)
     }
 
     /// The password, when it is a common one or made of the user's name.
@@ -100,19 +105,29 @@ impl Credentials {
         if !self.is_plain_md5() {
             return None;
         }
+        let request = self.request(method);
         let of_user = guess::of_user(self.field("username"));
         let words = guess::WORDS.iter().map(|word| word.as_bytes());
-        of_user.iter().map(Vec::as_slice).chain(words).find(|word| self.matches(method, word)).map(<[u8]>::to_vec)
+        of_user.iter().map(Vec::as_slice).chain(words).find(|word| self.gives(&request, word)).map(<[u8]>::to_vec)
     }
 
-    /// `MD5(MD5(user:realm:password):nonce[:nc:cnonce:qop]:MD5(method:uri))`, in hex.
-    fn response(&self, method: &[u8], password: &[u8]) -> Vec<u8> {
+    fn gives(&self, request: &[u8], password: &[u8]) -> bool {
+        self.response(request, password).eq_ignore_ascii_case(self.field("response"))
+    }
+
+    /// `MD5(method:uri)`, in hex.
+    fn request(&self, method: &[u8]) -> Vec<u8> {
+        joined(&[method, self.field("uri")])
+    }
+
+    /// `MD5(MD5(user:realm:password):nonce[:nc:cnonce:qop]:request)`, in hex.
+    fn response(&self, request: &[u8], password: &[u8]) -> Vec<u8> {
         let secret = joined(&[self.field("username"), self.field("realm"), password]);
-        let request = joined(&[method, self.field("uri")]);
-        if self.field("qop").is_empty() {
-            return joined(&[&secret, self.field("nonce"), &request]);
+        let (nonce, qop) = (self.field("nonce"), self.field("qop"));
+        if qop.is_empty() {
+            return joined(&[&secret, nonce, request]);
         }
-        joined(&[&secret, self.field("nonce"), self.field("nc"), self.field("cnonce"), self.field("qop"), &request])
+        joined(&[&secret, nonce, self.field("nc"), self.field("cnonce"), qop, request])
     }
 }
 
@@ -206,7 +221,7 @@ mod tests {
                 (b"nonce".to_vec(), b"n".to_vec()),
                 (b"uri".to_vec(), b"sip:pbx".to_vec()),
             ]);
-            let response = credentials.response(b"REGISTER", password);
+            let response = credentials.response(&credentials.request(b"REGISTER"), password);
             credentials.0.push((b"response".to_vec(), response));
             assert_eq!(credentials.guess(b"REGISTER"), word.then(|| password.to_vec()));
         }

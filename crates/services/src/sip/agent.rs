@@ -18,7 +18,7 @@ use super::via::as_opencanary;
 const SAMPLE: usize = 4096;
 
 /// Digests of one request that are reported.
-const MOST_DIGESTS: usize = 4;
+const MOST_DIGESTS: usize = 2;
 
 /// Planted passwords that a digest is compared with.
 const MOST_PLANTED: usize = 64;
