@@ -14,7 +14,7 @@ use crate::talk::{self, Talk, Until};
 /// Serve the same bytes as a canary, and record nothing
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// The service: ftp, http or redis
+    /// The service: ftp, http, redis, mysql, mssql or vnc
     service: String,
     /// Where to listen
     #[arg(long)]

@@ -53,7 +53,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     );
     let mut rows = vec![header()];
     let mut marks = vec![["what", "measured", "target", ""].map(str::to_owned).to_vec()];
-    for talk in TALKS {
+    for talk in TALKS.iter() {
         if !arguments.service.is_empty() && !arguments.service.iter().any(|name| name == talk.service) {
             continue;
         }
@@ -199,7 +199,10 @@ impl Contestant {
             std::thread::sleep(Duration::from_millis(500));
             (before, events) = (events, self.server.events(""));
         }
-        let ours = ["2000", "30100", "3000", "17001"].iter().map(|logtype| self.server.events(logtype)).sum::<usize>();
+        let ours = ["2000", "30100", "3000", "17001", "8001", "9001", "12001"]
+            .iter()
+            .map(|logtype| self.server.events(logtype))
+            .sum::<usize>();
         format!("{:.3} per attack", ours as f64 / attacks as f64)
     }
 }

@@ -15,7 +15,7 @@ use crate::talk::{self, Talk};
 /// Attack one server and say how it did
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// The service: ftp, http or redis
+    /// The service: ftp, http, redis, mysql, mssql or vnc
     service: String,
     /// Where it is
     #[arg(long)]

@@ -6,6 +6,7 @@
 
 mod bare;
 mod compare;
+mod datagrams;
 mod idle;
 mod latency;
 mod load;
@@ -30,8 +31,10 @@ struct Line {
 #[derive(Subcommand)]
 enum Command {
     Bare(bare::Arguments),
+    BareDatagrams(datagrams::Bare),
     Load(load::Arguments),
     Compare(compare::Arguments),
+    Datagrams(datagrams::Arguments),
     Idle(idle::Arguments),
     Latency(latency::Arguments),
 }
@@ -56,6 +59,8 @@ fn run(command: Command) -> anyhow::Result<()> {
                 tokio::runtime::Builder::new_multi_thread().worker_threads(cores.min(4)).enable_all().build()?;
             runtime.block_on(bare::run(arguments))
         }
+        Command::BareDatagrams(arguments) => client()?.block_on(datagrams::bare(arguments)),
+        Command::Datagrams(arguments) => client()?.block_on(datagrams::run(arguments)),
         Command::Load(arguments) => client()?.block_on(load::run(arguments)),
         Command::Compare(arguments) => client()?.block_on(compare::run(arguments)),
         Command::Idle(arguments) => client()?.block_on(idle::run(arguments)),

@@ -129,6 +129,9 @@ pub(crate) fn config(folder: &Path, services: &[(&Talk, u16)], more: &[(&str, Va
     for (talk, port) in services {
         config[format!("{}.enabled", talk.service)] = json!(true);
         config[format!("{}.port", talk.service)] = json!(port);
+        for (key, value) in talk.settings {
+            config[*key] = json!(value);
+        }
     }
     for (key, value) in more {
         config[*key] = value.clone();
@@ -167,6 +170,13 @@ pub(crate) fn opencanary(environment: &Path, config: impl FnOnce(&Path) -> Value
     command.args(["-noy"]).arg(bin.join("opencanary.tac")).args(["--pidfile", "twistd.pid"]);
     command.env("HOME", folder.path());
     Server::spawn(command, folder)
+}
+
+/// Starts a bare loop over UDP.
+pub(crate) fn bare_datagrams(port: u16) -> anyhow::Result<Server> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["bare-datagrams", "--listen", &here(port).to_string()]);
+    Server::spawn(command, tempfile::tempdir()?)
 }
 
 /// Starts a bare server that says what the canary at `like` says.

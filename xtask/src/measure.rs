@@ -23,7 +23,9 @@ pub fn all(root: &Path) -> ExitCode {
     if !opencanary.is_empty() {
         compare.extend(["--opencanary", &opencanary]);
     }
-    for arguments in [compare.as_slice(), &["idle"], &["latency"]] {
+    let mut datagrams = compare.clone();
+    datagrams[0] = "datagrams";
+    for arguments in [compare.as_slice(), &datagrams, &["idle"], &["latency"]] {
         println!("\n== aviary-bench {}", arguments.join(" "));
         ok &= run(command(root, root.join("target/release/aviary-bench"), arguments), LIMIT).ok;
     }

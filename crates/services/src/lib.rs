@@ -21,7 +21,9 @@ pub use personas::PERSONAS;
 mod ftp;
 mod git;
 mod http;
+mod httpproxy;
 mod llmnr;
+mod mongodb;
 mod mysql;
 mod personas;
 mod redis;
@@ -39,6 +41,8 @@ pub static ALL: &[&Entry] = &[
     &http::HTTP,
     &http::HTTPS,
     &llmnr::ENTRY,
+    &httpproxy::ENTRY,
+    &mongodb::ENTRY,
     &mysql::ENTRY,
     &redis::ENTRY,
     &sip::ENTRY,

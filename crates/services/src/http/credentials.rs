@@ -2,7 +2,8 @@
 //!
 //! Values stay bytes from end to end: what a form hides behind `%ff` comes out as that byte.
 
-use aviary_wire::{digest, ntlm};
+use aviary_event::LogData;
+use aviary_wire::{digest, guess, ntlm};
 use base64::Engine as _;
 use base64::engine::general_purpose::GeneralPurpose;
 use base64::engine::{DecodePaddingMode, GeneralPurposeConfig};
@@ -23,16 +24,16 @@ const MAX_FIELDS: usize = 256;
 
 /// A field of a form or a leaf of a JSON document.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Field {
+pub(crate) struct Field {
     /// Its name; for JSON the key of the innermost object.
-    pub(super) name: Vec<u8>,
+    pub(crate) name: Vec<u8>,
     /// Its value.
-    pub(super) value: Vec<u8>,
+    pub(crate) value: Vec<u8>,
 }
 
 /// How a body was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Encoding {
+pub(crate) enum Encoding {
     /// `application/x-www-form-urlencoded` or `multipart/form-data`.
     Form,
     /// JSON.
@@ -40,7 +41,7 @@ pub(super) enum Encoding {
 }
 
 /// The fields of a body, by its content type, or by its looks where that says nothing.
-pub(super) fn fields(content_type: Option<&[u8]>, body: &[u8]) -> (Encoding, Vec<Field>) {
+pub(crate) fn fields(content_type: Option<&[u8]>, body: &[u8]) -> (Encoding, Vec<Field>) {
     let kind = content_type.unwrap_or_default().to_ascii_lowercase();
     let start = body.trim_ascii_start().first();
     if kind.starts_with(b"multipart/") {
@@ -55,7 +56,7 @@ pub(super) fn fields(content_type: Option<&[u8]>, body: &[u8]) -> (Encoding, Vec
 }
 
 /// `a=b&c=d`, percent-decoded.
-pub(super) fn urlencoded(body: &[u8]) -> Vec<Field> {
+pub(crate) fn urlencoded(body: &[u8]) -> Vec<Field> {
     body.split(|b| *b == b'&')
         .filter(|pair| pair.contains(&b'='))
         .take(MAX_FIELDS)
@@ -158,7 +159,7 @@ const PASSWORDS: &[&str] = &["password", "passwd", "pass", "pwd", "passphrase", 
 
 /// User and password among fields. `users` and `passwords` are the form's own names, tried first
 /// and exactly; after them whatever looks like one.
-pub(super) fn login<'a>(
+pub(crate) fn login<'a>(
     fields: &'a [Field],
     users: &[&str],
     passwords: &[&str],
@@ -197,7 +198,7 @@ fn best<'a>(fields: &[&'a Field], names: &[&str]) -> Option<&'a Field> {
 
 /// An `Authorization` header.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Authorization {
+pub(crate) enum Authorization {
     /// RFC 7617.
     Basic {
         /// What stands before the first colon.
@@ -227,7 +228,7 @@ pub(super) enum Authorization {
 
 impl Authorization {
     /// Reads a header's value.
-    pub(super) fn parse(value: &[u8]) -> Self {
+    pub(crate) fn parse(value: &[u8]) -> Self {
         let scheme = before(value, b' ');
         let rest = after(value, b' ').trim_ascii();
         let other = || Self::Token { scheme: scheme.to_vec(), token: rest.to_vec() };
@@ -254,6 +255,32 @@ impl Authorization {
             _ => other(),
         }
     }
+}
+
+/// Adds what an NTLM message says to the event of an attempt: the names, the line for hashcat over the
+/// connection's challenge, and the password when it is a common one. `None` when it only opens NTLM.
+pub(crate) fn with_ntlm(data: LogData, message: &[u8], challenge: Option<[u8; 8]>) -> Option<LogData> {
+    let Ok(parsed) = ntlm::Authenticate::parse(message) else {
+        let opens = ntlm::message_type(message) == Some(1);
+        return (!opens).then(|| data.with("TOKEN", message));
+    };
+    let mut data = data
+        .with("USERNAME", parsed.user.as_slice())
+        .with("DOMAIN", parsed.domain.as_slice())
+        .with("WORKSTATION", parsed.workstation.as_slice());
+    let line = challenge.and_then(|challenge| Some((challenge, parsed.hashcat(&challenge)?, parsed.mode()?)));
+    match line {
+        Some((challenge, line, mode)) => {
+            data.insert("HASHCAT", line);
+            data.insert("HASHCAT_MODE", mode);
+            if let Some(password) = guess::ntlm(&parsed, &challenge) {
+                data.insert("PASSWORD", password);
+            }
+        }
+        // A response to no challenge of this connection: kept whole.
+        None => data.insert("TOKEN", message),
+    }
+    Some(data)
 }
 
 #[cfg(test)]

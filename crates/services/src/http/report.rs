@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 
 use aviary_event::{LogData, PeerBytes, Value};
 use aviary_service::Outbox;
-use aviary_wire::{digest, ntlm};
+use aviary_wire::digest;
 use sha2::{Digest as _, Sha256};
 
 use super::codec::{Header, Request, before};
-use super::credentials::{Authorization, Encoding, Field, fields, login, urlencoded};
+use super::credentials::{Authorization, Encoding, Field, fields, login, urlencoded, with_ntlm};
 use super::dialogue::{Exchange, Site};
 use super::events;
 
@@ -194,26 +194,8 @@ impl Reporter<'_> {
     }
 
     fn ntlm(&self, request: &Request, message: &[u8], scheme: &'static str, out: &mut Outbox) {
-        let data = self.attempt(request, scheme);
-        match ntlm::Authenticate::parse(message) {
-            Ok(parsed) => {
-                let line = self.challenge.and_then(|challenge| parsed.hashcat(&challenge));
-                let mut data = data
-                    .with("USERNAME", parsed.user.as_slice())
-                    .with("DOMAIN", parsed.domain.as_slice())
-                    .with("WORKSTATION", parsed.workstation.as_slice());
-                match (line, parsed.mode()) {
-                    (Some(line), Some(mode)) => {
-                        data.insert("HASHCAT", line);
-                        data.insert("HASHCAT_MODE", mode);
-                    }
-                    // A response to no challenge of this connection: kept whole.
-                    _ => data.insert("TOKEN", message),
-                }
-                out.report(events::LOGIN, data);
-            }
-            Err(_) if ntlm::message_type(message) == Some(1) => {}
-            Err(_) => out.report(events::LOGIN, data.with("TOKEN", message)),
+        if let Some(data) = with_ntlm(self.attempt(request, scheme), message, self.challenge) {
+            out.report(events::LOGIN, data);
         }
     }
 }
