@@ -22,6 +22,7 @@ mod ftp;
 mod git;
 mod http;
 mod httpproxy;
+mod llmnr;
 mod mongodb;
 mod mysql;
 mod ntp;
@@ -30,6 +31,8 @@ mod rdp;
 mod redis;
 mod smb;
 mod snmp;
+mod sip;
+mod smb;
 mod ssh;
 mod tcpbanner;
 mod telnet;
@@ -43,6 +46,7 @@ pub static ALL: &[&Entry] = &[
     &git::ENTRY,
     &http::HTTP,
     &http::HTTPS,
+    &llmnr::ENTRY,
     &httpproxy::ENTRY,
     &mongodb::ENTRY,
     &mysql::ENTRY,
@@ -51,6 +55,8 @@ pub static ALL: &[&Entry] = &[
     &redis::ENTRY,
     &smb::ENTRY,
     &snmp::ENTRY,
+    &sip::ENTRY,
+    &smb::ENTRY,
     &ssh::ENTRY,
     &tcpbanner::ENTRY,
     &telnet::ENTRY,
