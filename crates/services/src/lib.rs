@@ -29,10 +29,9 @@ mod ntp;
 mod personas;
 mod rdp;
 mod redis;
-mod smb;
-mod snmp;
 mod sip;
 mod smb;
+mod snmp;
 mod ssh;
 mod tcpbanner;
 mod telnet;
@@ -46,17 +45,16 @@ pub static ALL: &[&Entry] = &[
     &git::ENTRY,
     &http::HTTP,
     &http::HTTPS,
-    &llmnr::ENTRY,
     &httpproxy::ENTRY,
+    &llmnr::ENTRY,
     &mongodb::ENTRY,
     &mysql::ENTRY,
     &ntp::ENTRY,
     &rdp::ENTRY,
     &redis::ENTRY,
-    &smb::ENTRY,
-    &snmp::ENTRY,
     &sip::ENTRY,
     &smb::ENTRY,
+    &snmp::ENTRY,
     &ssh::ENTRY,
     &tcpbanner::ENTRY,
     &telnet::ENTRY,
