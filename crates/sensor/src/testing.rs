@@ -205,6 +205,7 @@ pub(crate) struct Rig {
     pub(crate) udp_port: u16,
     pub(crate) quarantine: std::path::PathBuf,
     pub(crate) journal: Journal,
+    reporter: Arc<Reporter>,
     pub(crate) connections: Arc<Connections>,
     pub(crate) stop: watch::Sender<bool>,
     certificate: Vec<u8>,
@@ -248,6 +249,7 @@ impl Rig {
         let certificate = vault.slot("tls/test.crt", Box::new(Vec::new)).wait().to_vec();
         let service: Arc<dyn Service> = Arc::new(Playing { security, reports_the_end, limits });
         let folder_path = folder.path().to_owned();
+        let reporter = Arc::new(Reporter::new(journal.clone(), rules));
         let shared = Arc::new(Shared {
             service,
             endpoint: 0,
@@ -255,7 +257,7 @@ impl Rig {
             tls,
             unconsumed: limits.unconsumed,
             received: limits.received,
-            reporter: Arc::new(Reporter::new(journal.clone(), rules)),
+            reporter: Arc::clone(&reporter),
             workshop: Arc::new(Semaphore::new(1)),
             quarantine: Quarantine::new(folder.path().join("quarantine"), (1000, 1000)),
             guard: datagrams::Guard::new(200),
@@ -284,7 +286,23 @@ impl Rig {
             drop(tokio::runtime::Handle::current().spawn(task));
         }
         let quarantine = folder_path.join("quarantine");
-        Self { address, udp_port, quarantine, journal, connections, stop, certificate, _folder: folder, _guard: guard }
+        Self {
+            address,
+            udp_port,
+            quarantine,
+            journal,
+            reporter,
+            connections,
+            stop,
+            certificate,
+            _folder: folder,
+            _guard: guard,
+        }
+    }
+
+    /// Where events go.
+    pub(crate) const fn reporter(&self) -> &Arc<Reporter> {
+        &self.reporter
     }
 
     /// A connection, and the greeting if one is to be read.

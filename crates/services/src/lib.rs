@@ -22,6 +22,7 @@ mod ftp;
 mod git;
 mod http;
 mod httpproxy;
+mod llmnr;
 mod mongodb;
 mod mssql;
 mod mysql;
@@ -29,6 +30,7 @@ mod ntp;
 mod personas;
 mod rdp;
 mod redis;
+mod sip;
 mod smb;
 mod snmp;
 mod ssh;
@@ -45,12 +47,14 @@ pub static ALL: &[&Entry] = &[
     &http::HTTP,
     &http::HTTPS,
     &httpproxy::ENTRY,
+    &llmnr::ENTRY,
     &mongodb::ENTRY,
     &mssql::ENTRY,
     &mysql::ENTRY,
     &ntp::ENTRY,
     &rdp::ENTRY,
     &redis::ENTRY,
+    &sip::ENTRY,
     &smb::ENTRY,
     &snmp::ENTRY,
     &ssh::ENTRY,

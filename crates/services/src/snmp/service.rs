@@ -95,7 +95,8 @@ impl Snmp {
         let grant =
             Grant { is_v1: message.version == 0, may_write, size, bulk_size, community: message.community.len() };
         let secret = self.secret.wait();
-        let moment = self.moment(out.now(), facts, secret);
+        let engine = self.persona.engine_id(self.mac(secret), secret).unwrap_or_default();
+        let moment = self.moment(out.now(), facts, secret, &engine);
         if let Some(pdu) = agent::respond(&self.mib.view(&moment), &message.pdu, grant) {
             out.reply(community_bytes(message.version, message.community, &pdu));
         }
@@ -136,10 +137,13 @@ impl Snmp {
         out.reply(answer.encode());
     }
 
-    fn moment<'a>(&'a self, now: Timestamp, facts: &Facts, secret: &'a [u8]) -> Moment<'a> {
+    fn moment<'a>(&'a self, now: Timestamp, facts: &Facts, secret: &'a [u8], engine: &'a [u8]) -> Moment<'a> {
+        let Start { boots, uptime } = start(now, secret);
         Moment {
             now,
-            uptime: start(now, secret).uptime,
+            boots,
+            uptime,
+            engine,
             address: address_of(facts.local.ip()),
             mac: self.mac(secret),
             secret,

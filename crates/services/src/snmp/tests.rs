@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use aviary_event::{Timestamp, Value as Datum};
-use aviary_service::{Facts, Materials, MemoryVault, Service};
+use aviary_service::{Facts, Materials, MemoryVault, Outbox, Service, Step, Transport};
 use aviary_testkit::{Datagrams, Transcript, build, exchange, facts, settings};
 use aviary_wire::ber;
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -138,7 +138,9 @@ fn every_persona_can_be_walked_to_its_end() {
 fn every_value_fits_its_kind() {
     let moment = Moment {
         now: Timestamp::from_micros(aviary_testkit::NOW),
+        boots: 2,
         uptime: 40 * 86_400_000_000,
+        engine: b"engine",
         address: [192, 0, 2, 1].into(),
         mac: [0; 6],
         secret: &[7; 32],
@@ -199,6 +201,17 @@ fn engines_are_named_as_the_product_names_them() {
 }
 
 #[test]
+fn both_versions_tell_of_the_same_engine() {
+    let service = build(&ENTRY, &[]);
+    let names = ["1.3.6.1.6.3.10.2.1.1.0", "1.3.6.1.6.3.10.2.1.2.0", "1.3.6.1.6.3.10.2.1.3.0"];
+    let told = variables(&send(&*service, &[&request(1, pdu::GET, &names)]).replies());
+    let report = send(&*service, &[DISCOVERY]).replies();
+    let Ok(Message::Secure(report)) = message(&report) else { panic!("no report") };
+    let number = |at: usize| ber::integer(&told[at].2).expect("a number");
+    assert_eq!((told[0].2.as_slice(), number(1), number(2)), (report.engine, report.boots, report.time));
+}
+
+#[test]
 fn the_machine_starts_anew_now_and_then_and_time_runs() {
     let at = |day: i64| start(Timestamp::from_micros(aviary_testkit::NOW + day * 86_400_000_000), &[9; 32]);
     let mut restarts = 0;
@@ -224,6 +237,23 @@ fn a_bulk_request_draws_no_more_than_a_frame() {
     let many = ["1.3.6.1.2.1.1.9.1.3"; 60];
     let answer = send(&*service, &[&request_with(1, pdu::GET_BULK, &many, (0, 50), &[ber::NULL, 0])]).replies();
     assert!(answer.len() <= 4000, "{}", answer.len());
+}
+
+#[test]
+fn a_bulk_answer_is_as_long_as_may_be_sent() {
+    let service = build(&ENTRY, &[]);
+    let bulk = request_with(1, pdu::GET_BULK, &["1.3.6.1.2.1.1.3.0"], (0, 50), &[ber::NULL, 0]);
+    let facts = Facts { transport: Transport::Datagrams, ..facts(161) };
+    for room in (100..1400).step_by(50) {
+        let mut out = Outbox::for_datagrams(Timestamp::from_micros(aviary_testkit::NOW)).with_room(room);
+        service.datagram(0, &facts, &bulk, &mut out);
+        let replies: Vec<usize> =
+            out.into_steps().iter().filter_map(|s| if let Step::Reply(b) = s { Some(b.len()) } else { None }).collect();
+        assert!(
+            matches!(replies.as_slice(), [length] if *length <= room && *length + 120 > room),
+            "{room}: {replies:?}"
+        );
+    }
 }
 
 #[test]

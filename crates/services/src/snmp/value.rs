@@ -15,11 +15,11 @@ const STEP: u64 = 60;
 /// What kind of value a table's line holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// INTEGER: `N`, or `N~S`, which wavers by up to S around N.
+    /// INTEGER: `N`, or `N~S`, which wavers by up to S around N, or `{boots}` or `{seconds}` of the engine.
     Int,
     /// OCTET STRING of text, with words in braces filled in.
     Text,
-    /// OCTET STRING of hexadecimal digits, or `{mac}` or `{mac+N}`.
+    /// OCTET STRING of hexadecimal digits, or `{mac}` or `{mac+N}`, or the `{engine}`'s name.
     Hex,
     /// OCTET STRING: the date as DateAndTime of SNMPv2-TC, in UTC.
     Date,
@@ -41,8 +41,11 @@ pub(super) enum Kind {
 #[derive(Debug)]
 pub(super) struct Moment<'a> {
     pub(super) now: Timestamp,
-    /// Microseconds since the product started.
+    /// How often the product started.
+    pub(super) boots: u32,
+    /// Microseconds since it did so last.
     pub(super) uptime: u64,
+    pub(super) engine: &'a [u8],
     pub(super) address: Ipv4Addr,
     pub(super) mac: [u8; 6],
     pub(super) secret: &'a [u8],
@@ -93,6 +96,8 @@ impl Kind {
     pub(super) fn content(self, text: &str, name: &[u32], moment: &Moment<'_>) -> Option<Vec<u8>> {
         let seconds = moment.uptime / 1_000_000;
         Some(match self {
+            Self::Int if text == "{boots}" => ber::integer_content(i64::from(moment.boots)),
+            Self::Int if text == "{seconds}" => ber::integer_content(i64::try_from(seconds).ok()?),
             Self::Int => ber::integer_content(wavering(text, name, moment)?),
             Self::Gauge => ber::integer_content(wavering(text, name, moment)?.clamp(0, i64::from(u32::MAX))),
             Self::Count => ber::integer_content(i64::try_from(grown(text, name, moment, seconds)? & 0xffff_ffff).ok()?),
@@ -177,8 +182,10 @@ fn hex(text: &str, moment: &Moment<'_>) -> Option<Vec<u8>> {
         *last = last.wrapping_add(if rest.is_empty() { 0 } else { rest.strip_prefix('+')?.parse().ok()? });
         return Some(mac.to_vec());
     }
-    if text == "{empty}" {
-        return Some(Vec::new());
+    match text {
+        "{empty}" => return Some(Vec::new()),
+        "{engine}" => return Some(moment.engine.to_vec()),
+        _ => {}
     }
     text.split(' ').map(|octet| u8::from_str_radix(octet, 16).ok()).collect()
 }
@@ -201,7 +208,9 @@ mod tests {
     fn moment(seconds: u64) -> Moment<'static> {
         Moment {
             now: Timestamp::from_micros(1_795_384_800_000_000),
+            boots: 3,
             uptime: seconds * 1_000_000,
+            engine: b"engine",
             address: Ipv4Addr::new(192, 0, 2, 1),
             mac: [0, 0x1b, 0x54, 1, 2, 0xff],
             secret: b"0123456789abcdef",
@@ -244,6 +253,8 @@ mod tests {
         assert_eq!(text(Kind::Hex, "{mac+2}"), [0, 0x1b, 0x54, 1, 2, 1]);
         assert_eq!(text(Kind::Hex, "0a ff"), [10, 255]);
         assert_eq!(text(Kind::Ip, "{ip}"), [192, 0, 2, 1]);
+        assert_eq!(text(Kind::Hex, "{engine}"), b"engine");
+        assert_eq!((number(Kind::Int, "{boots}", 61), number(Kind::Int, "{seconds}", 61)), (3, 61));
         assert_eq!(number(Kind::Ticks, "{uptime+7}", 61), 6107);
         assert_eq!(text(Kind::Date, "now"), [7, 0xea, 11, 22, 22, 0, 0, 0, b'+', 0, 0]);
     }

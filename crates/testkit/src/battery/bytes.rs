@@ -174,4 +174,8 @@ pub fn fuzz_oracle(entry: &Entry, installation: &Installation, data: &[u8]) {
         found.map_err(|what| format!("{label}: {what}"))
     });
     assert!(checked.is_ok(), "{checked:?}");
+    for transcript in installation.overheard([0x42; 32], &segments) {
+        let checked = undeclared(entry, &transcript);
+        assert!(checked.is_ok(), "{checked:?}");
+    }
 }
