@@ -3,7 +3,7 @@
 //! Values stay bytes from end to end: what a form hides behind `%ff` comes out as that byte.
 
 use aviary_event::LogData;
-use aviary_wire::{guess, ntlm};
+use aviary_wire::{digest, guess, ntlm};
 use base64::Engine as _;
 use base64::engine::general_purpose::GeneralPurpose;
 use base64::engine::{DecodePaddingMode, GeneralPurposeConfig};
@@ -206,8 +206,8 @@ pub(crate) enum Authorization {
         /// What stands behind it; `None` without a colon.
         password: Option<Vec<u8>>,
     },
-    /// RFC 7616: its parameters in order.
-    Digest(Vec<(Vec<u8>, Vec<u8>)>),
+    /// RFC 7616.
+    Digest(digest::Credentials),
     /// NTLMSSP, in `NTLM` or in `Negotiate`.
     Ntlm {
         /// The message.
@@ -240,7 +240,7 @@ impl Authorization {
                 },
                 Err(_) => other(),
             },
-            b"digest" => Self::Digest(parameters(rest)),
+            b"digest" => digest::Credentials::parse(value).map_or_else(other, Self::Digest),
             word @ (b"ntlm" | b"negotiate") => {
                 let token = BASE64.decode(rest).unwrap_or_default();
                 match ntlm::find(&token) {
@@ -281,72 +281,6 @@ pub(crate) fn with_ntlm(data: LogData, message: &[u8], challenge: Option<[u8; 8]
         None => data.insert("TOKEN", message),
     }
     Some(data)
-}
-
-/// `a=b, c="d, \"e"`.
-fn parameters(text: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let (mut found, mut name, mut value) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut quoted, mut escaped, mut in_value) = (false, false, false);
-    for byte in text.iter().copied().chain([b',']) {
-        match byte {
-            _ if escaped => {
-                escaped = false;
-                value.push(byte);
-            }
-            b'\\' if quoted => escaped = true,
-            b'"' if in_value => quoted = !quoted,
-            b',' if !quoted => {
-                let name = std::mem::take(&mut name);
-                let value = std::mem::take(&mut value);
-                if in_value && found.len() < MAX_FIELDS {
-                    found.push((name.trim_ascii().to_vec(), value));
-                }
-                in_value = false;
-            }
-            b'=' if !in_value => in_value = true,
-            b' ' | b'\t' if !quoted => {}
-            _ if in_value => value.push(byte),
-            _ => name.push(byte),
-        }
-    }
-    if quoted && in_value {
-        found.push((name.trim_ascii().to_vec(), value));
-    }
-    found
-}
-
-/// The value of a Digest parameter.
-pub(crate) fn value_of<'a>(parameters: &'a [(Vec<u8>, Vec<u8>)], name: &str) -> Option<&'a [u8]> {
-    parameters.iter().find(|(n, _)| n.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value.as_slice())
-}
-
-/// The line for hashcat mode 11400 (SIP, which is the same digest): 14 fields between stars.
-/// `None` where a field cannot stand there or the hash is not MD5.
-pub(crate) fn digest_hashcat(parameters: &[(Vec<u8>, Vec<u8>)], method: &[u8]) -> Option<Vec<u8>> {
-    let field = |name| value_of(parameters, name).unwrap_or_default();
-    let algorithm = field("algorithm");
-    let response = field("response");
-    if !(algorithm.is_empty() || algorithm.eq_ignore_ascii_case(b"MD5")) || response.len() != 32 {
-        return None;
-    }
-    let parts: [&[u8]; 14] = [
-        b"",
-        b"",
-        field("username"),
-        field("realm"),
-        method,
-        b"",
-        field("uri"),
-        b"",
-        field("nonce"),
-        field("cnonce"),
-        field("nc"),
-        field("qop"),
-        b"MD5",
-        response,
-    ];
-    let clean = parts.iter().all(|part| !part.contains(&b'*'));
-    clean.then(|| [b"$sip$*".as_slice(), &parts.join(&b'*')].concat())
 }
 
 #[cfg(test)]
@@ -417,10 +351,10 @@ mod tests {
     #[test]
     fn reads_digest_with_quotes_and_writes_its_line() {
         let header = b"Digest username=\"a\\\"b, c\", realm=\"R\", nonce=\"n\", uri=\"/x?y=1\", cnonce=\"c\", nc=00000001, qop=auth, response=\"0123456789abcdef0123456789abcdef\", algorithm=MD5";
-        let Authorization::Digest(parameters) = Authorization::parse(header) else { panic!() };
-        assert_eq!(value_of(&parameters, "username"), Some(b"a\"b, c".as_slice()));
+        let Authorization::Digest(credentials) = Authorization::parse(header) else { panic!() };
+        assert_eq!(credentials.get("username"), Some(b"a\"b, c".as_slice()));
         assert_eq!(
-            digest_hashcat(&parameters, b"GET").unwrap().escape_ascii().to_string(),
+            credentials.hashcat(b"GET").unwrap().escape_ascii().to_string(),
             "$sip$***a\\\"b, c*R*GET**/x?y=1**n*c*00000001*auth*MD5*0123456789abcdef0123456789abcdef"
         );
     }

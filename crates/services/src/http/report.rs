@@ -4,12 +4,11 @@ use std::net::SocketAddr;
 
 use aviary_event::{LogData, PeerBytes, Value};
 use aviary_service::Outbox;
+use aviary_wire::digest;
 use sha2::{Digest as _, Sha256};
 
 use super::codec::{Header, Request, before};
-use super::credentials::{
-    Authorization, Encoding, Field, digest_hashcat, fields, login, urlencoded, value_of, with_ntlm,
-};
+use super::credentials::{Authorization, Encoding, Field, fields, login, urlencoded, with_ntlm};
 use super::dialogue::{Exchange, Site};
 use super::events;
 
@@ -170,7 +169,7 @@ impl Reporter<'_> {
                     }
                     out.report(events::LOGIN, data);
                 }
-                Authorization::Digest(parameters) => self.digest(request, &parameters, out),
+                Authorization::Digest(credentials) => self.digest(request, &credentials, out),
                 Authorization::Ntlm { message, scheme, .. } => self.ntlm(request, &message, scheme, out),
                 Authorization::Token { scheme, token } => {
                     out.report(events::LOGIN, self.attempt(request, scheme).with("TOKEN", token));
@@ -179,17 +178,17 @@ impl Reporter<'_> {
         }
     }
 
-    fn digest(&self, request: &Request, parameters: &[(Vec<u8>, Vec<u8>)], out: &mut Outbox) {
+    fn digest(&self, request: &Request, digest: &digest::Credentials, out: &mut Outbox) {
         let mut data = self.attempt(request, "Digest");
-        if let Some(user) = value_of(parameters, "username") {
+        if let Some(user) = digest.get("username") {
             data.insert("USERNAME", user);
         }
         let listed: Vec<PeerBytes> =
-            parameters.iter().map(|(name, value)| PeerBytes::from([name, b"=".as_slice(), value].concat())).collect();
+            digest.iter().map(|(name, value)| PeerBytes::from([name, b"=".as_slice(), value].concat())).collect();
         data.insert("DIGEST", listed);
-        if let Some(line) = digest_hashcat(parameters, before(&request.line.method, b' ')) {
+        if let Some(line) = digest.hashcat(before(&request.line.method, b' ')) {
             data.insert("HASHCAT", line);
-            data.insert("HASHCAT_MODE", 11_400_i64);
+            data.insert("HASHCAT_MODE", digest::HASHCAT_MODE);
         }
         out.report(events::LOGIN, data);
     }

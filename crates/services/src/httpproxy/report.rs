@@ -2,11 +2,12 @@
 
 use aviary_event::{LogData, PeerBytes, Value};
 use aviary_service::Outbox;
+use aviary_wire::digest::HASHCAT_MODE;
 
 use super::events;
 use super::request::Target;
 use crate::http::codec::{Request, before};
-use crate::http::credentials::{Authorization, digest_hashcat, value_of, with_ntlm};
+use crate::http::credentials::{Authorization, with_ntlm};
 
 /// What OpenCanary writes for credentials that it cannot read.
 const UNREADABLE: &str = "Invalid auth-token submitted";
@@ -65,17 +66,17 @@ pub(super) fn credentials(request: &Request, challenge: Option<[u8; 8]>, out: &m
                 login(UNREADABLE, "", out);
                 out.report(events::OTHER, attempt(Value::from("Basic")).with("USERNAME", user));
             }
-            Authorization::Digest(parameters) => {
+            Authorization::Digest(credentials) => {
                 let mut data = attempt(Value::from("Digest"));
-                let user = value_of(&parameters, "username").unwrap_or_default();
+                let user = credentials.get("username").unwrap_or_default();
                 login(user, "", out);
                 data.insert("USERNAME", user);
                 let listed =
-                    parameters.iter().map(|(name, value)| PeerBytes::from([name, b"=".as_slice(), value].concat()));
+                    credentials.iter().map(|(name, value)| PeerBytes::from([name, b"=".as_slice(), value].concat()));
                 data.insert("DIGEST", listed.collect::<Vec<_>>());
-                if let Some(line) = digest_hashcat(&parameters, before(&request.line.method, b' ')) {
+                if let Some(line) = credentials.hashcat(before(&request.line.method, b' ')) {
                     data.insert("HASHCAT", line);
-                    data.insert("HASHCAT_MODE", 11_400_i64);
+                    data.insert("HASHCAT_MODE", HASHCAT_MODE);
                 }
                 out.report(events::OTHER, data);
             }
