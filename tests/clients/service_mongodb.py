@@ -164,7 +164,7 @@ for _compressor in ("zlib", "snappy", "zstd"):
         canary.logged(mark, 31301, {"APPLICATION": compressor, "COMPRESSION": compressor})
 
 
-@check("mongodb: pymongo's monitor waits ten seconds for its answer")
+@check("mongodb: an answer is held back as long as a monitor asks")
 def _(canary: Canary) -> None:
     with client(canary) as mongo:
         version = mongo.admin.command("hello")["topologyVersion"]
