@@ -11,6 +11,7 @@ import os
 import re
 import socket
 import time
+from pathlib import Path
 
 from canary import LOOPBACK, Canary, Skip, connect, needs
 from check_list import Checks
@@ -257,6 +258,34 @@ def _(canary: Canary) -> None:
             assert other.recv(100)
         answer = peer.say(request(1, b"startup-config", b"octet"))
         assert len(answer) == 516 and answer[:4] == b"\0\3\0\1", answer[:20]
+
+
+GOLDEN = Path(__file__).parents[2] / "crates/services/src/tftp/fixtures/tftpd-hpa-5.2.txt"
+"""What in.tftpd 5.2 answered: `>` sent, `<` came."""
+
+
+@check("tftp: answers as tftpd-hpa did")
+def _(canary: Canary) -> None:
+    hello = SCRATCH / "hello.txt"
+    hello.write_text("hello\n")
+    with playing(canary, uploads=False, files=[{"name": "hello.txt", "path": str(hello)}]) as other:
+        # The answers were recorded of a server that does not care who asks.
+        with Peer(other) as peer:
+            peer.say(request(1, b"hello.txt", b"octet", b"blksize", b"512"))
+            assert peer.say(b"\0\4\0\0") == b"\0\3\0\1hello\n"
+        for section in GOLDEN.read_text().split("## ")[1:]:
+            name, *steps = section.splitlines()
+            with Peer(other) as peer:
+                came = b""
+                for at, step in enumerate(steps):
+                    bytes_ = step[2:].encode("latin-1").decode("unicode_escape").encode("latin-1")
+                    if step.startswith("> "):
+                        expected = steps[at + 1] != "<"
+                        came = peer.say(bytes_, 5 if expected else 0.1)
+                        at_new_port = peer.to[1] != other.ports["tftp"]
+                        assert at_new_port or not came, f"{name}: from the port that was asked"
+                    else:
+                        assert came == bytes_, f"{name}: {came!r} instead of {bytes_!r}"
 
 
 @check("tftp: lost packets are sent again")

@@ -344,6 +344,37 @@ def _(canary: Canary) -> None:
         cracks(strict.logged(mark, 31201, {"SECURITY_TYPE": "X509Vnc"}), "in TLS")
 
 
+GOLDEN = Path(__file__).parents[2] / "crates/services/src/vnc/fixtures/tigervnc-1.12.txt"
+"""What Xtigervnc 1.12 answered: `>` sent, `<` came, then `open` or `FIN`; a challenge is 16 bytes of any kind."""
+
+
+@check("vnc: answers as TigerVNC's server did")
+def _(canary: Canary) -> None:
+    with playing(canary, security_types="X509Plain,X509Vnc,Plain,VncAuth", login_delay=0) as every:
+        played = 0
+        for section in GOLDEN.read_text().split("## ")[1:]:
+            name, *steps = section.splitlines()
+            with connect((canary if name.startswith("VncAuth:") else every).ports["vnc"]) as peer:
+                for step in steps:
+                    mark, text = step[:2], step[2:].removesuffix("{challenge}")
+                    bytes_ = text.encode("latin-1").decode("unicode_escape").encode("latin-1")
+                    if mark == "> ":
+                        peer.sendall(bytes_)
+                    elif mark.startswith("<"):
+                        length = len(bytes_) + (16 if step.endswith("{challenge}") else 0)
+                        came = exactly(peer, length)
+                        assert came.startswith(bytes_), f"{name}: {came!r} instead of {bytes_!r}"
+                    else:
+                        peer.settimeout(5 if text == "FIN" else 0.05)
+                        try:
+                            more = peer.recv(100)
+                        except TimeoutError:
+                            more = None
+                        assert more == (b"" if text == "FIN" else None), f"{name}: {more!r}, not {text}"
+            played += 1
+        assert played > 50, played
+
+
 @check("vnc: refuses the sixth connection")
 def _(canary: Canary) -> None:
     with playing(canary, blacklist=5) as strict:

@@ -147,3 +147,14 @@ async fn uploads_go_to_the_quarantine() {
     let session = event.aviary.as_ref().and_then(|ours| ours.session.clone()).unwrap();
     assert!(rig.quarantine.join(format!("{session}-upload")).exists(), "it is named after the session");
 }
+
+#[test]
+fn the_smaller_of_two_answers_goes_to_who_may_not_have_the_larger() {
+    let (guard, source) = (super::Guard::new(100), [127, 0, 0, 5].into());
+    let choose = || guard.affordable(source, vec![0; 20], vec![0; 4]).map(|bytes| bytes.len());
+    assert_eq!(choose(), None);
+    guard.received(source, 10);
+    assert_eq!([choose(), choose(), choose()], [Some(4), Some(4), None]);
+    guard.prove(source);
+    assert_eq!(choose(), Some(20));
+}

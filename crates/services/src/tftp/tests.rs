@@ -3,6 +3,7 @@
 use aviary_event::{LogData, Timestamp};
 use aviary_service::{Dialogue, Outbox, Service, Step};
 use aviary_testkit::{Datagrams, Line, NOW, Talk, Transcript, build, exchange, facts};
+use proptest::prelude::*;
 use sha2::{Digest as _, Sha256};
 
 use super::ENTRY;
@@ -233,4 +234,28 @@ fn files_that_cannot_be_served_are_refused() {
     assert!(refusal(r#"[{"name": "x", "path": "/nonexistent/x"}]"#).contains("cannot be read"));
     assert!(refusal("[5]").contains("each item is a name"));
     assert_eq!(refusal(r#"["/a.cfg", "pxelinux.cfg/01-00"]"#), "");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_datagrams_end_in_one_account_of_the_transfer(datagrams in prop::collection::vec(datagram(), 1..12)) {
+        let chunks: Vec<&[u8]> = datagrams.iter().map(Vec::as_slice).collect();
+        let t = talk(&[], &chunks);
+        prop_assert!(t.events_of(31801).len() + t.events_of(31802).len() <= 1, "{t}");
+        prop_assert!(chunks.iter().all(|chunk| chunk.is_empty()) || !t.events().is_empty(), "{t}");
+    }
+}
+
+fn datagram() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        Just(b"\0\x01startup-config\0octet\0".to_vec()),
+        Just(b"\0\x01hello.txt\0netascii\0blksize\08\0".to_vec()),
+        Just(b"\0\x02x\0octet\0tsize\09\0".to_vec()),
+        (0..4_u16).prop_map(super::codec::ack),
+        (0..4_u16, prop::collection::vec(any::<u8>(), 0..600)).prop_map(|(n, bytes)| super::codec::data(n, &bytes)),
+        Just(b"\0\x05\0\0no\0".to_vec()),
+        prop::collection::vec(any::<u8>(), 0..40),
+    ]
 }

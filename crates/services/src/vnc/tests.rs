@@ -4,6 +4,7 @@ use aviary_event::Timestamp;
 use aviary_service::{Dialogue, Outbox};
 use aviary_testkit::{NOW, Talk, Transcript, build, exchange, facts};
 use cipher::{BlockCipherEncrypt as _, KeyInit as _};
+use proptest::prelude::*;
 
 use super::ENTRY;
 
@@ -249,4 +250,33 @@ fn settings_that_name_no_type_are_refused() {
     assert!(refusal("vnc.security_types", "\"TLSVnc\"").contains("there is no `TLSVnc`; accepted are X509Plain"));
     assert!(refusal("vnc.security_types", "\" , \"").contains("names none"));
     assert!(refusal("vnc.wordlist", "\"/nonexistent/words\"").contains("cannot be read"));
+}
+
+/// Replies and events without the marks of chunks.
+fn gist(t: &Transcript) -> (Vec<u8>, bool, Vec<i64>) {
+    (t.replies(), t.closed(), t.events().iter().map(|(number, _)| *number).collect())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn chunk_size_changes_nothing(server in 0..4_usize, parts in prop::collection::vec(part(), 0..8)) {
+        let server = format!("\"{}\"", super::persona::NAMES[server]);
+        let given = [("vnc.server", server.as_str()), ("vnc.security_types", ALL_TYPES)];
+        let bytes = parts.concat();
+        let single: Vec<&[u8]> = bytes.chunks(1).collect();
+        prop_assert_eq!(gist(&talk(&given, &[&bytes])), gist(&talk(&given, &single)));
+    }
+}
+
+fn part() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        4 => (0..10_u8).prop_map(|minor| format!("RFB 003.00{minor}\n").into_bytes()),
+        4 => prop::sample::select(vec![2_u8, 16, 19, 30, 35, 1]).prop_map(|byte| vec![byte]),
+        2 => Just(b"\0\x02".to_vec()),
+        2 => (255..264_u32).prop_map(|subtype| subtype.to_be_bytes().to_vec()),
+        1 => Just(b"\0\0\0\x02\0\0\0\x01abc".to_vec()),
+        1 => prop::collection::vec(any::<u8>(), 0..300),
+    ]
 }
