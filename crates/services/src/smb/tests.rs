@@ -545,6 +545,35 @@ fn bounds_hold() {
 }
 
 #[test]
+fn pipes_are_fewer_than_files_and_long_names_are_told_once() {
+    let transcript = on_pipes(|client| {
+        let opened = (0..40).filter(|_| client.create("srvsvc", 3, 1, 0).status() == 0).count();
+        assert_eq!(opened, super::state::PIPES);
+    });
+    assert!(transcript.events_of(31103).len() >= 40);
+    let mut dialogue = dialogue(&[]);
+    let mut client = Client::new(&mut *dialogue);
+    client.negotiate(&[0x0210]);
+    client.login(&"n".repeat(5000), "x");
+    client.connect("Finance");
+    client.create("notes.txt", 1, 1, 0);
+    let transcript = client.end();
+    assert_eq!(text(transcript.events_of(31101)[0], "USERNAME").len(), 5000);
+    assert_eq!(text(transcript.events_of(5000)[0], "USER").len(), super::state::NAME);
+}
+
+#[test]
+fn what_was_written_is_told_before_a_violation_ends_the_connection() {
+    let transcript = browse(&[], |client| {
+        let file = client.create("half.bin", 0x12_019f, 2, 0).file();
+        client.write(file, 0, b"half");
+        client.raw(b"GET / HTTP/1.0");
+    });
+    let told: Vec<i64> = transcript.events().iter().map(|(number, _)| *number).collect();
+    assert!(told.ends_with(&[31107, 31105]) && transcript.closed(), "{told:?}");
+}
+
+#[test]
 fn reads_without_end_become_short() {
     browse(&[], |client| {
         let file = client.create("big.iso", 0x12_0089, 1, 0).file();
