@@ -316,6 +316,7 @@ impl Connection {
         let said = match status {
             None => "opened",
             Some(status::ACCESS_DENIED) => "access denied",
+            Some(status::INSUFFICIENT_RESOURCES) => "too many",
             Some(_) => "no such pipe",
         };
         let data =
