@@ -41,7 +41,7 @@ def free_ports(count: int) -> list[int]:
     low = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     candidates = random.sample(range(low - 12_000, low), 12_000)
     found: list[int] = []
-    for port in candidates:
+    for port in candidates if count else []:
         with socket.socket() as probe:
             try:
                 probe.bind(("", port))
@@ -50,6 +50,8 @@ def free_ports(count: int) -> list[int]:
         found.append(port)
         if len(found) == count:
             return found
+    if not count:
+        return found
     raise RuntimeError(f"no {count} free ports below {low}")
 
 
@@ -309,16 +311,17 @@ class Canary:
 
 
 def listening_ports() -> set[int]:
-    """TCP ports on which any process of this host listens."""
+    """Ports on which any process of this host listens, over TCP or UDP."""
     ports: set[int] = set()
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+    # 0A is a listening socket; 07 one of UDP that is not connected.
+    for table, state in (("tcp", "0A"), ("tcp6", "0A"), ("udp", "07"), ("udp6", "07")):
         try:
-            rows = Path(table).read_text().splitlines()[1:]
+            rows = Path("/proc/net", table).read_text().splitlines()[1:]
         except OSError:
             continue
         for row in rows:
             fields = row.split()
-            if fields[3] == "0A":
+            if fields[3] == state:
                 ports.add(int(fields[1].rsplit(":", 1)[1], 16))
     return ports
 

@@ -240,6 +240,18 @@ def fits(data: dict[str, Any], password: str) -> bool:
     return response in (native(password.encode(), salt), caching_sha2(password.encode(), salt))
 
 
+@check("mysql: ncrack against MariaDB")
+def _(canary: Canary) -> None:
+    needs("ncrack")
+    passwords = {f"ncrack-mysql-{n}" for n in range(3)}
+    words = SCRATCH / "words-mysql-ncrack"
+    words.write_text("".join(f"{p}\n" for p in sorted(passwords)))
+    with playing(canary, MARIADB) as other:
+        output = run("ncrack", "--user", "root", "-P", str(words), f"mysql://{LOOPBACK}:{other.ports['mysql']}", timeout=60)  # fmt: skip
+        events = [e["logdata"] for e in other.settle(at_least=9) if e["logtype"] == 30801]
+        assert {found for data in events for found in passwords if fits(data, found)} == passwords, f"{events}\n{output}"
+
+
 @check("mysql: nmap names product and version, and its scripts agree")
 def _(canary: Canary) -> None:
     needs("nmap")

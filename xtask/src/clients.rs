@@ -86,15 +86,18 @@ fn is_root() -> bool {
 }
 
 /// The Python of an environment with what `tests/clients/requirements.txt` lists, and what could
-/// not be installed.
+/// not be installed. What `requirements-older.txt` lists goes into the folder `older` of the environment,
+/// where only a check that asks for it finds it.
 ///
 /// # Errors
 /// When there is no Python, or it makes no environment.
 pub fn environment(root: &Path) -> Result<(PathBuf, Vec<String>), String> {
     let python = root.join(VENV).join("bin/python");
     let wanted = fs::read_to_string(root.join("tests/clients/requirements.txt")).unwrap_or_default();
+    let older = "tests/clients/requirements-older.txt";
+    let marked = wanted.clone() + &fs::read_to_string(root.join(older)).unwrap_or_default();
     let done = root.join(VENV).join("requirements.installed");
-    if python.exists() && fs::read_to_string(&done).is_ok_and(|text| text == wanted) {
+    if python.exists() && fs::read_to_string(&done).is_ok_and(|text| text == marked) {
         return Ok((python, Vec::new()));
     }
     if !python.exists() {
@@ -113,9 +116,13 @@ pub fn environment(root: &Path) -> Result<(PathBuf, Vec<String>), String> {
         let requirements = packages(&wanted);
         failed.extend(requirements.iter().filter(|one| !pip(&[**one], ONE_PACKAGE)).map(|one| format!("{one}: pip")));
     }
+    let folder = format!("{VENV}/older");
+    if !pip(&["--upgrade", "--target", &folder, "-r", older], ALL_PACKAGES) {
+        failed.push(format!("{older}: pip"));
+    }
     if failed.is_empty() {
         // Only a whole environment is not looked at again.
-        let _ = fs::write(&done, &wanted);
+        let _ = fs::write(&done, &marked);
     }
     Ok((python, failed))
 }

@@ -119,8 +119,8 @@ fn sentence(summary: &str) -> String {
 fn schema(groups: &[Group]) -> String {
     let mut kinds: Vec<&KindInfo> = groups.iter().flat_map(|group| group.kinds.iter().copied()).collect();
     kinds.sort_by_key(|kind| kind.number);
-    kinds.dedup_by_key(|kind| kind.number);
-    let variants: Vec<Value> = kinds.iter().map(|kind| variant(kind)).collect();
+    // A number may be declared more than once: by several services, or with several classes.
+    let variants: Vec<Value> = kinds.chunk_by(|a, b| a.number == b.number).filter_map(variant).collect();
     let text = |description: &str| json!({"type": "string", "description": description});
     let port = |description: &str| json!({"type": ["integer", "string"], "description": description});
     let classes: Vec<&str> = Class::ALL.into_iter().map(Class::word).collect();
@@ -177,16 +177,24 @@ fn schema(groups: &[Group]) -> String {
     format!("{schema:#}\n")
 }
 
-fn variant(kind: &KindInfo) -> Value {
+/// The variant of kinds with one number, which share constant and keys.
+fn variant(kinds: &[&KindInfo]) -> Option<Value> {
+    let kind = kinds.first()?;
+    let mut when: Vec<&str> = Vec::new();
+    for kind in kinds {
+        if !when.contains(&kind.when) {
+            when.push(kind.when);
+        }
+    }
     let members: Map<String, Value> = kind.keys.iter().map(|key| ((*key).to_owned(), json!({}))).collect();
-    json!({
+    Some(json!({
         "title": kind.constant,
-        "description": kind.when,
+        "description": when.join("; "),
         "properties": {
             "logtype": {"const": kind.number},
             "logdata": {"type": "object", "properties": members, "additionalProperties": false},
         },
-    })
+    }))
 }
 
 #[cfg(test)]

@@ -14,6 +14,8 @@ use tokio::sync::{Semaphore, watch};
 use crate::connections::Connections;
 use crate::control::{self, Reload};
 use crate::datagrams::Guard;
+use crate::errand::Errand;
+use crate::follow;
 use crate::ground::{journal_options, make_folder, prepare_files, raise_file_limit};
 use crate::listener::Station;
 use crate::plan::{Plan, PlannedOutput, PlannedService, PortRule};
@@ -22,6 +24,7 @@ use crate::privileges::{Identity, PrivilegeError, give_up};
 use crate::quarantine::Quarantine;
 use crate::reporter::Reporter;
 use crate::scanning::Scanner;
+use crate::seeker::{self, Reserved};
 use crate::session::Shared;
 use crate::vault::FileVault;
 use crate::{clock, kinds};
@@ -110,6 +113,8 @@ pub struct Canary {
     scanner_stop: watch::Sender<bool>,
     started: Instant,
     posts: Mutex<Vec<Post>>,
+    errands: Mutex<Vec<Errand>>,
+    reserved: Arc<Reserved>,
     outlets: Mutex<Vec<Outlet>>,
     planned: Mutex<Option<Plan>>,
     rejected: Mutex<Vec<Rejected>>,
@@ -141,6 +146,7 @@ impl Canary {
         for service in &plan.services {
             posts.extend(bind_service(service, &plan.addresses, port_rule, &[]));
         }
+        let reserved = Reserved::open(&plan);
         let scanner = plan.scan.clone().map(Scanner::open);
         if let Some(identity) = identity {
             prepare_files(&state_dir, &plan, identity);
@@ -168,6 +174,8 @@ impl Canary {
             scanner_stop: watch::Sender::new(false),
             started,
             posts: Mutex::new(posts),
+            errands: Mutex::default(),
+            reserved,
             outlets: Mutex::default(),
             fixed: plan.fixed.clone(),
             planned: Mutex::new(Some(plan)),
@@ -253,6 +261,7 @@ impl Canary {
         self.note_rejected(&plan);
         self.watch_for_scans();
         self.open_posts(&plan);
+        self.open_errands(&plan);
         self.fill_secrets(plan.services);
     }
 
@@ -313,6 +322,43 @@ impl Canary {
             self.say(format!("Failed to add service from class {}. {why}", post.entry.opencanary));
         }
         self.say("Canary running!!!".to_owned());
+    }
+
+    /// Starts what asks and what reads files where that is new or changed, and ends what is gone; one line
+    /// per change.
+    fn open_errands(&self, plan: &Plan) -> Vec<String> {
+        let mut errands = lock(&self.errands);
+        let mut changes = Vec::new();
+        let before: Vec<&str> = errands.iter().map(|errand| errand.entry).collect();
+        errands.retain(|errand| {
+            plan.services.iter().any(|service| service.entry.name == errand.entry && service.digest == errand.digest)
+        });
+        for planned in &plan.services {
+            let (name, digest) = (planned.entry.name, &planned.digest);
+            let Ok(service) = &planned.service else { continue };
+            if errands.iter().any(|errand| errand.entry == name) {
+                continue;
+            }
+            let (seeker, follows) = (service.seeker(), service.follows());
+            if seeker.is_some() || !follows.is_empty() {
+                changes.push(format!("{name} {}", if before.contains(&name) { "changed" } else { "started" }));
+            }
+            errands.extend(seeker.map(|seeker| {
+                let (reserved, reporter) = (Arc::clone(&self.reserved), Arc::clone(&self.reporter));
+                Errand::begin(name, "asking", digest.clone(), |progress, stop| {
+                    seeker::run(name, seeker, reserved, reporter, progress, stop)
+                })
+            }));
+            errands.extend(follows.into_iter().map(|file| {
+                let reporter = Arc::clone(&self.reporter);
+                Errand::begin(name, "following", digest.clone(), |progress, stop| {
+                    follow::run(name, file, reporter, progress, stop)
+                })
+            }));
+        }
+        let gone = before.into_iter().filter(|name| !errands.iter().any(|errand| errand.entry == *name));
+        changes.extend(gone.map(|name| format!("{name} stopped")));
+        changes
     }
 
     fn open_post(&self, post: &mut Post, planned: &PlannedService, plan: &Plan) {
@@ -515,6 +561,7 @@ impl Canary {
             }
             *posts = kept;
         }
+        changes.extend(self.open_errands(&plan));
         self.note_rejected(&plan);
         if plan.fixed != self.fixed {
             changes.push("limits, the journal's bounds and the state folder change with the next start".to_owned());
@@ -578,6 +625,7 @@ impl Canary {
 
     /// Stops in order: no new connections, the live ones end, outputs get what there is for a while.
     async fn stop(&self) {
+        lock(&self.errands).clear();
         for post in lock(&self.posts).iter_mut() {
             drop(post.end());
         }
@@ -621,6 +669,11 @@ impl Canary {
             .iter()
             .filter(|outlet| outlet.failure.is_none() && !outlet.health.report().failing)
             .any(|outlet| stats.cursors.get(&outlet.name).is_some_and(|cursor| *cursor < stats.head))
+    }
+
+    /// Looks at every errand.
+    pub(crate) fn errands<R>(&self, look: impl FnMut(&Errand) -> R) -> Vec<R> {
+        lock(&self.errands).iter().map(look).collect()
     }
 
     /// Everything about posts and outputs that `status` shows.

@@ -15,6 +15,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::canary::Canary;
+use crate::errand::Trouble;
 use crate::{clock, privileges};
 
 /// Longest request in bytes.
@@ -212,6 +213,14 @@ async fn status(canary: &Arc<Canary>, config: &str) -> Value {
                 Err(why) => ("failed", Some(why), 0),
             };
             json!({"service": aviary_scan::NAME, "state": state, "reason": reason, "connections": seen})
+        }));
+        services.extend(canary.errands(|errand| {
+            let (state, reason) = match errand.trouble() {
+                None => (errand.word, None),
+                Some(Trouble::Waiting(what)) => (errand.word, Some(what.to_owned())),
+                Some(Trouble::Failed(why)) => ("failed", Some(why)),
+            };
+            json!({"service": errand.entry, "state": state, "reason": reason, "connections": errand.events()})
         }));
         let outlets: Vec<_> = outlets
             .iter()

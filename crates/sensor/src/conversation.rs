@@ -126,6 +126,15 @@ impl Conversation {
                         let _ = self.socket.send(&bytes).await;
                     }
                 }
+                Step::ReplyOr(bytes, otherwise) => {
+                    if let Some(receipt) = receipt.take() {
+                        receipt.wait().await;
+                    }
+                    let source = self.context.peer.ip();
+                    if let Some(bytes) = shared.guard.affordable(source, bytes, otherwise) {
+                        let _ = self.socket.send(&bytes).await;
+                    }
+                }
                 Step::Note(name, value) => {
                     self.notes.insert(name.to_owned(), value);
                 }
@@ -135,7 +144,7 @@ impl Conversation {
                 Step::Keep(name, bytes) => shared.quarantine.keep(self.context.session, &name, bytes).await,
                 Step::Close { .. } => goes_on = false,
                 // Of streams, or begun from an endpoint only.
-                Step::StartTls | Step::Compute(_) | Step::Converse(_) => {}
+                Step::StartTls(_) | Step::StopTls | Step::Compute(_) | Step::Converse(_) => {}
             }
         }
         if let Some(receipt) = receipt {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use aviary_config::{HoneyCreds, IgnoreRules};
 use aviary_event::{Event, Kind, LogData, Origin, Port, Value};
 use aviary_journal::{Journal, Receipt};
-use aviary_service::SessionId;
+use aviary_service::{SessionId, Told};
 use jiff::tz::TimeZone;
 use uuid::{Builder, Uuid};
 
@@ -104,6 +104,20 @@ impl Reporter {
         notes: &BTreeMap<String, Value>,
     ) -> Option<Receipt> {
         let event = self.make(context, kind, data, notes).await?;
+        Some(self.journal.append(event).await)
+    }
+
+    /// Reports what a line of another program's file tells of; `None` if an ignore rule keeps it out.
+    pub(crate) async fn report_told(&self, service: &str, told: Told) -> Option<Receipt> {
+        let Told { kind, data, source, target } = told;
+        let rules = self.rules();
+        if rules.ignore.passes_over(source.host.parse().ok(), kind.number) {
+            self.ignored.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        let now = clock::now();
+        let (id, zone, node_id) = (self.ids.next(now.as_micros()), &rules.zone, &rules.node_id);
+        let event = Event::new(kind, data, id, now, zone, node_id, service, None, source, target);
         Some(self.journal.append(event).await)
     }
 

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::{Dialogue, Facts, Outbox};
+use crate::{Dialogue, Facts, Follow, Outbox, Seeker};
 
 /// An imitated service, built from the settings. One value serves all its connections.
 pub trait Service: Send + Sync + 'static {
-    /// Where it listens. At least one.
+    /// Where it listens. At least one, unless it has a [`Service::seeker`] or [`Service::follows`] a file.
     fn endpoints(&self) -> Vec<Endpoint>;
 
     /// A new conversation on endpoint `endpoint` (an index into [`Service::endpoints`]), for endpoints over
@@ -24,6 +24,16 @@ pub trait Service: Send + Sync + 'static {
     /// A datagram about which nothing is reported is reported by the frame.
     fn datagram(&self, endpoint: usize, facts: &Facts, bytes: &[u8], out: &mut Outbox) {
         let _ = (endpoint, facts, bytes, out);
+    }
+
+    /// What asks the network by itself, for a service that does.
+    fn seeker(&self) -> Option<Box<dyn Seeker>> {
+        None
+    }
+
+    /// Files of other programs that it reads.
+    fn follows(&self) -> Vec<Follow> {
+        Vec::new()
     }
 
     /// The certificate and options for TLS, when an endpoint needs it.
@@ -153,6 +163,9 @@ pub struct TlsProfile {
     pub key: TlsKey,
     /// Days of validity; it begins some months before the first start.
     pub days: u32,
+    /// Whether it says what Windows' own certificates say: server authentication as the only extended
+    /// use, and a key that enciphers keys and data.
+    pub server_auth: bool,
     /// ALPN protocols in order of preference.
     pub alpn: Vec<Vec<u8>>,
     /// The operator's own certificate chain and key (PEM), used when both can be read.

@@ -21,13 +21,23 @@ pub use personas::PERSONAS;
 mod ftp;
 mod git;
 mod http;
+mod httpproxy;
+mod llmnr;
+mod mongodb;
+mod mssql;
 mod mysql;
+mod ntp;
 mod personas;
+mod rdp;
 mod redis;
+mod sip;
 mod smb;
+mod snmp;
 mod ssh;
 mod tcpbanner;
 mod telnet;
+mod tftp;
+mod vnc;
 
 /// Every service, in alphabetical order of folders. A new service is one folder and two lines here.
 #[rustfmt::skip] // one line a service
@@ -36,10 +46,20 @@ pub static ALL: &[&Entry] = &[
     &git::ENTRY,
     &http::HTTP,
     &http::HTTPS,
+    &httpproxy::ENTRY,
+    &llmnr::ENTRY,
+    &mongodb::ENTRY,
+    &mssql::ENTRY,
     &mysql::ENTRY,
+    &ntp::ENTRY,
+    &rdp::ENTRY,
     &redis::ENTRY,
+    &sip::ENTRY,
     &smb::ENTRY,
+    &snmp::ENTRY,
     &ssh::ENTRY,
     &tcpbanner::ENTRY,
     &telnet::ENTRY,
+    &tftp::ENTRY,
+    &vnc::ENTRY,
 ];

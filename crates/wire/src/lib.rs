@@ -15,6 +15,7 @@
 )]
 
 pub mod ber;
+pub mod digest;
 pub mod guess;
 pub mod line;
 pub mod ntlm;

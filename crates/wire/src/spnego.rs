@@ -98,6 +98,19 @@ pub fn incomplete(message: &[u8]) -> Vec<u8> {
     element(0xa1, &element(0x30, &[state, mechanism, token].concat()))
 }
 
+/// Whether a token of a client names NTLMSSP among its mechanisms.
+#[must_use]
+pub fn offers_ntlm(token: &[u8]) -> bool {
+    memchr::memmem::find(token, NTLMSSP).is_some()
+}
+
+/// A NegTokenResp: `accept-incomplete`, and NTLMSSP chosen instead of the mechanism whose message came.
+#[must_use]
+pub fn ntlm_chosen() -> Vec<u8> {
+    let state = element(0xa0, b"\x0a\x01\x01");
+    element(0xa1, &element(0x30, &[state, element(0xa1, NTLMSSP)].concat()))
+}
+
 /// A NegTokenResp: `reject`.
 #[must_use]
 pub fn rejected() -> Vec<u8> {
@@ -115,6 +128,8 @@ mod tests {
         assert!(short.ends_with(b"\xa2\x0a\x04\x08NTLMSSP\0"));
         let long = incomplete(&[0; 200]);
         assert_eq!(long[..3], [0xa1, 0x81, 0xe4]);
+        assert!(offers_ntlm(&long) && !offers_ntlm(&rejected()));
+        assert_eq!(ntlm_chosen().len(), 23);
         assert_eq!(completed(), b"\xa1\x07\x30\x05\xa0\x03\x0a\x01\x00");
         assert_eq!(rejected(), b"\xa1\x07\x30\x05\xa0\x03\x0a\x01\x02");
     }

@@ -37,7 +37,7 @@ fn all_well(status: &Value) -> bool {
         let all = |item: &Value| item["state"].as_str().is_some_and(|state| words.contains(&state));
         status[list].as_array().into_iter().flatten().all(all)
     };
-    states_are("services", &["listening", "watching"])
+    states_are("services", &["listening", "watching", "asking", "following"])
         && states_are("outputs", &["working"])
         && status["journal"]["trouble"].is_null()
 }

@@ -71,6 +71,17 @@ fn a_plain_password_is_compared_whole() {
 }
 
 #[test]
+fn plain_passwords_are_those_without_a_hash() {
+    let creds = creds(json!([
+        {"username": "a", "password": "one"},
+        {"username": "b"},
+        {"username": "c", "password": "$2b$04$abcdefghijklmnopqrstuu5Lo0g67CiD3M4RpN1BmBb4Crp5w7dbK"},
+        {"password": "two"},
+    ]));
+    assert_eq!(creds.plain_passwords().collect::<Vec<_>>(), [&b"one"[..], b"two"]);
+}
+
+#[test]
 fn what_is_not_named_matches_anything() {
     assert!(creds(json!([{"username": "admin"}])).matches(b"admin", b"\xff\xfe"));
     assert!(creds(json!([{"password": "s3cret"}])).matches(b"\xff", b"s3cret"));

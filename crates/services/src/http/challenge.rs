@@ -1,4 +1,5 @@
-//! Demands for credentials: the 401 and what its `WWW-Authenticate` offers.
+//! Demands for credentials: the 401 and what its `WWW-Authenticate` offers. The challenges of NTLM are the
+//! proxy's, too.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use super::response::Response;
 
 /// What `http.auth` asks of every request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Auth {
+pub(crate) enum Auth {
     /// Nothing.
     #[default]
     None,
@@ -33,17 +34,17 @@ pub(super) enum Auth {
 
 /// Challenges of one connection.
 #[derive(Debug)]
-pub(super) struct Challenger {
+pub(crate) struct Challenger {
     entropy: [u8; 32],
     host_name: Arc<str>,
     /// The challenge that NTLM was given last.
-    pub(super) last: Option<[u8; 8]>,
+    pub(crate) last: Option<[u8; 8]>,
     given: u32,
 }
 
 impl Challenger {
     /// The connection's, which has given none yet.
-    pub(super) fn new(facts: &Facts) -> Self {
+    pub(crate) fn new(facts: &Facts) -> Self {
         Self { entropy: facts.entropy, host_name: Arc::clone(&facts.host_name), last: None, given: 0 }
     }
 
@@ -58,19 +59,27 @@ impl Challenger {
             Auth::Negotiate => vec!["Negotiate".to_owned(), "NTLM".to_owned()],
         };
         if let Some(Authorization::Ntlm { message, wrapped, scheme }) = sent {
-            offers = match ntlm::message_type(&message) {
-                Some(1) => {
-                    let token = self.ntlm(&ntlm::Negotiate::parse(&message).unwrap_or_default(), now);
-                    let token = if wrapped { spnego::incomplete(&token) } else { token };
-                    vec![format!("{scheme} {}", STANDARD.encode(token))]
+            offers = match self.proceed(&message, wrapped, scheme, now) {
+                Some(offer) => vec![offer],
+                None if offers.is_empty() && wrapped => {
+                    vec![format!("{scheme} {}", STANDARD.encode(spnego::rejected()))]
                 }
-                _ if offers.is_empty() && wrapped => vec![format!("{scheme} {}", STANDARD.encode(spnego::rejected()))],
-                _ if offers.is_empty() => vec![scheme.to_owned()],
-                _ => offers,
+                None if offers.is_empty() => vec![scheme.to_owned()],
+                None => offers,
             };
         }
         let extra: Vec<_> = offers.into_iter().map(|offer| ("WWW-Authenticate".to_owned(), offer)).collect();
         (!extra.is_empty()).then(|| Response { status: 401, extra, ..Response::default() })
+    }
+
+    /// The scheme with a challenge, when a client's message opens NTLM.
+    pub(crate) fn proceed(&mut self, message: &[u8], wrapped: bool, scheme: &str, now: Timestamp) -> Option<String> {
+        if ntlm::message_type(message) != Some(1) {
+            return None;
+        }
+        let token = self.ntlm(&ntlm::Negotiate::parse(message).unwrap_or_default(), now);
+        let token = if wrapped { spnego::incomplete(&token) } else { token };
+        Some(format!("{scheme} {}", STANDARD.encode(token)))
     }
 
     fn ntlm(&mut self, offer: &ntlm::Negotiate, now: Timestamp) -> Vec<u8> {
@@ -88,7 +97,7 @@ impl Challenger {
     }
 
     /// Eight bytes of this connection for a purpose.
-    pub(super) fn random(&self, purpose: &[u8]) -> [u8; 8] {
+    pub(crate) fn random(&self, purpose: &[u8]) -> [u8; 8] {
         let hash = Sha256::new().chain_update(self.entropy).chain_update(purpose).finalize();
         hash.first_chunk().copied().unwrap_or_default()
     }

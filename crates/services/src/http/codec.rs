@@ -6,130 +6,130 @@
 
 /// A request line in its parts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct RequestLine {
+pub(crate) struct RequestLine {
     /// The method as sent.
-    pub(super) method: Vec<u8>,
+    pub(crate) method: Vec<u8>,
     /// The target as sent.
-    pub(super) target: Vec<u8>,
+    pub(crate) target: Vec<u8>,
     /// The version as sent, `HTTP/1.1`; empty for HTTP/0.9.
-    pub(super) version_text: Vec<u8>,
+    pub(crate) version_text: Vec<u8>,
     /// Major and minor version; `None` for HTTP/0.9.
-    pub(super) version: Option<(u16, u16)>,
+    pub(crate) version: Option<(u16, u16)>,
     /// The authority of an absolute target.
-    pub(super) authority: Option<Vec<u8>>,
+    pub(crate) authority: Option<Vec<u8>>,
     /// What follows the authority: path and query as sent; `/` when there is none.
-    pub(super) rest: Vec<u8>,
+    pub(crate) rest: Vec<u8>,
 }
 
 impl RequestLine {
     /// Whether the version is 1.1 or above.
-    pub(super) fn is_1_1(&self) -> bool {
+    pub(crate) fn is_1_1(&self) -> bool {
         self.version >= Some((1, 1))
     }
 
     /// The path as sent, without its query: OpenCanary's `PATH`.
-    pub(super) fn path(&self) -> &[u8] {
+    pub(crate) fn path(&self) -> &[u8] {
         before(&self.target, b'?')
     }
 
     /// The query as sent, without its `?`.
-    pub(super) fn query(&self) -> &[u8] {
+    pub(crate) fn query(&self) -> &[u8] {
         after(&self.target, b'?')
     }
 }
 
 /// A header as sent, without the white space around its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Header {
+pub(crate) struct Header {
     /// The name.
-    pub(super) name: Vec<u8>,
+    pub(crate) name: Vec<u8>,
     /// The value.
-    pub(super) value: Vec<u8>,
+    pub(crate) value: Vec<u8>,
     /// The line as it came, without its end.
-    pub(super) line: Vec<u8>,
+    pub(crate) line: Vec<u8>,
 }
 
 /// A request whose head is complete.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Request {
+pub(crate) struct Request {
     /// The first line.
-    pub(super) line: RequestLine,
+    pub(crate) line: RequestLine,
     /// The headers in order.
-    pub(super) headers: Vec<Header>,
+    pub(crate) headers: Vec<Header>,
     /// Lines among the headers that the product passes over, and where they stood.
-    pub(super) ignored: Vec<(usize, Vec<u8>)>,
+    pub(crate) ignored: Vec<(usize, Vec<u8>)>,
     /// Bytes of the head so far.
-    pub(super) size: usize,
+    pub(crate) size: usize,
     /// The host that it asks for, once the product found it good.
-    pub(super) host: Option<Host>,
+    pub(crate) host: Option<Host>,
 }
 
 impl Request {
     /// The values of a header, in order.
-    pub(super) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+    pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
         self.headers.iter().filter(|h| h.name.eq_ignore_ascii_case(name.as_bytes())).map(|h| h.value.as_slice())
     }
 
     /// The first value of a header.
-    pub(super) fn first(&self, name: &str) -> Option<&[u8]> {
+    pub(crate) fn first(&self, name: &str) -> Option<&[u8]> {
         self.headers.iter().find(|h| h.name.eq_ignore_ascii_case(name.as_bytes())).map(|h| h.value.as_slice())
     }
 
     /// The last value of a header, which is the one that OpenCanary logs.
-    pub(super) fn last(&self, name: &str) -> Option<&[u8]> {
+    pub(crate) fn last(&self, name: &str) -> Option<&[u8]> {
         self.headers.iter().rev().find(|h| h.name.eq_ignore_ascii_case(name.as_bytes())).map(|h| h.value.as_slice())
     }
 
     /// Whether a comma-separated header holds a word.
-    pub(super) fn has_token(&self, name: &str, token: &str) -> bool {
+    pub(crate) fn has_token(&self, name: &str, token: &str) -> bool {
         self.all(name).any(|value| {
             value.split(|b| *b == b',').any(|word| word.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
         })
     }
 
     /// Whether the method is this one.
-    pub(super) fn is(&self, method: &str) -> bool {
+    pub(crate) fn is(&self, method: &str) -> bool {
         self.line.method == method.as_bytes()
     }
 }
 
 /// A host that a request names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Host {
+pub(crate) struct Host {
     /// Lower case, without a last dot, IPv6 in brackets.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// The port behind the colon.
-    pub(super) port: Option<u16>,
+    pub(crate) port: Option<u16>,
 }
 
 /// Why a request gets an error page before anything is looked up.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Fault {
+pub(crate) struct Fault {
     /// The status.
-    pub(super) status: u16,
+    pub(crate) status: u16,
     /// What the page says beyond the status.
-    pub(super) detail: Detail,
+    pub(crate) detail: Detail,
     /// A word for the event.
-    pub(super) reason: &'static str,
+    pub(crate) reason: &'static str,
     /// Whether the request is of HTTP/0.9, whose replies have no head.
-    pub(super) old: bool,
+    pub(crate) old: bool,
 }
 
 impl Fault {
     /// A plain 400.
-    pub(super) const fn bad(reason: &'static str) -> Self {
+    pub(crate) const fn bad(reason: &'static str) -> Self {
         Self::of(400, reason)
     }
 
     /// Another plain status.
-    pub(super) const fn of(status: u16, reason: &'static str) -> Self {
+    pub(crate) const fn of(status: u16, reason: &'static str) -> Self {
         Self { status, detail: Detail::None, reason, old: false }
     }
 }
 
 /// Which variant of a status's page is meant.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) enum Detail {
+pub(crate) enum Detail {
     /// The ordinary one.
     #[default]
     None,
@@ -149,7 +149,7 @@ pub(super) enum Detail {
 
 /// Where a body ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Framing {
+pub(crate) enum Framing {
     /// There is none.
     None,
     /// After this many bytes.
@@ -160,22 +160,22 @@ pub(super) enum Framing {
 
 /// What a product makes of a complete head.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Checked {
+pub(crate) struct Checked {
     /// Where the body ends.
-    pub(super) framing: Framing,
+    pub(crate) framing: Framing,
     /// Whether the connection may stay open.
-    pub(super) keep: bool,
+    pub(crate) keep: bool,
     /// Whether the client asked in words that it stay open.
-    pub(super) asked: bool,
+    pub(crate) asked: bool,
     /// Whether the client waits for `100 Continue`.
-    pub(super) expects: bool,
+    pub(crate) expects: bool,
     /// The path.
-    pub(super) path: Path,
+    pub(crate) path: Path,
 }
 
 /// Why a body cannot be read on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum BodyFault {
+pub(crate) enum BodyFault {
     /// A chunk that is none.
     Malformed,
     /// A chunk size beyond 64 bits.
@@ -184,7 +184,7 @@ pub(super) enum BodyFault {
 
 /// Reads a body piece by piece.
 #[derive(Clone, Debug)]
-pub(super) struct BodyReader {
+pub(crate) struct BodyReader {
     state: Reading,
 }
 
@@ -210,7 +210,7 @@ enum Reading {
 
 impl BodyReader {
     /// A reader at the body's first byte.
-    pub(super) const fn new(framing: &Framing) -> Self {
+    pub(crate) const fn new(framing: &Framing) -> Self {
         let state = match framing {
             Framing::None | Framing::Length(0) => Reading::Done,
             Framing::Length(length) => Reading::Plain(*length),
@@ -220,13 +220,13 @@ impl BodyReader {
     }
 
     /// Whether the body is complete.
-    pub(super) const fn is_done(&self) -> bool {
+    pub(crate) const fn is_done(&self) -> bool {
         matches!(self.state, Reading::Done)
     }
 
     /// Reads on: hands the body's bytes to `sink` and says how many bytes of `input` it used, which
     /// are all of them unless the body ends before.
-    pub(super) fn push(&mut self, input: &[u8], mut sink: impl FnMut(&[u8])) -> Result<usize, BodyFault> {
+    pub(crate) fn push(&mut self, input: &[u8], mut sink: impl FnMut(&[u8])) -> Result<usize, BodyFault> {
         let mut rest = input;
         while !rest.is_empty() && !self.is_done() {
             if let Reading::Plain(left) | Reading::Data(left) = self.state {
@@ -278,18 +278,18 @@ impl Reading {
 
 /// A target's path, decoded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Path {
+pub(crate) struct Path {
     /// Decoded, with `.` and `..` resolved and slashes merged; begins with `/`.
-    pub(super) bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
     /// Whether it held `%00`.
-    pub(super) nul: bool,
+    pub(crate) nul: bool,
     /// Whether it held `%2f`.
-    pub(super) slash: bool,
+    pub(crate) slash: bool,
 }
 
 /// Why a path is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum PathFault {
+pub(crate) enum PathFault {
     /// A `%` without two hex digits.
     Escape,
     /// More `..` than folders.
@@ -298,7 +298,7 @@ pub(super) enum PathFault {
 
 impl Path {
     /// Decodes a path as sent (no query).
-    pub(super) fn decode(raw: &[u8]) -> Result<Self, PathFault> {
+    pub(crate) fn decode(raw: &[u8]) -> Result<Self, PathFault> {
         let mut path = Self::default();
         let decoded = percent_decode(raw, false).ok_or(PathFault::Escape)?;
         path.nul = decoded.contains(&0);
@@ -327,7 +327,7 @@ impl Path {
 
 /// Decodes `%41`; `None` at a bad escape. `lenient` leaves it as it is instead and reads `+` as a
 /// space, as forms do.
-pub(super) fn percent_decode(raw: &[u8], lenient: bool) -> Option<Vec<u8>> {
+pub(crate) fn percent_decode(raw: &[u8], lenient: bool) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(raw.len());
     let mut rest = raw;
     while let Some((byte, behind)) = rest.split_first() {
@@ -357,7 +357,7 @@ pub(super) fn percent_decode(raw: &[u8], lenient: bool) -> Option<Vec<u8>> {
 
 /// The three words of a request line as their readers share it: scheme, authority and rest of an
 /// absolute target, or no authority and the target itself.
-pub(super) fn split_target(target: &[u8]) -> Option<(Option<&[u8]>, &[u8])> {
+pub(crate) fn split_target(target: &[u8]) -> Option<(Option<&[u8]>, &[u8])> {
     if target.starts_with(b"/") {
         return Some((None, target));
     }
@@ -374,18 +374,18 @@ pub(super) fn split_target(target: &[u8]) -> Option<(Option<&[u8]>, &[u8])> {
 }
 
 /// What stands before the first `mark`, or all.
-pub(super) fn before(bytes: &[u8], mark: u8) -> &[u8] {
+pub(crate) fn before(bytes: &[u8], mark: u8) -> &[u8] {
     bytes.split(|b| *b == mark).next().unwrap_or_default()
 }
 
 /// What stands behind the first `mark`, or nothing.
-pub(super) fn after(bytes: &[u8], mark: u8) -> &[u8] {
+pub(crate) fn after(bytes: &[u8], mark: u8) -> &[u8] {
     let at = memchr::memchr(mark, bytes).map(|n| n.saturating_add(1));
     at.and_then(|n| bytes.get(n..)).unwrap_or_default()
 }
 
 /// Whether a byte may stand in a token (RFC 9110, section 5.6.2).
-pub(super) const fn is_token(byte: u8) -> bool {
+pub(crate) const fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
 }

@@ -2,7 +2,8 @@
 //!
 //! Values stay bytes from end to end: what a form hides behind `%ff` comes out as that byte.
 
-use aviary_wire::ntlm;
+use aviary_event::LogData;
+use aviary_wire::{digest, guess, ntlm};
 use base64::Engine as _;
 use base64::engine::general_purpose::GeneralPurpose;
 use base64::engine::{DecodePaddingMode, GeneralPurposeConfig};
@@ -23,16 +24,16 @@ const MAX_FIELDS: usize = 256;
 
 /// A field of a form or a leaf of a JSON document.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Field {
+pub(crate) struct Field {
     /// Its name; for JSON the key of the innermost object.
-    pub(super) name: Vec<u8>,
+    pub(crate) name: Vec<u8>,
     /// Its value.
-    pub(super) value: Vec<u8>,
+    pub(crate) value: Vec<u8>,
 }
 
 /// How a body was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Encoding {
+pub(crate) enum Encoding {
     /// `application/x-www-form-urlencoded` or `multipart/form-data`.
     Form,
     /// JSON.
@@ -40,7 +41,7 @@ pub(super) enum Encoding {
 }
 
 /// The fields of a body, by its content type, or by its looks where that says nothing.
-pub(super) fn fields(content_type: Option<&[u8]>, body: &[u8]) -> (Encoding, Vec<Field>) {
+pub(crate) fn fields(content_type: Option<&[u8]>, body: &[u8]) -> (Encoding, Vec<Field>) {
     let kind = content_type.unwrap_or_default().to_ascii_lowercase();
     let start = body.trim_ascii_start().first();
     if kind.starts_with(b"multipart/") {
@@ -55,7 +56,7 @@ pub(super) fn fields(content_type: Option<&[u8]>, body: &[u8]) -> (Encoding, Vec
 }
 
 /// `a=b&c=d`, percent-decoded.
-pub(super) fn urlencoded(body: &[u8]) -> Vec<Field> {
+pub(crate) fn urlencoded(body: &[u8]) -> Vec<Field> {
     body.split(|b| *b == b'&')
         .filter(|pair| pair.contains(&b'='))
         .take(MAX_FIELDS)
@@ -158,7 +159,7 @@ const PASSWORDS: &[&str] = &["password", "passwd", "pass", "pwd", "passphrase", 
 
 /// User and password among fields. `users` and `passwords` are the form's own names, tried first
 /// and exactly; after them whatever looks like one.
-pub(super) fn login<'a>(
+pub(crate) fn login<'a>(
     fields: &'a [Field],
     users: &[&str],
     passwords: &[&str],
@@ -197,7 +198,7 @@ fn best<'a>(fields: &[&'a Field], names: &[&str]) -> Option<&'a Field> {
 
 /// An `Authorization` header.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Authorization {
+pub(crate) enum Authorization {
     /// RFC 7617.
     Basic {
         /// What stands before the first colon.
@@ -205,8 +206,8 @@ pub(super) enum Authorization {
         /// What stands behind it; `None` without a colon.
         password: Option<Vec<u8>>,
     },
-    /// RFC 7616: its parameters in order.
-    Digest(Vec<(Vec<u8>, Vec<u8>)>),
+    /// RFC 7616.
+    Digest(digest::Credentials),
     /// NTLMSSP, in `NTLM` or in `Negotiate`.
     Ntlm {
         /// The message.
@@ -227,7 +228,7 @@ pub(super) enum Authorization {
 
 impl Authorization {
     /// Reads a header's value.
-    pub(super) fn parse(value: &[u8]) -> Self {
+    pub(crate) fn parse(value: &[u8]) -> Self {
         let scheme = before(value, b' ');
         let rest = after(value, b' ').trim_ascii();
         let other = || Self::Token { scheme: scheme.to_vec(), token: rest.to_vec() };
@@ -239,7 +240,7 @@ impl Authorization {
                 },
                 Err(_) => other(),
             },
-            b"digest" => Self::Digest(parameters(rest)),
+            b"digest" => digest::Credentials::parse(value).map_or_else(other, Self::Digest),
             word @ (b"ntlm" | b"negotiate") => {
                 let token = BASE64.decode(rest).unwrap_or_default();
                 match ntlm::find(&token) {
@@ -256,70 +257,30 @@ impl Authorization {
     }
 }
 
-/// `a=b, c="d, \"e"`.
-fn parameters(text: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let (mut found, mut name, mut value) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut quoted, mut escaped, mut in_value) = (false, false, false);
-    for byte in text.iter().copied().chain([b',']) {
-        match byte {
-            _ if escaped => {
-                escaped = false;
-                value.push(byte);
+/// Adds what an NTLM message says to the event of an attempt: the names, the line for hashcat over the
+/// connection's challenge, and the password when it is a common one. `None` when it only opens NTLM.
+pub(crate) fn with_ntlm(data: LogData, message: &[u8], challenge: Option<[u8; 8]>) -> Option<LogData> {
+    let Ok(parsed) = ntlm::Authenticate::parse(message) else {
+        let opens = ntlm::message_type(message) == Some(1);
+        return (!opens).then(|| data.with("TOKEN", message));
+    };
+    let mut data = data
+        .with("USERNAME", parsed.user.as_slice())
+        .with("DOMAIN", parsed.domain.as_slice())
+        .with("WORKSTATION", parsed.workstation.as_slice());
+    let line = challenge.and_then(|challenge| Some((challenge, parsed.hashcat(&challenge)?, parsed.mode()?)));
+    match line {
+        Some((challenge, line, mode)) => {
+            data.insert("HASHCAT", line);
+            data.insert("HASHCAT_MODE", mode);
+            if let Some(password) = guess::ntlm(&parsed, &challenge) {
+                data.insert("PASSWORD", password);
             }
-            b'\\' if quoted => escaped = true,
-            b'"' if in_value => quoted = !quoted,
-            b',' if !quoted => {
-                let name = std::mem::take(&mut name);
-                let value = std::mem::take(&mut value);
-                if in_value && found.len() < MAX_FIELDS {
-                    found.push((name.trim_ascii().to_vec(), value));
-                }
-                in_value = false;
-            }
-            b'=' if !in_value => in_value = true,
-            b' ' | b'\t' if !quoted => {}
-            _ if in_value => value.push(byte),
-            _ => name.push(byte),
         }
+        // A response to no challenge of this connection: kept whole.
+        None => data.insert("TOKEN", message),
     }
-    if quoted && in_value {
-        found.push((name.trim_ascii().to_vec(), value));
-    }
-    found
-}
-
-/// The value of a Digest parameter.
-pub(super) fn value_of<'a>(parameters: &'a [(Vec<u8>, Vec<u8>)], name: &str) -> Option<&'a [u8]> {
-    parameters.iter().find(|(n, _)| n.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value.as_slice())
-}
-
-/// The line for hashcat mode 11400 (SIP, which is the same digest): 14 fields between stars.
-/// `None` where a field cannot stand there or the hash is not MD5.
-pub(super) fn digest_hashcat(parameters: &[(Vec<u8>, Vec<u8>)], method: &[u8]) -> Option<Vec<u8>> {
-    let field = |name| value_of(parameters, name).unwrap_or_default();
-    let algorithm = field("algorithm");
-    let response = field("response");
-    if !(algorithm.is_empty() || algorithm.eq_ignore_ascii_case(b"MD5")) || response.len() != 32 {
-        return None;
-    }
-    let parts: [&[u8]; 14] = [
-        b"",
-        b"",
-        field("username"),
-        field("realm"),
-        method,
-        b"",
-        field("uri"),
-        b"",
-        field("nonce"),
-        field("cnonce"),
-        field("nc"),
-        field("qop"),
-        b"MD5",
-        response,
-    ];
-    let clean = parts.iter().all(|part| !part.contains(&b'*'));
-    clean.then(|| [b"$sip$*".as_slice(), &parts.join(&b'*')].concat())
+    Some(data)
 }
 
 #[cfg(test)]
@@ -390,10 +351,10 @@ mod tests {
     #[test]
     fn reads_digest_with_quotes_and_writes_its_line() {
         let header = b"Digest username=\"a\\\"b, c\", realm=\"R\", nonce=\"n\", uri=\"/x?y=1\", cnonce=\"c\", nc=00000001, qop=auth, response=\"0123456789abcdef0123456789abcdef\", algorithm=MD5";
-        let Authorization::Digest(parameters) = Authorization::parse(header) else { panic!() };
-        assert_eq!(value_of(&parameters, "username"), Some(b"a\"b, c".as_slice()));
+        let Authorization::Digest(credentials) = Authorization::parse(header) else { panic!() };
+        assert_eq!(credentials.get("username"), Some(b"a\"b, c".as_slice()));
         assert_eq!(
-            digest_hashcat(&parameters, b"GET").unwrap().escape_ascii().to_string(),
+            credentials.hashcat(b"GET").unwrap().escape_ascii().to_string(),
             "$sip$***a\\\"b, c*R*GET**/x?y=1**n*c*00000001*auth*MD5*0123456789abcdef0123456789abcdef"
         );
     }

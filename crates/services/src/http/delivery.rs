@@ -13,6 +13,8 @@ const MAX_RANGES: usize = 200;
 pub(super) struct Delivery<'a> {
     /// Whose manners.
     pub(super) family: Family,
+    /// Whether validators are those of IIS, which compresses nothing here.
+    pub(super) iis: bool,
     /// Seconds since 1970.
     pub(super) now: i64,
     /// A word that ends no part of the file, for `multipart/byteranges`.
@@ -35,14 +37,14 @@ impl Delivery<'_> {
     pub(super) fn answer(&self, file: &File, request: &Request) -> Response {
         let modified = file.modified.div_euclid(1_000_000).min(self.now);
         let plain = self.etag(file, modified);
-        let packed = file.gzip.as_ref().filter(|_| accepts_gzip(request));
+        let packed = file.gzip.as_ref().filter(|_| !self.iis && accepts_gzip(request));
         let mut reply = Response {
             status: 200,
             media: file.media.map(str::to_owned),
             modified: Some(modified),
             etag: Some(plain.clone()),
             accept_ranges: true,
-            vary: file.gzip.is_some(),
+            vary: !self.iis && file.gzip.is_some(),
             ..Response::default()
         };
         if let Some(refusal) = self.condition(request, modified, &plain, &reply) {
@@ -72,6 +74,7 @@ impl Delivery<'_> {
     fn etag(&self, file: &File, modified: i64) -> String {
         match self.family {
             Family::Nginx => format!("\"{modified:x}-{:x}\"", file.body.len()),
+            Family::Apache if self.iis => super::iis::etag(modified.saturating_mul(1_000_000)),
             Family::Apache => format!("\"{:x}-{:x}\"", file.body.len(), file.modified),
         }
     }

@@ -15,7 +15,7 @@ use super::personas::{Family, Persona};
 use super::report::{Reporter, malformed};
 use super::response::{Connection, Extent, Length, Response, gzip};
 use super::skin::Skin;
-use super::{apache, nginx};
+use super::{apache, iis, nginx};
 
 /// Bytes of a body that are read for credentials.
 const KEPT: usize = 64 * 1024;
@@ -401,11 +401,13 @@ impl Http {
             Family::Nginx => format!("{:020}", self.facts.count),
             Family::Apache => format!("{:016x}", u64::from_be_bytes(self.challenger.random(b"boundary"))),
         };
-        let delivery = Delivery { family: self.family(), now: now.as_seconds(), boundary: &boundary };
+        let iis = self.site.persona.iis;
+        let delivery = Delivery { family: self.family(), iis, now: now.as_seconds(), boundary: &boundary };
         let base = self.base(request);
         match self.family() {
             Family::Nginx if checked.path.nul => plain(400),
             Family::Nginx => (nginx::answer(request, checked, &site.skin, &delivery, &base), Detail::None),
+            Family::Apache if iis => (iis::answer(request, checked, &site.skin, &delivery, &base), Detail::None),
             Family::Apache => {
                 let (host, port) = self.signature(request);
                 let signature = site.persona.signature(&host, port);
@@ -421,7 +423,7 @@ impl Http {
 
     /// A page that the application makes: no validators, compressed where the product would.
     fn made_page(&self, request: &Request, page: &[u8]) -> Response {
-        let apache = self.family() == Family::Apache;
+        let apache = self.family() == Family::Apache && !self.site.persona.iis;
         let packs = apache && accepts_gzip(request);
         Response {
             status: 200,
@@ -435,7 +437,7 @@ impl Http {
 
     /// Fills in the page of a status that has none.
     fn complete(&self, reply: &mut Response, detail: &Detail, request: &Request) {
-        let apache = self.family() == Family::Apache;
+        let apache = self.family() == Family::Apache && !self.site.persona.iis;
         let own =
             !reply.body.is_empty() || reply.status < 300 || reply.status == 304 || (apache && reply.status == 412);
         if own {
@@ -494,6 +496,9 @@ impl Http {
     }
 
     fn fault_page(&self, request: &Request, fault: &Fault, now: Timestamp) -> Vec<u8> {
+        if self.site.persona.iis {
+            return iis::refusal(fault, now);
+        }
         // Apache closes after an unknown expectation without saying so.
         let connection = if fault.status == 417 { Connection::Open } else { Connection::Close };
         let mut reply = Response { status: fault.status, connection, ..Response::default() };
@@ -510,6 +515,11 @@ impl Http {
 
     /// Apache on its TLS port: OpenSSL looks at the first five bytes and knows some methods.
     fn plain_on_tls(&mut self, input: &[u8], out: &mut Outbox) -> usize {
+        if self.site.persona.iis {
+            malformed(out, input, "plain HTTP on the TLS port");
+            out.reset();
+            return input.len();
+        }
         const KNOWN: [&[u8]; 4] = [b"GET ", b"POST", b"HEAD", b"PUT "];
         let known = KNOWN.iter().any(|method| input.starts_with(method));
         if input.len() < 5 || (known && input.len() <= apache::MAX_LINE && !input.contains(&b'\n')) {
@@ -601,7 +611,7 @@ impl Dialogue for Http {
             _ => None,
         };
         self.abandon(rest, "the request ends early", out);
-        if let (Some(request), Family::Apache) = (unanswered, self.family()) {
+        if let (Some(request), Family::Apache, false) = (unanswered, self.family(), self.site.persona.iis) {
             self.refuse(&request, &Fault::bad("the request ends early"), out);
         }
     }
@@ -614,7 +624,7 @@ impl Dialogue for Http {
             _ => None,
         };
         self.abandon(&pending, "the request does not go on", out);
-        if let (Some(mut request), Family::Apache) = (request, self.family()) {
+        if let (Some(mut request), Family::Apache, false) = (request, self.family(), self.site.persona.iis) {
             request.line.version = Some((1, 1));
             self.refuse(&request, &Fault::of(408, "the request does not go on"), out);
         }

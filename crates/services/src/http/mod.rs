@@ -29,19 +29,20 @@
 //! [MS-NTHT]: https://learn.microsoft.com/openspecs/windows_protocols/ms-ntht/
 
 mod apache;
-mod challenge;
-mod codec;
-mod credentials;
+pub(crate) mod challenge;
+pub(crate) mod codec;
+pub(crate) mod credentials;
 mod delivery;
 mod dialogue;
 mod events;
+mod iis;
 mod nginx;
 mod personas;
 mod report;
-mod response;
+pub(crate) mod response;
 mod skin;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -254,6 +255,7 @@ fn certificate(materials: &Materials<'_>) -> TlsProfile {
         key: TlsKey::Rsa2048,
         days: 3650,
         alpn: vec![b"http/1.1".to_vec()],
+        server_auth: false,
         files: both.then(|| (certificate.into(), key.into())),
     }
 }

@@ -1,8 +1,8 @@
 //! Personas: the product in the banner, with its limits, its words for statuses and its pages.
 //!
 //! Measured against Debian's binaries of nginx 1.22.1 and Apache 2.4.71, with short configurations
-//! that keep Debian's settings for keep-alive, time-outs, compression and listings. A banner of neither gets
-//! Apache's manners under its own name.
+//! that keep Debian's settings for keep-alive, time-outs, compression and listings. IIS has pages, headers
+//! and refusals of its own ([`super::iis`]). A banner of none of them gets Apache's manners under its own name.
 
 use std::time::Duration;
 
@@ -25,6 +25,8 @@ pub(super) struct Persona {
     pub(super) banner: String,
     /// Whose manners it has.
     pub(super) family: Family,
+    /// Whether it is IIS: understood as by Apache, answered as by itself.
+    pub(super) iis: bool,
     /// Time for a request to arrive: `client_header_timeout`, `RequestReadTimeout`.
     pub(super) patience: Duration,
     /// Idle time between requests: `keepalive_timeout`, `KeepAliveTimeout`.
@@ -37,7 +39,10 @@ impl Persona {
     /// The persona of a banner.
     pub(super) fn of(banner: &str) -> Self {
         let family = if banner.to_ascii_lowercase().contains("nginx") { Family::Nginx } else { Family::Apache };
+        let iis = family == Family::Apache && banner.starts_with("Microsoft-IIS");
         let (patience, keep_alive, requests) = match family {
+            // HTTP.sys's `headerWaitTimeout` and `connectionTimeout`; it counts no requests.
+            Family::Apache if iis => (120, 120, u32::MAX),
             Family::Apache => (20, 5, 100),
             // keepalive_requests is 1000 since 1.19.10; it counts the closing one.
             Family::Nginx => (60, 65, if minor_version(banner) < 20 { 99 } else { 999 }),
@@ -45,6 +50,7 @@ impl Persona {
         Self {
             banner: banner.to_owned(),
             family,
+            iis,
             patience: Duration::from_secs(patience),
             keep_alive: Duration::from_secs(keep_alive),
             requests,
@@ -55,6 +61,7 @@ impl Persona {
     pub(super) fn page(&self, status: u16, detail: &Detail, host: &str, port: u16) -> Vec<u8> {
         match self.family {
             Family::Nginx => self.nginx_page(status, detail).into_bytes(),
+            Family::Apache if self.iis => super::iis::page(status),
             Family::Apache => self.apache_page(status, detail, host, port),
         }
     }
@@ -300,7 +307,7 @@ mod tests {
         assert_eq!(Persona::of("nginx/1.22.1").requests, 999);
         assert_eq!(Persona::of("nginx/1.18.0 (Ubuntu)").requests, 99);
         assert_eq!(Persona::of("nginx").family, Family::Nginx);
-        assert_eq!(Persona::of("Microsoft-IIS/10.0").family, Family::Apache);
+        assert!(Persona::of("Microsoft-IIS/10.0").iis && !Persona::of("Apache").iis);
     }
 
     #[test]

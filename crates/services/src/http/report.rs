@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 
 use aviary_event::{LogData, PeerBytes, Value};
 use aviary_service::Outbox;
-use aviary_wire::ntlm;
+use aviary_wire::digest;
 use sha2::{Digest as _, Sha256};
 
 use super::codec::{Header, Request, before};
-use super::credentials::{Authorization, Encoding, Field, digest_hashcat, fields, login, urlencoded, value_of};
+use super::credentials::{Authorization, Encoding, Field, fields, login, urlencoded, with_ntlm};
 use super::dialogue::{Exchange, Site};
 use super::events;
 
@@ -169,7 +169,7 @@ impl Reporter<'_> {
                     }
                     out.report(events::LOGIN, data);
                 }
-                Authorization::Digest(parameters) => self.digest(request, &parameters, out),
+                Authorization::Digest(credentials) => self.digest(request, &credentials, out),
                 Authorization::Ntlm { message, scheme, .. } => self.ntlm(request, &message, scheme, out),
                 Authorization::Token { scheme, token } => {
                     out.report(events::LOGIN, self.attempt(request, scheme).with("TOKEN", token));
@@ -178,42 +178,24 @@ impl Reporter<'_> {
         }
     }
 
-    fn digest(&self, request: &Request, parameters: &[(Vec<u8>, Vec<u8>)], out: &mut Outbox) {
+    fn digest(&self, request: &Request, digest: &digest::Credentials, out: &mut Outbox) {
         let mut data = self.attempt(request, "Digest");
-        if let Some(user) = value_of(parameters, "username") {
+        if let Some(user) = digest.get("username") {
             data.insert("USERNAME", user);
         }
         let listed: Vec<PeerBytes> =
-            parameters.iter().map(|(name, value)| PeerBytes::from([name, b"=".as_slice(), value].concat())).collect();
+            digest.iter().map(|(name, value)| PeerBytes::from([name, b"=".as_slice(), value].concat())).collect();
         data.insert("DIGEST", listed);
-        if let Some(line) = digest_hashcat(parameters, before(&request.line.method, b' ')) {
+        if let Some(line) = digest.hashcat(before(&request.line.method, b' ')) {
             data.insert("HASHCAT", line);
-            data.insert("HASHCAT_MODE", 11_400_i64);
+            data.insert("HASHCAT_MODE", digest::HASHCAT_MODE);
         }
         out.report(events::LOGIN, data);
     }
 
     fn ntlm(&self, request: &Request, message: &[u8], scheme: &'static str, out: &mut Outbox) {
-        let data = self.attempt(request, scheme);
-        match ntlm::Authenticate::parse(message) {
-            Ok(parsed) => {
-                let line = self.challenge.and_then(|challenge| parsed.hashcat(&challenge));
-                let mut data = data
-                    .with("USERNAME", parsed.user.as_slice())
-                    .with("DOMAIN", parsed.domain.as_slice())
-                    .with("WORKSTATION", parsed.workstation.as_slice());
-                match (line, parsed.mode()) {
-                    (Some(line), Some(mode)) => {
-                        data.insert("HASHCAT", line);
-                        data.insert("HASHCAT_MODE", mode);
-                    }
-                    // A response to no challenge of this connection: kept whole.
-                    _ => data.insert("TOKEN", message),
-                }
-                out.report(events::LOGIN, data);
-            }
-            Err(_) if ntlm::message_type(message) == Some(1) => {}
-            Err(_) => out.report(events::LOGIN, data.with("TOKEN", message)),
+        if let Some(data) = with_ntlm(self.attempt(request, scheme), message, self.challenge) {
+            out.report(events::LOGIN, data);
         }
     }
 }

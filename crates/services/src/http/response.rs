@@ -87,6 +87,7 @@ impl Response {
             head.line(&format!("HTTP/1.1 {} {}", self.status, persona.family.reason(self.status)));
             match persona.family {
                 Family::Nginx => self.write_nginx(persona, now, &mut head),
+                Family::Apache if persona.iis => super::iis::write(self, &persona.banner, now, &mut head),
                 Family::Apache => self.write_apache(persona, now, &mut head),
             }
             head.line("");
@@ -175,7 +176,8 @@ impl Response {
     }
 }
 
-struct Head<'a> {
+/// The head of a reply while it is written.
+pub(super) struct Head<'a> {
     out: &'a mut Vec<u8>,
 }
 
@@ -185,11 +187,13 @@ impl Head<'_> {
         self.out.extend_from_slice(b"\r\n");
     }
 
-    fn field(&mut self, name: &str, value: &str) {
+    /// A header.
+    pub(super) fn field(&mut self, name: &str, value: &str) {
         self.line(&format!("{name}: {value}"));
     }
 
-    fn option(&mut self, name: &str, value: Option<&str>) {
+    /// A header, if there is a value.
+    pub(super) fn option(&mut self, name: &str, value: Option<&str>) {
         if let Some(value) = value {
             self.field(name, value);
         }
@@ -197,7 +201,7 @@ impl Head<'_> {
 }
 
 /// `Sun, 22 Nov 2026 22:00:00 GMT`.
-pub(super) fn http_date(seconds: i64) -> String {
+pub(crate) fn http_date(seconds: i64) -> String {
     let time = jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
     time.to_zoned(TimeZone::UTC).strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }

@@ -22,16 +22,16 @@ use super::skin::{File, Route, Skin};
 use super::*;
 
 /// A recorded probe and what the real server did.
-struct Recorded {
-    name: String,
-    sent: Vec<u8>,
-    reply: Vec<u8>,
-    closes: bool,
+pub(crate) struct Recorded {
+    pub(crate) name: String,
+    pub(crate) sent: Vec<u8>,
+    pub(crate) reply: Vec<u8>,
+    pub(crate) closes: bool,
 }
 
 /// Reads a fixture: `## name`, `> sent`, `< reply`, `= open` or `= FIN`, escaped as Rust escapes, with
 /// `{a*100}` for a hundred `a`.
-fn recorded(text: &str) -> Vec<Recorded> {
+pub(crate) fn recorded(text: &str) -> Vec<Recorded> {
     let mut lines = text.lines();
     let mut all = Vec::new();
     while let Some(name) = lines.next() {
@@ -556,4 +556,26 @@ proptest! {
         let log = exchange(&mut http, &chunks);
         prop_assert!(!log.events().is_empty());
     }
+}
+
+#[test]
+fn iis_answers_in_its_own_order_and_http_sys_refuses() {
+    let iis = |chunk: &str| {
+        let log = talk(&HTTP, &[("http.banner", "\"Microsoft-IIS/10.0\"")], &[chunk.as_bytes()]);
+        let text = String::from_utf8_lossy(&log.replies()).into_owned();
+        let (head, _) = text.split_once("\r\n\r\n").expect("a head");
+        let names: Vec<&str> = head.lines().map(|line| line.split(": ").next().unwrap_or_default()).collect();
+        (names.join(" "), text.clone())
+    };
+    let (names, text) = iis("GET /nothing.html HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(names, "HTTP/1.1 404 Not Found Content-Type Server X-Powered-By Date Content-Length");
+    assert!(text.contains("Content-Length: 1245\r\n"), "{text}");
+    let (names, _) = iis("GET /index.html HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    assert!(names.starts_with("HTTP/1.1 200 OK Content-Type"), "{names}");
+    assert!(names.ends_with("Server X-Powered-By Date Connection Content-Length"), "{names}");
+    let (names, text) = iis("GET / HTTP/1.1\r\n\r\n");
+    assert_eq!(names, "HTTP/1.1 400 Bad Request Content-Type Server Date Connection Content-Length");
+    assert!(text.contains("Microsoft-HTTPAPI/2.0") && text.contains("Invalid Hostname"), "{text}");
+    let (names, text) = iis("PUT /index.html HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+    assert!(names.starts_with("HTTP/1.1 405 Method Not Allowed Content-Type Allow Server"), "{names} {text}");
 }

@@ -179,9 +179,17 @@ impl MySql {
             }
             First::Handshake(handshake) => handshake,
         };
-        // A server that hears of TLS begins it, or refuses; what else is in the packet it never sees.
+        // A server that hears of TLS begins it, or refuses; what else is in the packet it never reads.
         if handshake.can(flag::SSL) && self.tls.is_none() {
-            handshake.flaw = Some("TLS was announced and not begun");
+            if offers_tls {
+                self.tell_handshake(&handshake, out);
+                self.begin_login(&handshake);
+                self.tell_login(out);
+                self.request = packet.whole.to_vec();
+                out.start_tls();
+                return;
+            }
+            handshake.flaw = Some("TLS was asked for where there is none");
         }
         if packet.cut {
             handshake.flaw = Some("packet too long");

@@ -107,7 +107,14 @@ pub(super) fn read(payload: &[u8], assumes_length: bool) -> First<'_> {
     }
     if !is_41 {
         handshake.user = reader.text_or_rest();
-        handshake.response = reader.text_or_rest();
+        // The servers of today read a length even here, and refuse what these clients send.
+        match if assumes_length { reader.short() } else { Some(reader.text_or_rest()) } {
+            Some(response) => handshake.response = response,
+            None => {
+                handshake.response = reader.text_or_rest();
+                handshake.flaw = Some("response without length");
+            }
+        }
         handshake.database = handshake.can(flag::CONNECT_WITH_DB).then(|| reader.text_or_rest());
         return First::Handshake(handshake);
     }
@@ -275,8 +282,13 @@ mod tests {
 
     #[test]
     fn reads_clients_before_4_1() {
-        let read = handshake(b"\x0d\0\0\0\0root\0ABCDEFGH\0shop");
-        assert_eq!((read.user, read.response, read.database), (&b"root"[..], &b"ABCDEFGH"[..], Some(&b"shop"[..])));
+        for (assumes_length, flaw) in [(false, None), (true, Some("response without length"))] {
+            let First::Handshake(read) = read(b"\x0d\0\0\0\0root\0ABCDEFGH\0shop", assumes_length) else {
+                panic!("no handshake");
+            };
+            assert_eq!((read.user, read.response, read.database), (&b"root"[..], &b"ABCDEFGH"[..], Some(&b"shop"[..])));
+            assert_eq!(read.flaw, flaw);
+        }
         assert_eq!(handshake(b"\0\0\0\0\0ro").user, b"ro");
     }
 

@@ -16,11 +16,12 @@
 //! `PASSWORD` of 8001 is the clear text when the client gave it away, else the response in hex as
 //! OpenCanary writes it, or null; a guessed password is in 30801 only.
 //!
-//! LIMIT: nobody gets in, so no command is ever answered. What depends on a source's history is not
-//! played (`max_connect_errors`). Host names are not looked up, so messages name the address.
+//! LIMIT: nobody gets in, so no command is ever answered. What is played is a server with
+//! `skip_name_resolve` on, as the official container images have it: messages name the address, and a
+//! source that fails often is never blocked (`max_connect_errors`).
 //!
 //! Tried with the command line client of MariaDB 10.11 (with and without `--ssl`), PyMySQL 1.2
-//! (every plugin, TLS, RSA), hydra 9.4, `nmap -sV -sC` with `mysql-info`, and raw sockets.
+//! (every plugin, TLS, RSA), hydra 9.4, ncrack 0.7, `nmap -sV -sC` with `mysql-info`, and raw sockets.
 //!
 //! Specification: MySQL's [client/server protocol] and MariaDB's [connection phase].
 //!
@@ -131,6 +132,7 @@ impl Service for MySqlService {
             key: TlsKey::Rsa2048,
             days: 3650,
             alpn: Vec::new(),
+            server_auth: false,
             files: None,
         })
     }

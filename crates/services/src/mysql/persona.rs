@@ -151,7 +151,8 @@ fn mariadb(version: Version) -> Persona {
     let name = || "MariaDB Server".to_owned();
     Persona {
         lower,
-        charset: if version >= (11, 6, 0) { 45 } else { 8 },
+        // Since 11.6 utf8mb4_uca1400_ai_ci, number 2304, of which this field has the low byte.
+        charset: if version >= (11, 6, 0) { 0 } else { 8 },
         tail: Tail::Plugin { upper, extended },
         plugins: &[Plugin::Native],
         graphic_salt: true,
@@ -204,7 +205,7 @@ mod tests {
             ("10.11.19-MariaDB-0+deb12u1", "fef7080200ff8115+1d"),
             ("5.5.5-10.11.19-MariaDB-0+deb12u1", "fef7080200ff8115+1d"),
             ("11.4.5-MariaDB-ubu2404", "feff080200ff8115+1d"),
-            ("12.0.2-MariaDB", "feff2d0200ff8115+3d"),
+            ("12.0.2-MariaDB", "feff000200ff8115+3d"),
         ] {
             assert_eq!(block(banner), expected, "{banner}");
         }

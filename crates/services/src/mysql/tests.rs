@@ -242,6 +242,17 @@ fn a_server_without_tls_refuses_a_request_for_it() {
     assert_eq!(text(transcript.events_of(30802)[0], "REASON"), Some("TLS was asked for and no login followed"));
 }
 
+#[test]
+fn tls_begins_even_if_a_login_stands_in_its_request() {
+    let sent = answer(RECORDED | flag::SSL, b"root", &[b'A'; 20], "mysql_native_password");
+    let (_, transcript) = replies(MYSQL_8, &sent);
+    assert!(transcript.to_string().contains("(TLS)"), "{transcript}");
+    assert_eq!(transcript.events_of(8001).len(), 1);
+    let (reply, transcript) = replies(MARIADB, &sent);
+    assert_eq!(reply, b"\x16\0\0\x02\xff\x13\x04#08S01Bad handshake");
+    assert_eq!(transcript.events_of(8001).len(), 1);
+}
+
 // Logins.
 
 #[test]
@@ -442,6 +453,9 @@ fn old_clients_are_treated_by_age() {
     // Before 4.1: no state in the error.
     let (reply, transcript) = replies("5.0.96", &packet(1, b"\x0d\0\0\0\0root\0ABCDEFGH"));
     assert_eq!(&reply[4..], b"\xff\x15\x04Access denied for user 'root'@'127.0.0.1' (using password: YES)");
+    assert_eq!(text(login(&transcript), "RESPONSE"), Some("4142434445464748"));
+    let (reply, transcript) = replies(MYSQL_8, &packet(1, b"\x0d\0\0\0\0root\0ABCDEFGH"));
+    assert_eq!(reply, b"\x10\0\0\x02\xff\x13\x04Bad handshake");
     assert_eq!(text(login(&transcript), "RESPONSE"), Some("4142434445464748"));
 }
 

@@ -23,6 +23,7 @@
 //! [MS-CIFS]: https://learn.microsoft.com/openspecs/windows_protocols/ms-cifs/
 
 mod administration;
+mod audit;
 #[cfg(test)]
 mod client;
 mod codec;
@@ -50,13 +51,15 @@ mod tree;
 mod trees;
 mod upload;
 
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use aviary_config::{Key, Shape};
-use aviary_service::{Dialogue, Endpoint, Entry, Facts, Limits, Materials, Rejection, Security, Service};
+use aviary_service::{Dialogue, Endpoint, Entry, Facts, Follow, Limits, Materials, Rejection, Security, Service};
 use ring::rand::SecureRandom;
 
+use self::audit::Audit;
 use self::decoys::Decoys;
 use self::dialogue::Smb;
 use self::server::{Product, Server};
@@ -85,7 +88,7 @@ static KEYS: &[Key] = &[
         name: "smb.auditfile",
         shape: Shape::Path,
         default: "\"/var/log/samba-audit.log\"",
-        doc: "Audit log of a Samba server that is read beside, when it is there.",
+        doc: "Audit log of a Samba server that is followed beside, if this is set; it may appear later.",
     },
     Key {
         name: "smb.server",
@@ -156,6 +159,8 @@ struct SmbService {
     port: u16,
     netbios_port: u16,
     connections: usize,
+    /// A Samba's audit log to follow.
+    audit: Option<PathBuf>,
 }
 
 impl Service for SmbService {
@@ -176,6 +181,11 @@ impl Service for SmbService {
 
     fn dialogue(&self, endpoint: usize, facts: &Facts) -> Box<dyn Dialogue> {
         Box::new(Smb::new(Arc::clone(&self.server), facts, endpoint == 1))
+    }
+
+    fn follows(&self) -> Vec<Follow> {
+        let follow = |path: &PathBuf| Follow { path: path.clone(), reader: Box::new(Audit::new(&events::KINDS[0])) };
+        self.audit.iter().map(follow).collect()
     }
 
     fn limits(&self) -> Limits {
@@ -221,6 +231,8 @@ fn build(materials: &Materials<'_>) -> Result<Box<dyn Service>, Rejection> {
         port: settings.port("smb.port"),
         netbios_port: u16::try_from(settings.int("smb.netbios_port")).unwrap_or(0),
         connections: usize::try_from(settings.int("smb.max_connections")).unwrap_or(1000),
+        // Nobody who did not name the file has a Samba beside.
+        audit: settings.path("smb.auditfile").filter(|_| settings.is_set("smb.auditfile")),
     }))
 }
 

@@ -67,7 +67,7 @@ fn answers(transcript: &Transcript) -> String {
 
 fn tell_the_same(a: &Transcript, b: &Transcript) -> bool {
     let notes = |transcript: &Transcript| -> Vec<String> {
-        let lines = transcript.lines.iter().filter(|line| matches!(line, Line::Note(..) | Line::Tls));
+        let lines = transcript.lines.iter().filter(|line| matches!(line, Line::Note(..) | Line::Tls | Line::NoTls));
         lines.map(|line| format!("{line:?}")).collect()
     };
     let (events_a, events_b) = (a.events(), b.events());
@@ -174,4 +174,8 @@ pub fn fuzz_oracle(entry: &Entry, installation: &Installation, data: &[u8]) {
         found.map_err(|what| format!("{label}: {what}"))
     });
     assert!(checked.is_ok(), "{checked:?}");
+    for transcript in installation.overheard([0x42; 32], &segments) {
+        let checked = undeclared(entry, &transcript);
+        assert!(checked.is_ok(), "{checked:?}");
+    }
 }

@@ -38,9 +38,10 @@ pub fn declaration_is_whole(subject: &Subject<'_>) -> Finding {
     if let Err(reason) = Subject::plain(entry).install() {
         return wrong(format!("its defaults do not build it: {reason}"));
     }
-    let endpoints = subject.install().map_err(|reason| format!("{}: {reason}", entry.name))?.service.endpoints();
-    if endpoints.is_empty() {
-        return wrong("it listens nowhere".to_owned());
+    let service = subject.install().map_err(|reason| format!("{}: {reason}", entry.name))?.service;
+    let endpoints = service.endpoints();
+    if endpoints.is_empty() && service.seeker().is_none() && service.follows().is_empty() {
+        return wrong("it listens nowhere, asks nobody and reads nothing".to_owned());
     }
     for endpoint in endpoints {
         if endpoint.port == 0 || !endpoint.label.starts_with(entry.name) {
@@ -61,6 +62,10 @@ pub fn reports_what_it_declares(subject: &Subject<'_>) -> Finding {
             let transcript = converse(dialogue, input.segments.iter().map(Vec::as_slice));
             undeclared(subject.entry, &transcript).map_err(|what| format!("{label}, {}: {what}", input.name))
         })?;
+        for transcript in installation.overheard([0x42; 32], &input.segments) {
+            undeclared(subject.entry, &transcript)
+                .map_err(|what| format!("{}, {}: {what}", subject.entry.name, input.name))?;
+        }
     }
     Ok(())
 }

@@ -6,6 +6,7 @@
 mod bytes;
 mod datagrams;
 mod declaration;
+mod errands;
 mod inputs;
 mod secrets;
 
@@ -102,6 +103,11 @@ impl Installation {
         Ok(())
     }
 
+    /// What its questions and files bring of these segments.
+    fn overheard(&self, entropy: [u8; 32], input: &[Vec<u8>]) -> Vec<Transcript> {
+        errands::overheard(&*self.service, entropy, input)
+    }
+
     /// The same for endpoints over TCP alone.
     fn streams(&self, input: &[Vec<u8>]) -> Vec<Transcript> {
         let streams = self.service.endpoints().into_iter().enumerate();
@@ -113,7 +119,8 @@ impl Installation {
         streams.map(talk).collect()
     }
 
-    /// One exchange on each endpoint, segment by segment.
+    /// One exchange on each endpoint, segment by segment; then what comes of it for a service that asks or
+    /// reads files.
     fn exchanges(&self, entropy: [u8; 32], input: &[Vec<u8>]) -> Vec<Transcript> {
         let mut transcripts = Vec::new();
         let done = self.on_each_endpoint(entropy, |_, dialogue| {
@@ -121,6 +128,7 @@ impl Installation {
             Ok(())
         });
         debug_assert!(done.is_ok(), "the closure never fails");
+        transcripts.extend(self.overheard(entropy, input));
         transcripts
     }
 }
