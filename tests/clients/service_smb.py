@@ -121,7 +121,8 @@ for level, version in (
     @check(f"smb: smbclient browses and reads with {level}")
     def _(canary: Canary, level: str = level, version: str = version) -> None:
         mark = canary.mark()
-        output = smbclient(canary, "-m", level, "-c", "ls; cd IT; ls; get Passwords.kdbx; volume; allinfo Passwords.kdbx")
+        asked = "ls; cd IT; ls; get Passwords.kdbx; volume; allinfo Passwords.kdbx"
+        output = smbclient(canary, "-m", level, "-c", asked)
         assert "Budget.xlsx" in output and "VPN access.docx" in output, output
         assert (SCRATCH / "Passwords.kdbx").read_bytes().startswith(bytes.fromhex("03d9a29a67fb4bb5"))
         seen = told(canary, mark, 5000, AUDITACTION="pread", FILENAME="IT/Passwords.kdbx")
@@ -139,7 +140,8 @@ def _(canary: Canary) -> None:
     for _ in range(2):
         output = smbclient(canary, "-c", "recurse; prompt; mget *")
         assert "Passwords.kdbx" in output, output
-        found = sorted(path for path in SCRATCH.rglob("*") if path.name in ("Budget.xlsx", "notes.txt", "VPN access.docx"))
+        wanted = ("Budget.xlsx", "notes.txt", "VPN access.docx")
+        found = sorted(path for path in SCRATCH.rglob("*") if path.name in wanted)
         assert len(found) == 3, found
         sums.append([hashlib.sha256(path.read_bytes()).hexdigest() for path in found])
     assert sums[0] == sums[1]
@@ -249,7 +251,9 @@ def _(canary: Canary) -> None:
 # -- impacket -------------------------------------------------------------------------------------
 
 
-def impacket(canary: Canary, dialect: int | None = None, user: str = "eve", password: str = "tr0ub4dor") -> SMBConnection:
+def impacket(
+    canary: Canary, dialect: int | None = None, user: str = "eve", password: str = "tr0ub4dor"
+) -> SMBConnection:
     connection = SMBConnection(LOOPBACK, LOOPBACK, sess_port=canary.ports["smb"], preferredDialect=dialect)
     connection.login(user, password, "CORP")
     return connection
@@ -303,18 +307,33 @@ def on_pipe(canary: Canary, pipe: str, uuid: Any, ask: Callable[[Any], Any]) -> 
 @check("smb: impacket's calls over pipes: psexec, lookupsid, samrdump, rpcdump, sessions")
 def _(canary: Canary) -> None:
     mark = canary.mark()
-    name = on_pipe(canary, r"\wkssvc", wkst.MSRPC_UUID_WKST, lambda rpc: wkst.hNetrWkstaGetInfo(rpc, 100)["WkstaInfo"]["WkstaInfo100"]["wki100_computername"])
+    def computer(rpc: Any) -> Any:
+        return wkst.hNetrWkstaGetInfo(rpc, 100)["WkstaInfo"]["WkstaInfo100"]["wki100_computername"]
+
+    def major(rpc: Any) -> Any:
+        return srvs.hNetrServerGetInfo(rpc, 101)["InfoStruct"]["ServerInfo101"]["sv101_version_major"]
+
+    def present_year(rpc: Any) -> Any:
+        return srvs.hNetrRemoteTOD(rpc)["BufferPtr"]["tod_year"]
+
+    def sessions(rpc: Any) -> Any:
+        return srvs.hNetrSessionEnum(rpc, "\0", "\0", 10)
+
+    def endpoints(rpc: Any) -> Any:
+        return epm.hept_lookup(None, dce=rpc)
+
+    name = on_pipe(canary, r"\wkssvc", wkst.MSRPC_UUID_WKST, computer)
     assert name == socket.gethostname().split(".")[0][:15].upper() + "\0", name
-    year = on_pipe(canary, r"\srvsvc", srvs.MSRPC_UUID_SRVS, lambda rpc: srvs.hNetrRemoteTOD(rpc)["BufferPtr"]["tod_year"])
+    year = on_pipe(canary, r"\srvsvc", srvs.MSRPC_UUID_SRVS, present_year)
     assert year == str(time.gmtime().tm_year), year
-    version = on_pipe(canary, r"\srvsvc", srvs.MSRPC_UUID_SRVS, lambda rpc: srvs.hNetrServerGetInfo(rpc, 101)["InfoStruct"]["ServerInfo101"]["sv101_version_major"])
+    version = on_pipe(canary, r"\srvsvc", srvs.MSRPC_UUID_SRVS, major)
     assert version == "10", version
     for pipe, uuid, ask, word, wanted in (
         (r"\svcctl", scmr.MSRPC_UUID_SCMR, scmr.hROpenSCManagerW, "denied", ("svcctl", 15, "ROpenSCManagerW")),
         (r"\samr", samr.MSRPC_UUID_SAMR, samr.hSamrConnect, "DENIED", ("samr", 0, "SamrConnect")),
         (r"\lsarpc", lsat.MSRPC_UUID_LSAT, lsad.hLsarOpenPolicy2, "DENIED", ("lsarpc", 44, "LsarOpenPolicy2")),
-        (r"\epmapper", epm.MSRPC_UUID_PORTMAP, lambda rpc: epm.hept_lookup(None, dce=rpc), "denied", ("epmapper", 2, "ept_lookup")),
-        (r"\srvsvc", srvs.MSRPC_UUID_SRVS, lambda rpc: srvs.hNetrSessionEnum(rpc, "\0", "\0", 10), "denied", ("srvsvc", 12, "NetrSessionEnum")),
+        (r"\epmapper", epm.MSRPC_UUID_PORTMAP, endpoints, "denied", ("epmapper", 2, "ept_lookup")),
+        (r"\srvsvc", srvs.MSRPC_UUID_SRVS, sessions, "denied", ("srvsvc", 12, "NetrSessionEnum")),
     ):
         said = on_pipe(canary, pipe, uuid, ask)
         assert word in said, said

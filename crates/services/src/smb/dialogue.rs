@@ -13,7 +13,7 @@ use super::events;
 use super::sealing::Sealing;
 use super::server::Server;
 use super::signing::preauth;
-use super::state::{Connection, violation};
+use super::state::{Connection, End, violation};
 use super::status;
 use super::upload::Stream;
 
@@ -85,20 +85,20 @@ impl Smb {
             let rest = message.get(at..).unwrap_or_default();
             let Some(header) = Header::decode(rest).filter(|header| header.flags & 1 == 0) else {
                 violation("no request", rest, out);
-                out.close();
+                self.connection.end = Some(End::Close);
                 break;
             };
             let next = usize::try_from(header.next).unwrap_or(usize::MAX);
             let part = if next == 0 { rest } else { rest.get(..next).unwrap_or(rest) };
             if next != 0 && (next % 8 != 0 || next < HEADER.saturating_add(4) || part.len() != next) {
                 violation("a compound whose parts do not fit", rest, out);
-                out.close();
+                self.connection.end = Some(End::Close);
                 break;
             }
             if let Some(response) = self.part(header, part, &mut before, out) {
                 responses.push(response);
             }
-            if next == 0 || out.is_closing() {
+            if next == 0 || self.connection.end.is_some() {
                 break;
             }
             at = at.saturating_add(next);
@@ -133,7 +133,7 @@ impl Smb {
             let sealed = session.and_then(|session| session.sealing.as_mut()).and_then(|key| key.seal(id, &whole));
             match sealed {
                 Some(sealed) => whole = sealed,
-                None => return out.close(),
+                None => return self.connection.end = Some(End::Close),
             }
         }
         self.connection.spend(whole.len());
@@ -152,7 +152,7 @@ impl Smb {
             }
             _ => {
                 violation("an encrypted message", message, out);
-                out.close();
+                self.connection.end = Some(End::Close);
             }
         }
     }
@@ -244,7 +244,7 @@ impl Smb {
         let size = SIZES.get(usize::from(header.command)).copied();
         if connection.dialect.is_none() && header.command != command::NEGOTIATE {
             violation("a request before negotiation", message, out);
-            out.close();
+            self.connection.end = Some(End::Close);
             return None;
         }
         if size.is_none() || size != u16_at(message, HEADER) {
@@ -254,7 +254,7 @@ impl Smb {
         let answer = match header.command {
             command::NEGOTIATE if connection.dialect.is_some() => {
                 violation("a second negotiation", message, out);
-                out.close();
+                self.connection.end = Some(End::Close);
                 return None;
             }
             command::NEGOTIATE => connection.negotiate(message, out),
@@ -320,6 +320,17 @@ impl Smb {
         out.reply([0x82, 0, 0, 0]);
     }
 
+    /// Ends the connection when a message asked for that: what it leaves is told first.
+    fn end(&mut self, out: &mut Outbox) {
+        if let Some(end) = self.connection.end {
+            self.finish(&[], "", out);
+            match end {
+                End::Close => out.close(),
+                End::Reset => out.reset(),
+            }
+        }
+    }
+
     /// The end, whoever makes it: what was written is told.
     fn finish(&mut self, rest: &[u8], why: &str, out: &mut Outbox) {
         if std::mem::replace(&mut self.finished, true) {
@@ -361,7 +372,7 @@ impl Dialogue for Smb {
             }
             return used;
         }
-        match frame(input, self.netbios) {
+        let used = match frame(input, self.netbios) {
             Frame::Incomplete => 0,
             Frame::KeepAlive => 4,
             Frame::SessionRequest(names, used) => {
@@ -370,35 +381,28 @@ impl Dialogue for Smb {
             }
             Frame::Message(message, used) => {
                 self.message(message, out);
-                if out.is_closing() {
-                    self.finish(&[], "", out);
-                }
                 used
             }
             Frame::Encrypted(message, used) => {
                 self.encrypted(message, out);
-                if out.is_closing() {
-                    self.finish(&[], "", out);
-                }
                 used
             }
             Frame::Large(head, length) => {
-                match self.connection.stream_begin(head, length) {
-                    Some(stream) => self.stream = Some(stream),
-                    None => {
-                        violation("a message too long", head, out);
-                        out.close();
-                    }
+                self.stream = self.connection.stream_begin(head, length);
+                if self.stream.is_none() {
+                    violation("a message too long", head, out);
+                    self.connection.end = Some(End::Close);
                 }
                 WRITE_HEAD
             }
             Frame::Bad(why) => {
                 violation(why, input, out);
-                self.finish(&[], "", out);
-                out.close();
+                self.connection.end = Some(End::Close);
                 input.len()
             }
-        }
+        };
+        self.end(out);
+        used
     }
 
     fn ended(&mut self, rest: &[u8], out: &mut Outbox) {

@@ -9,7 +9,7 @@ use super::codec::{Answer, ERROR, Header, Put as _, slice, text, u16_at, u32_at,
 use super::dialogue::{Reply, later};
 use super::information::put_times;
 use super::pipes::Pipe;
-use super::state::{Connection, OPENS, Open, OpenFile, PENDING, Pending, What};
+use super::state::{Connection, OPENS, Open, OpenFile, PENDING, PIPES, Pending, What};
 use super::status;
 use super::tree::{Content, Node, Place, Stamp};
 
@@ -415,9 +415,13 @@ impl Connection {
     }
 
     fn open_pipe(&mut self, header: &Header, name: &[u8], out: &mut Outbox) -> Result<Pipe, u32> {
+        let pipes = self.opens.iter().filter(|open| matches!(open.what, What::Pipe(_))).count();
         let anonymous = self.session(header.session).is_some_and(|session| session.anonymous);
         let strict = anonymous && self.server.is_windows() && !self.server.guest;
-        let opened = Pipe::open(&text(name), strict, self.server.is_windows());
+        let opened = match pipes {
+            PIPES.. => Err(status::INSUFFICIENT_RESOURCES),
+            _ => Pipe::open(&text(name), strict, self.server.is_windows()),
+        };
         self.report_pipe(header.session, name, opened.as_ref().err().copied(), out);
         opened
     }

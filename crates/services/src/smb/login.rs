@@ -9,7 +9,7 @@ use super::codec::{Answer, Header, Put as _, short, slice, u16_at};
 use super::events;
 use super::sealing::Sealing;
 use super::signing::{Signing, mechanism_check};
-use super::state::{Connection, SESSIONS, Session};
+use super::state::{Connection, MECHANISMS, NAME, SESSIONS, Session};
 use super::status;
 
 /// The session is a guest's.
@@ -104,7 +104,8 @@ impl Connection {
                     return (status::REQUEST_NOT_ACCEPTED, 0, Vec::new(), session);
                 };
                 if let Some(session) = self.sessions.iter_mut().find(|session| session.id == id) {
-                    session.mechanisms = spnego::mechanism_list(token).unwrap_or_default().to_vec();
+                    let listed = spnego::mechanism_list(token).filter(|listed| listed.len() <= MECHANISMS);
+                    session.mechanisms = listed.unwrap_or_default().to_vec();
                 }
                 let target = self.server.target.clone();
                 let answer = Challenge::answer(&offer, challenge, target, out.now().as_micros()).encode();
@@ -173,9 +174,9 @@ impl Connection {
         session.stands = true;
         session.anonymous = outcome == Outcome::Anonymous;
         let flags_agreed = response.flags;
-        session.user = response.user;
-        session.domain = response.domain;
-        session.workstation = response.workstation;
+        session.user = kept(response.user);
+        session.domain = kept(response.domain);
+        session.workstation = kept(response.workstation);
         let mut token = if bare { Vec::new() } else { spnego::completed() };
         if let Some((key, _)) = known {
             if let (false, Some(sum)) = (bare, mechanism_check(&key, flags_agreed, &session.mechanisms)) {
@@ -241,4 +242,11 @@ impl Connection {
         }
         out.report(events::LOGIN, data);
     }
+}
+
+/// A name as later events tell it: the login told it whole.
+pub(super) fn kept(mut name: Vec<u8>) -> Vec<u8> {
+    name.truncate(NAME);
+    name.shrink_to_fit();
+    name
 }

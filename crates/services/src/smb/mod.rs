@@ -37,6 +37,8 @@ mod information;
 mod interfaces;
 mod login;
 mod negotiate;
+#[cfg(test)]
+mod pipe_tests;
 mod pipes;
 mod rpc;
 mod sealing;

@@ -16,7 +16,7 @@ use super::state::{Connection, What, violation};
 use super::status;
 
 /// Bytes of a call, and of fragments that wait for their end.
-const LONGEST: usize = 64 * 1024;
+const LONGEST: usize = 32 * 1024;
 
 /// Bytes of arguments that an event holds.
 const TOLD: usize = 2048;
@@ -25,7 +25,7 @@ const TOLD: usize = 2048;
 const BOUND: usize = 32;
 
 /// Responses that wait to be read.
-const WAITING: usize = 64;
+const WAITING: usize = 16;
 
 /// An open pipe.
 #[derive(Debug)]
@@ -316,6 +316,7 @@ impl Connection {
         let said = match status {
             None => "opened",
             Some(status::ACCESS_DENIED) => "access denied",
+            Some(status::INSUFFICIENT_RESOURCES) => "too many",
             Some(_) => "no such pipe",
         };
         let data =

@@ -11,9 +11,9 @@ use aviary_wire::spnego;
 use super::codec::{Put as _, SMB1, filetime, framed, short, slice, u16_at, wide};
 use super::dialogue::response_to_smb1;
 use super::events;
-use super::login::{Native, Outcome};
+use super::login::{Native, Outcome, kept};
 use super::negotiate::WILDCARD;
-use super::state::{Connection, Session, violation};
+use super::state::{Connection, End, Session, violation};
 use super::status;
 
 /// The dialect by which a connection is known to speak SMB1.
@@ -126,14 +126,14 @@ impl Connection {
     pub(super) fn smb1(&mut self, whole: &[u8], out: &mut Outbox) {
         let Some(message) = Message::read(whole) else {
             violation("an SMB1 message that cannot be read", whole, out);
-            return out.close();
+            return self.end = Some(End::Close);
         };
         match (message.command, self.dialect) {
             (NEGOTIATE, None) => self.smb1_negotiate(&message, out),
             (_, Some(DIALECT)) => self.smb1_request(&message, out),
             _ => {
                 violation("SMB1 where it does not belong", whole, out);
-                out.close();
+                self.end = Some(End::Close);
             }
         }
     }
@@ -161,10 +161,10 @@ impl Connection {
             (Some(dialect), _) => response_to_smb1(self, dialect, out),
             (None, Some(place)) => self.smb1_negotiated(message, place, out),
             // Windows without SMB1 has nothing to say; Samba says that it knows none of these.
-            (None, None) if windows => out.reset(),
+            (None, None) if windows => self.end = Some(End::Reset),
             (None, None) => {
                 out.reply(message.answer(status::SUCCESS, None, message.user, &[0xff, 0xff], &[]));
-                out.close();
+                self.end = Some(End::Close);
             }
         }
     }
@@ -298,7 +298,7 @@ impl Connection {
         let id = self.count() & 0x7fff;
         if self.sessions.len() < super::state::SESSIONS {
             let anonymous = outcome == Outcome::Anonymous;
-            let (user, domain) = (response.user, response.domain);
+            let (user, domain) = (kept(response.user), kept(response.domain));
             self.sessions.push(Session { id, stands: true, anonymous, user, domain, ..Session::default() });
         }
         let mut words = vec![0xff, 0, 0, 0];

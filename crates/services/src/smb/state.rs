@@ -26,6 +26,15 @@ pub(super) const TREES: usize = 16;
 /// Open files and pipes of a connection.
 pub(super) const OPENS: usize = 128;
 
+/// Pipes among them.
+pub(super) const PIPES: usize = 16;
+
+/// Bytes of a name that a session keeps for its later events.
+pub(super) const NAME: usize = 256;
+
+/// Bytes of a list of mechanisms that is kept.
+pub(super) const MECHANISMS: usize = 512;
+
 /// Requests that wait for a change.
 pub(super) const PENDING: usize = 32;
 
@@ -132,6 +141,13 @@ pub(super) struct Client {
     pub(super) name: Option<Vec<u8>>,
 }
 
+/// How a connection is ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    Close,
+    Reset,
+}
+
 /// Bytes that may be answered.
 #[derive(Debug)]
 struct Budget {
@@ -155,6 +171,8 @@ pub(super) struct Connection {
     pub(super) sessions: Vec<Session>,
     pub(super) opens: Vec<Open>,
     pub(super) pending: Vec<Pending>,
+    /// The connection is to end behind what is being answered.
+    pub(super) end: Option<End>,
     pub(super) tree: Arc<Tree>,
     budget: Budget,
     counter: u64,
@@ -175,6 +193,7 @@ impl Connection {
             sessions: Vec::new(),
             opens: Vec::new(),
             pending: Vec::new(),
+            end: None,
             tree,
             budget: Budget { left: BURST, since: None },
             counter: 0,
