@@ -16,6 +16,8 @@ from Cryptodome.Hash import MD4
 from canary import LOOPBACK, Canary, Skip, connect, read_quiet
 from check_list import Checks
 from client_programs import run
+from recorded import SERVICES as SOURCES
+from recorded import Recorded, recordings, replay
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -265,3 +267,31 @@ def _(canary: Canary) -> None:
     assert b"<script>alert" not in body, body
     length = re.search(rb"Content-Length: (\d+)", head)
     assert length and int(length[1]) == len(body), (length, len(body))
+
+
+# -- Squid's own answers ---------------------------------------------------------------------------
+
+MARKS = {
+    b"{date}": rb"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} [\d:]{8} GMT",
+    b"{host}": rb"[\w.-]+",
+    b"{port}": rb"\d+",
+    b"{token}": rb"[\w+/=]+",
+}
+
+
+def as_squid(one: Recorded, got: bytes) -> bool:
+    """Byte for byte, but for date, name, port, challenge, and the length that the name's length makes."""
+    style = (SOURCES / "httpproxy" / "pages" / "errorpage.css").read_bytes()
+    wanted = re.escape(one.reply.replace(b"{style}", style))
+    for mark, pattern in MARKS.items():
+        wanted = wanted.replace(re.escape(mark), pattern)
+    wanted = re.sub(rb"Content\\-Length:\\ \d+", rb"Content\\-Length:\\ \\d+", wanted)
+    return re.fullmatch(wanted, got, re.DOTALL) is not None
+
+
+@check("httpproxy: P01 answers as the recorded Squid did")
+def _(canary: Canary) -> None:
+    offering = replay(canary.ports["httpproxy"], recordings("httpproxy", "squid-5.7-negotiate.txt"), as_squid)
+    with Canary(canary.bin_dir, {"httpproxy.auth": "basic"}, services=SERVICES) as basic:
+        count = replay(basic.ports["httpproxy"], recordings("httpproxy", "squid-5.7.txt"), as_squid)
+    assert (offering, count) == (8, 76), (offering, count)

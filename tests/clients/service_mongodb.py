@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 import os
+import re
 import socket
 import struct
 import subprocess
@@ -23,6 +24,7 @@ from pymongo.errors import OperationFailure
 from canary import LOOPBACK, Canary, Event, Skip, connect, read_quiet
 from check_list import Checks
 from client_programs import run
+from recorded import Recorded, recordings, replay
 
 SERVICES = ("mongodb",)
 SETTINGS: dict[str, Any] = {"mongodb.honeycreds": [{"username": "root", "password": "password"}]}
@@ -337,3 +339,31 @@ def _(canary: Canary) -> None:
     assert salt(canary) == salt(canary)
     with Canary(canary.bin_dir, SETTINGS, services=SERVICES) as other:
         assert salt(other) != salt(canary)
+
+
+# -- the real server's own answers -----------------------------------------------------------------
+
+
+def as_mongod(one: Recorded, got: bytes) -> bool:
+    """Byte for byte, but for numbers, time and the peer's port; of buildInfo what stands before the flags."""
+
+    def comparable(reply: bytes) -> bytes:
+        if reply[:4] != b"HTTP":
+            reply = reply[:4] + bytes(4) + reply[8:]
+        reply = re.sub(rb"localTime\0.{8}", b"localTime", reply, flags=re.DOTALL)
+        if b"\x02you\0" in reply:
+            reply = re.sub(rb"127\.0\.0\.1:\d+", b"", reply[25:])[8:]
+        if b"buildEnvironment" in reply:
+            # Without the lengths of message and document, which hold the flags.
+            start = 40 if reply[12] == 1 else 25
+            reply = reply[8:16] + reply[start : reply.index(b"buildEnvironment")]
+        return reply
+
+    return comparable(got) == comparable(one.reply)
+
+
+@check("mongodb: B01 to B06 answers as the recorded mongod 3.6.8 did")
+def _(canary: Canary) -> None:
+    with Canary(canary.bin_dir, {"mongodb.version": "3.6.8"}, services=SERVICES) as old:
+        count = replay(old.ports["mongodb"], recordings("mongodb", "mongod-3.6.8.txt", bytes.fromhex), as_mongod)
+    assert count == 16, count

@@ -126,6 +126,15 @@ impl Conversation {
                         let _ = self.socket.send(&bytes).await;
                     }
                 }
+                Step::ReplyOr(bytes, otherwise) => {
+                    if let Some(receipt) = receipt.take() {
+                        receipt.wait().await;
+                    }
+                    let source = self.context.peer.ip();
+                    if let Some(bytes) = shared.guard.affordable(source, bytes, otherwise) {
+                        let _ = self.socket.send(&bytes).await;
+                    }
+                }
                 Step::Note(name, value) => {
                     self.notes.insert(name.to_owned(), value);
                 }

@@ -85,6 +85,11 @@ impl Guard {
         self.with(|allowance, now| allowance.received(source, bytes, now));
     }
 
+    /// Bytes that may go to a source.
+    pub(crate) fn room(&self, source: IpAddr) -> usize {
+        self.with(|allowance, now| allowance.room(source, now))
+    }
+
     /// Whether so many bytes may go to a source.
     pub(crate) fn spend(&self, source: IpAddr, bytes: usize) -> bool {
         let may = self.with(|allowance, now| allowance.spend(source, bytes, now));
@@ -92,6 +97,11 @@ impl Guard {
             self.withheld.fetch_add(1, Ordering::Relaxed);
         }
         may
+    }
+
+    /// The first of two answers that may go to a source.
+    pub(crate) fn affordable(&self, source: IpAddr, bytes: Vec<u8>, otherwise: Vec<u8>) -> Option<Vec<u8>> {
+        [bytes, otherwise].into_iter().find(|bytes| self.spend(source, bytes.len()))
     }
 
     /// Replies that were not sent since the start.
@@ -280,7 +290,7 @@ impl Round<'_> {
         };
         let source = packet.peer.ip();
         shared.guard.received(source, packet.bytes.len());
-        let mut out = Outbox::for_datagrams(clock::now());
+        let mut out = Outbox::for_datagrams(clock::now()).with_room(shared.guard.room(source));
         let looked = catch_unwind(AssertUnwindSafe(|| {
             shared.service.datagram(shared.endpoint, &facts, &packet.bytes, &mut out);
         }));
@@ -296,6 +306,11 @@ impl Round<'_> {
                 }
                 Step::Reply(bytes) => {
                     if shared.guard.spend(source, bytes.len()) {
+                        self.answers.push(Answer { peer: packet.peer, from: packet.from, bytes });
+                    }
+                }
+                Step::ReplyOr(bytes, otherwise) => {
+                    if let Some(bytes) = shared.guard.affordable(source, bytes, otherwise) {
                         self.answers.push(Answer { peer: packet.peer, from: packet.from, bytes });
                     }
                 }

@@ -391,7 +391,7 @@ impl Session {
                     Box::pin(self.shared.quarantine.keep(self.context.session, &name, bytes)).await;
                 }
                 // Of datagrams.
-                Step::Proven | Step::Converse(_) => {}
+                Step::Proven | Step::Converse(_) | Step::ReplyOr(..) => {}
                 Step::StartTls => {
                     if self.secure().await == Flow::End {
                         return Flow::End;

@@ -205,6 +205,7 @@ impl Rig {
             key: TlsKey::EcdsaP256,
             days: 365,
             alpn: Vec::new(),
+            server_auth: false,
             files: None,
         };
         let tls = (security != Security::Plain).then(|| Tls::new(profile, &vault));

@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::sync::{Arc, OnceLock};
 
 use aviary_service::{Slot, TlsFacts, TlsKey, TlsProfile, Vault};
-use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, KeyUsagePurpose, SanType};
+use rcgen::{CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, SanType};
 use rsa::pkcs8::EncodePrivateKey as _;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -148,10 +148,15 @@ fn try_make_certificate(profile: &TlsProfile, key: &[u8]) -> Result<Vec<u8>, rcg
     params.subject_alt_names =
         profile.names.iter().filter_map(|name| name.as_str().try_into().ok().map(SanType::DnsName)).collect();
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
+    if profile.server_auth {
+        params.key_usages = vec![KeyUsagePurpose::KeyEncipherment, KeyUsagePurpose::DataEncipherment];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    }
     // It began between one and nine months ago: a certificate as old as the process betrays it.
     let mut random = [0; 20];
     let _ = getrandom::fill(&mut random);
-    let age_days = 30 + i64::from(random[0]);
+    // A short one is in the first third of its life.
+    let age_days = (30 + i64::from(random[0])).min(i64::from(profile.days / 3));
     let begin = clock::now().as_seconds() - age_days * 86_400 - i64::from(random[1]) * 331;
     let moment = |seconds: i64| {
         let date = jiff::Timestamp::from_second(seconds).unwrap_or_default().to_zoned(jiff::tz::TimeZone::UTC).date();

@@ -64,6 +64,12 @@ impl Allowance {
         true
     }
 
+    /// Bytes that may go to a source now, in one datagram.
+    pub fn room(&mut self, source: IpAddr, now: u64) -> usize {
+        let entry = self.entry(source, now);
+        if entry.proven_until > now { usize::MAX } else { usize::try_from(entry.credit).unwrap_or(usize::MAX) }
+    }
+
     fn entry(&mut self, source: IpAddr, now: u64) -> &mut Source {
         let most = self.rate.saturating_mul(5000);
         if self.sources.len() >= SOURCES && !self.sources.contains_key(&source) {
@@ -104,6 +110,7 @@ mod tests {
         assert!(!allowance.spend(A, 1, 0));
         allowance.received(A, 60, 0);
         assert!(!allowance.spend(A, 100, 0));
+        assert_eq!(allowance.room(A, 0), 60);
         allowance.received(A, 60, 1000);
         assert!(allowance.spend(A, 100, 1000), "asked again");
         assert!(!allowance.spend(A, 21, 1000));
@@ -126,6 +133,7 @@ mod tests {
     fn a_proof_holds_for_a_while() {
         let mut allowance = Allowance::new(100);
         allowance.prove(A, 5);
+        assert_eq!(allowance.room(A, 6), usize::MAX);
         assert!(allowance.spend(A, 500, 600_004));
         assert!(!allowance.spend(A, 500, 600_005));
     }

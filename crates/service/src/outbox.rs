@@ -14,6 +14,8 @@ pub type Computation = Box<dyn FnOnce() -> Vec<u8> + Send>;
 pub enum Step {
     /// Send these bytes.
     Reply(Vec<u8>),
+    /// Send the first as one datagram; where the source may not be sent so much, the second.
+    ReplyOr(Vec<u8>, Vec<u8>),
     /// Report an event. A reply after it leaves only when the event is safe in the journal.
     Report(Kind, LogData),
     /// Remember a fact about the peer for `aviary.fingerprint` of this session's later events.
@@ -43,6 +45,9 @@ impl fmt::Debug for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Reply(bytes) => write!(f, "Reply({})", bytes.escape_ascii()),
+            Self::ReplyOr(bytes, otherwise) => {
+                write!(f, "ReplyOr({}, {})", bytes.escape_ascii(), otherwise.escape_ascii())
+            }
             Self::Report(kind, data) => f.debug_tuple("Report").field(&kind.number).field(data).finish(),
             Self::Note(name, value) => f.debug_tuple("Note").field(name).field(value).finish(),
             Self::Pause(time) => f.debug_tuple("Pause").field(time).finish(),
@@ -65,19 +70,34 @@ pub struct Outbox {
     closing: bool,
     waiting: bool,
     datagrams: bool,
+    room: usize,
 }
 
 impl Outbox {
     /// An empty outbox; `now` is what [`Outbox::now`] will say.
     #[must_use]
     pub const fn new(now: Timestamp) -> Self {
-        Self { steps: Vec::new(), now, closing: false, waiting: false, datagrams: false }
+        Self { steps: Vec::new(), now, closing: false, waiting: false, datagrams: false, room: usize::MAX }
     }
 
     /// The same where each reply is a datagram.
     #[must_use]
     pub const fn for_datagrams(now: Timestamp) -> Self {
-        Self { steps: Vec::new(), now, closing: false, waiting: false, datagrams: true }
+        Self { steps: Vec::new(), now, closing: false, waiting: false, datagrams: true, room: usize::MAX }
+    }
+
+    /// The same, and [`Outbox::room`] will say this.
+    #[must_use]
+    pub const fn with_room(mut self, room: usize) -> Self {
+        self.room = room;
+        self
+    }
+
+    /// Bytes that the frame would send to the source of this datagram now. Where an answer may be shorter or
+    /// longer, as a list of what was found may, it is best no longer than this.
+    #[must_use]
+    pub const fn room(&self) -> usize {
+        self.room
     }
 
     /// The moment of this call, for `Date` headers and the like.
@@ -95,6 +115,14 @@ impl Outbox {
         match self.steps.last_mut() {
             Some(Step::Reply(last)) if !self.datagrams => last.extend_from_slice(bytes),
             _ => self.steps.push(Step::Reply(bytes.to_vec())),
+        }
+    }
+
+    /// Sends one datagram, and where it would be more than a source that has proven nothing may be sent, a
+    /// smaller one instead: one that makes the source answer and so prove itself.
+    pub fn reply_or(&mut self, bytes: impl AsRef<[u8]>, otherwise: impl AsRef<[u8]>) {
+        if !self.closing {
+            self.steps.push(Step::ReplyOr(bytes.as_ref().to_vec(), otherwise.as_ref().to_vec()));
         }
     }
 

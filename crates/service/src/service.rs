@@ -163,6 +163,9 @@ pub struct TlsProfile {
     pub key: TlsKey,
     /// Days of validity; it begins some months before the first start.
     pub days: u32,
+    /// Whether it says what Windows' own certificates say: server authentication as the only extended
+    /// use, and a key that enciphers keys and data.
+    pub server_auth: bool,
     /// ALPN protocols in order of preference.
     pub alpn: Vec<Vec<u8>>,
     /// The operator's own certificate chain and key (PEM), used when both can be read.

@@ -25,13 +25,18 @@ mod httpproxy;
 mod llmnr;
 mod mongodb;
 mod mysql;
+mod ntp;
 mod personas;
+mod rdp;
 mod redis;
 mod sip;
 mod smb;
+mod snmp;
 mod ssh;
 mod tcpbanner;
 mod telnet;
+mod tftp;
+mod vnc;
 
 /// Every service, in alphabetical order of folders. A new service is one folder and two lines here.
 #[rustfmt::skip] // one line a service
@@ -44,10 +49,15 @@ pub static ALL: &[&Entry] = &[
     &llmnr::ENTRY,
     &mongodb::ENTRY,
     &mysql::ENTRY,
+    &ntp::ENTRY,
+    &rdp::ENTRY,
     &redis::ENTRY,
     &sip::ENTRY,
     &smb::ENTRY,
+    &snmp::ENTRY,
     &ssh::ENTRY,
     &tcpbanner::ENTRY,
     &telnet::ENTRY,
+    &tftp::ENTRY,
+    &vnc::ENTRY,
 ];

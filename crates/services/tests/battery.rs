@@ -8,7 +8,7 @@ use aviary_testkit::battery::{self, Finding, Subject};
 
 /// Services whose replies or events tell where the peer's packets ended, as those of the product or of
 /// OpenCanary do: pieces matter. Redis 7 drops a pending error when `Host:` waits in the same read.
-const PIECES_MATTER: [&str; 3] = ["rdp", "redis", "tcpbanner"];
+const PIECES_MATTER: [&str; 2] = ["redis", "tcpbanner"];
 
 pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")

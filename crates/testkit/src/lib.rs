@@ -228,7 +228,12 @@ impl<'a> Talk<'a> {
             assert!(used <= self.pending.len(), "used {used} of {} bytes", self.pending.len());
             self.pending.drain(..used);
             let acted = !out.is_empty();
+            let handshakes = self.handshakes();
             self.act(out);
+            if used == 0 && self.handshakes() > handshakes {
+                // What waits was the handshake; here it is what the peer says inside.
+                continue;
+            }
             if used == 0 {
                 assert!(!acted || self.closed, "steps without using a byte would repeat for ever");
                 break;
@@ -240,6 +245,10 @@ impl<'a> Talk<'a> {
             .flatten()
             .copied()
             .collect()
+    }
+
+    fn handshakes(&self) -> usize {
+        self.transcript.lines.iter().filter(|line| matches!(line, Line::Tls)).count()
     }
 
     /// The transcript so far.
@@ -271,7 +280,7 @@ impl<'a> Talk<'a> {
                 break;
             }
             match step {
-                Step::Reply(bytes) => self.transcript.lines.push(Line::Reply(bytes)),
+                Step::Reply(bytes) | Step::ReplyOr(bytes, _) => self.transcript.lines.push(Line::Reply(bytes)),
                 Step::Report(kind, data) => self.transcript.lines.push(Line::Event(kind.number, data)),
                 Step::Note(name, value) => self.transcript.lines.push(Line::Note(name, value)),
                 Step::Pause(time) => self.transcript.lines.push(Line::Pause(time.as_millis())),

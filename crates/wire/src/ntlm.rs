@@ -365,7 +365,8 @@ pub fn utf16(text: &str) -> Vec<u8> {
 
 /// UTF-16LE as UTF-8. A lone surrogate becomes its three-byte form and an odd last byte stays, so
 /// nothing is lost and what is not text is visibly not UTF-8.
-fn from_utf16(bytes: &[u8]) -> Vec<u8> {
+#[must_use]
+pub fn from_utf16(bytes: &[u8]) -> Vec<u8> {
     let pairs = bytes.chunks_exact(2);
     let odd = pairs.remainder();
     let units = pairs.filter_map(|pair| pair.first_chunk().map(|unit| u16::from_le_bytes(*unit)));

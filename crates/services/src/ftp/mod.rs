@@ -156,6 +156,7 @@ impl Service for FtpService {
             key: TlsKey::Rsa2048,
             days: 3650,
             alpn: Vec::new(),
+            server_auth: false,
             files: None,
         })
     }

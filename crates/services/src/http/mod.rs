@@ -255,6 +255,7 @@ fn certificate(materials: &Materials<'_>) -> TlsProfile {
         key: TlsKey::Rsa2048,
         days: 3650,
         alpn: vec![b"http/1.1".to_vec()],
+        server_auth: false,
         files: both.then(|| (certificate.into(), key.into())),
     }
 }

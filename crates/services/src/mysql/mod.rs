@@ -132,6 +132,7 @@ impl Service for MySqlService {
             key: TlsKey::Rsa2048,
             days: 3650,
             alpn: Vec::new(),
+            server_auth: false,
             files: None,
         })
     }

@@ -33,6 +33,10 @@ pub fn strangers_get_no_more_than_they_send(subject: &Subject<'_>) -> Finding {
                 while !steps.is_empty() {
                     match steps.remove(0) {
                         Step::Reply(bytes) if allowance.spend(source, bytes.len(), 0) => went += bytes.len(),
+                        Step::ReplyOr(bytes, otherwise) => {
+                            let mut both = [bytes.len(), otherwise.len()].into_iter();
+                            went += both.find(|length| allowance.spend(source, *length, 0)).unwrap_or(0);
+                        }
                         Step::Proven => return wrong("passes for a proof, though nothing was sent to its source"),
                         // What opens a conversation goes to somebody who has proven nothing yet, either.
                         Step::Converse(mut dialogue) => {

@@ -50,6 +50,12 @@ fn script(service: &str, mark: &str) -> Vec<Vec<u8>> {
             let request = format!("git-upload-pack /{mark}.git\0host=drill\0");
             vec![format!("{:04x}{request}", request.len() + 4).into_bytes()]
         }
+        "rdp" => {
+            let cookie = format!("Cookie: mstshash={mark}\r\n");
+            let length = u8::try_from(cookie.len()).unwrap_or(0);
+            let fixed = [3, 0, 0, length.saturating_add(11), length.saturating_add(6), 0xe0, 0, 0, 0, 0, 0];
+            vec![[&fixed, cookie.as_bytes()].concat()]
+        }
         // A service without a script of its own is touched by a line; that must be reported too.
         _ => lines(&[format!("{mark}\r\n")]),
     }
