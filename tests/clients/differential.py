@@ -186,8 +186,8 @@ def expectations(theirs: dict[str, list[Event]]) -> tuple[dict[str, list[Event]]
                 stale[name] = f"OpenCanary wrote no event {entry.event}"
                 continue
             if entry.key and event:
-                if event["logdata"][entry.key] != entry.opencanary:
-                    stale[name] = f"OpenCanary wrote {entry.key} {event['logdata'][entry.key]!r}"
+                if event["logdata"].get(entry.key) != entry.opencanary:
+                    stale[name] = f"OpenCanary wrote {entry.key} {event['logdata'].get(entry.key)!r}"
                 event["logdata"][entry.key] = entry.aviary
             if entry.missing:
                 result[entry.event] = None

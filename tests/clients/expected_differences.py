@@ -19,8 +19,8 @@ from canary import LOOPBACK
 class Difference:
     """A place where Aviary must not do as OpenCanary does.
 
-    `event` counts OpenCanary's events of the step; `key` is a key of `logdata`. With `missing`, the
-    event must not be in ours. `adds` are events (log type and log data) that OpenCanary lost; they
+    `event` counts OpenCanary's events of the step; `key` is a key of `logdata`, which OpenCanary may
+    lack. With `missing`, the event must not be in ours. `adds` are events (log type and log data) that OpenCanary lost; they
     stand after its own.
     """
 

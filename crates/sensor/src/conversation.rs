@@ -144,7 +144,7 @@ impl Conversation {
                 Step::Keep(name, bytes) => shared.quarantine.keep(self.context.session, &name, bytes).await,
                 Step::Close { .. } => goes_on = false,
                 // Of streams, or begun from an endpoint only.
-                Step::StartTls | Step::Compute(_) | Step::Converse(_) => {}
+                Step::StartTls(_) | Step::StopTls | Step::Compute(_) | Step::Converse(_) => {}
             }
         }
         if let Some(receipt) = receipt {

@@ -321,7 +321,12 @@ impl Round<'_> {
                 Step::Keep(name, bytes) => shared.quarantine.keep(session, &name, bytes).await,
                 Step::Converse(dialogue) => self.converse(dialogue, &context, packet.from),
                 // What a stream does means nothing here.
-                Step::Pause(_) | Step::StartTls | Step::Compute(_) | Step::IdleLimit(_) | Step::Close { .. } => {}
+                Step::Pause(_)
+                | Step::StartTls(_)
+                | Step::StopTls
+                | Step::Compute(_)
+                | Step::IdleLimit(_)
+                | Step::Close { .. } => {}
             }
         }
         if !told || looked.is_err() {

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use aviary_event::{LogData, Value};
 use aviary_journal::Receipt;
-use aviary_service::{Dialogue, Facts, Outbox, Security, Service, Step, TlsFacts, Transport};
+use aviary_service::{Dialogue, Facts, Outbox, Security, Service, Step, TlsFacts, TlsStart, Transport};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
@@ -191,7 +191,7 @@ impl Session {
             }
             return self.feed().await;
         }
-        if self.secure().await == Flow::End {
+        if self.secure(TlsStart::default()).await == Flow::End {
             return Flow::End;
         }
         let raw = std::mem::take(&mut self.pending);
@@ -199,20 +199,24 @@ impl Session {
     }
 
     /// Puts TLS between socket and dialogue.
-    async fn secure(&mut self) -> Flow {
+    async fn secure(&mut self, start: TlsStart) -> Flow {
         // What waits is the handshake; the filter keeps it apart from what the peer says inside.
         self.untold.truncate(self.untold.len().saturating_sub(self.pending.len()));
+        if self.untold.ends_with(&start.heard) {
+            self.untold.truncate(self.untold.len().saturating_sub(start.heard.len()));
+        }
         let Some(tls) = self.shared.tls.clone() else {
             self.reason = "no TLS";
             return Flow::End;
         };
-        let config = match tls.ready() {
+        let wrapped = start.wrapping.is_some();
+        let config = match tls.ready(wrapped) {
             Some(config) => Ok(config),
-            None => {
-                tokio::task::spawn_blocking(move || tls.wait()).await.unwrap_or_else(|error| Err(error.to_string()))
-            }
+            None => tokio::task::spawn_blocking(move || tls.wait_for(wrapped))
+                .await
+                .unwrap_or_else(|error| Err(error.to_string())),
         };
-        match config.and_then(|config| Filter::new(config).map_err(|error| error.to_string())) {
+        match config.and_then(|config| Filter::new(config, start).map_err(|error| error.to_string())) {
             Ok(filter) => {
                 self.filter = Some(Box::new(filter));
                 Flow::On
@@ -261,7 +265,8 @@ impl Session {
             self.close(false).await;
             return Flow::End;
         }
-        if decrypted.closed { self.ended().await } else { Flow::On }
+        // Where the service ended TLS, the peer may end it too and go on.
+        if decrypted.closed && self.filter.is_some() { self.ended().await } else { Flow::On }
     }
 
     /// Lets the dialogue use what waits.
@@ -392,16 +397,18 @@ impl Session {
                 }
                 // Of datagrams.
                 Step::Proven | Step::Converse(_) | Step::ReplyOr(..) => {}
-                Step::StartTls => {
-                    if self.secure().await == Flow::End {
+                Step::StartTls(start) => {
+                    let begun = !start.heard.is_empty();
+                    if self.secure(start).await == Flow::End {
                         return Flow::End;
                     }
                     // INVARIANT: bytes sent before the handshake are never taken as if sent inside it.
                     let raw = std::mem::take(&mut self.pending);
-                    if !raw.is_empty() && Box::pin(self.decrypt(&raw)).await == Flow::End {
+                    if (begun || !raw.is_empty()) && Box::pin(self.decrypt(&raw)).await == Flow::End {
                         return Flow::End;
                     }
                 }
+                Step::StopTls => self.filter = None,
                 Step::Compute(work) => {
                     let permit = self.shared.workshop.clone().acquire_owned().await;
                     let result = tokio::task::spawn_blocking(work).await;

@@ -10,7 +10,7 @@ use aviary_event::{Class, Event, KindInfo, LogData};
 use aviary_journal::{Guard, Journal, Options};
 use aviary_service::{
     Dialogue, Endpoint, Facts, Limits, MemoryVault, Outbox, Protocol, Security, Service, TlsFacts, TlsKey, TlsProfile,
-    Transport, Vault as _,
+    TlsStart, Transport, Vault as _, Wrapping,
 };
 use jiff::tz::TimeZone;
 use tokio::sync::{Semaphore, watch};
@@ -79,6 +79,17 @@ impl Dialogue for Obedient {
                 out.reply("go\n");
                 out.start_tls();
             }
+            "wraptls" => {
+                let heard: usize = rest.parse().unwrap();
+                // So many bytes behind the line are the handshake's already, bare.
+                let Some(first) = input.get(end + 1..end + 1 + heard) else { return 0 };
+                out.start_tls_with(TlsStart { heard: first.to_vec(), wrapping: Some(Box::new(Framed)) });
+                return end + 1 + heard;
+            }
+            "stoptls" => {
+                out.stop_tls();
+                out.reply("plain\n");
+            }
             "note" => out.note("word", rest),
             "idle" => out.idle_limit(Duration::from_secs(rest.parse().unwrap())),
             "bye" => {
@@ -116,6 +127,29 @@ impl Dialogue for Obedient {
     fn computed(&mut self, result: Vec<u8>, out: &mut Outbox) {
         out.reply(result);
     }
+}
+
+/// Puts TLS behind two bytes of length.
+struct Framed;
+
+impl Wrapping for Framed {
+    fn take_out<'a>(&mut self, input: &'a [u8]) -> Result<Option<(usize, &'a [u8])>, String> {
+        let Some((length, rest)) = input.split_first_chunk() else { return Ok(None) };
+        let length = usize::from(u16::from_be_bytes(*length));
+        if length == 0 {
+            return Err("an empty frame".to_owned());
+        }
+        Ok(rest.get(..length).map(|tls| (2 + length, tls)))
+    }
+
+    fn put_in(&mut self, tls: &[u8]) -> Vec<u8> {
+        framed(tls)
+    }
+}
+
+/// TLS behind its length.
+pub(crate) fn framed(tls: &[u8]) -> Vec<u8> {
+    [&u16::try_from(tls.len()).unwrap().to_be_bytes(), tls].concat()
 }
 
 #[derive(Clone)]

@@ -3,7 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::sync::{Arc, OnceLock};
 
-use aviary_service::{Slot, TlsFacts, TlsKey, TlsProfile, Vault};
+use aviary_service::{Slot, TlsFacts, TlsKey, TlsProfile, TlsStart, Vault, Wrapping};
 use rcgen::{CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, SanType};
 use rsa::pkcs8::EncodePrivateKey as _;
 use rustls::pki_types::pem::PemObject as _;
@@ -14,6 +14,8 @@ use crate::clock;
 
 /// Bytes of an unfinished handshake kept for the report of its failure.
 const HEARD: usize = 4096;
+/// Longest frame of a wrapping.
+const FRAME: usize = 64 * 1024;
 
 /// Why a service has no TLS.
 #[derive(Debug, thiserror::Error)]
@@ -45,8 +47,12 @@ struct Inner {
     profile: TlsProfile,
     key: Slot,
     certificate: Slot,
-    config: OnceLock<Result<Arc<ServerConfig>, String>>,
+    config: OnceLock<Config>,
+    /// For TLS inside another protocol.
+    wrapped: OnceLock<Config>,
 }
+
+type Config = Result<Arc<ServerConfig>, String>;
 
 impl Tls {
     /// TLS by a profile. Nothing is made yet; see [`Tls::wait`].
@@ -61,24 +67,35 @@ impl Tls {
                 Box::new(move || make_certificate(&profile, key.wait())),
             )
         };
-        Self { inner: Arc::new(Inner { profile, key, certificate, config: OnceLock::new() }) }
+        Self { inner: Arc::new(Inner { profile, key, certificate, config: OnceLock::new(), wrapped: OnceLock::new() }) }
     }
 
-    /// The rustls configuration if it is there already.
+    /// The rustls configuration, for TLS bare or inside another protocol, if it is there already.
     #[must_use]
-    pub fn ready(&self) -> Option<Arc<ServerConfig>> {
-        self.inner.config.get()?.as_ref().ok().cloned()
+    pub fn ready(&self, wrapped: bool) -> Option<Arc<ServerConfig>> {
+        let bare = self.inner.config.get()?;
+        // Cheap once key and certificate are there.
+        if wrapped { self.wait_for(true).ok() } else { bare.as_ref().ok().cloned() }
     }
 
-    /// The rustls configuration; blocks while key and certificate are made.
+    /// The rustls configuration for bare TLS; blocks while key and certificate are made.
     ///
     /// # Errors
     /// The reason why there is none, for people.
-    pub fn wait(&self) -> Result<Arc<ServerConfig>, String> {
-        self.inner.config.get_or_init(|| self.configure().map(Arc::new).map_err(|error| crate::chain(&error))).clone()
+    pub fn wait(&self) -> Config {
+        self.wait_for(false)
     }
 
-    fn configure(&self) -> Result<ServerConfig, TlsError> {
+    /// The rustls configuration for TLS bare or inside another protocol; blocks like [`Tls::wait`].
+    ///
+    /// # Errors
+    /// The reason why there is none, for people.
+    pub fn wait_for(&self, wrapped: bool) -> Config {
+        let place = if wrapped { &self.inner.wrapped } else { &self.inner.config };
+        place.get_or_init(|| self.configure(wrapped).map(Arc::new).map_err(|error| crate::chain(&error))).clone()
+    }
+
+    fn configure(&self, wrapped: bool) -> Result<ServerConfig, TlsError> {
         let profile = &self.inner.profile;
         let own = profile.files.as_ref().and_then(|(certificate, key)| match read_files(certificate, key) {
             Ok(pair) => Some(pair),
@@ -94,11 +111,14 @@ impl Tls {
                 PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.inner.key.wait().to_vec())),
             ),
         };
+        let versions = if wrapped { &[&rustls::version::TLS12][..] } else { rustls::DEFAULT_VERSIONS };
         let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()?
+            .with_protocol_versions(versions)?
             .with_no_client_auth()
             .with_single_cert(chain, key)?;
-        config.alpn_protocols.clone_from(&profile.alpn);
+        if !wrapped {
+            config.alpn_protocols.clone_from(&profile.alpn);
+        }
         config.session_storage = rustls::server::ServerSessionMemoryCache::new(64);
         Ok(config)
     }
@@ -197,6 +217,14 @@ pub(crate) struct Filter {
     connection: ServerConnection,
     told: bool,
     heard: Vec<u8>,
+    /// What was heard of the handshake before the filter was there.
+    first: Vec<u8>,
+    /// Carries the handshake; gone once that is finished.
+    wrapping: Option<Box<dyn Wrapping>>,
+    /// The part of a frame that has come.
+    frame: Vec<u8>,
+    /// For the socket.
+    ready: Vec<u8>,
 }
 
 /// What came of bytes from the peer.
@@ -217,19 +245,69 @@ impl Filter {
     ///
     /// # Errors
     /// When rustls refuses the configuration.
-    pub(crate) fn new(config: Arc<ServerConfig>) -> Result<Self, rustls::Error> {
+    pub(crate) fn new(config: Arc<ServerConfig>, start: TlsStart) -> Result<Self, rustls::Error> {
         let mut connection = ServerConnection::new(config)?;
         connection.set_buffer_limit(None);
-        Ok(Self { connection, told: false, heard: Vec::new() })
+        let TlsStart { heard: first, wrapping } = start;
+        let (heard, frame, ready) = (Vec::new(), Vec::new(), Vec::new());
+        Ok(Self { connection, told: false, heard, first, wrapping, frame, ready })
     }
 
     /// Takes bytes from the peer. `plain` is bounded by the input's length, since TLS expands.
-    pub(crate) fn receive(&mut self, mut bytes: &[u8]) -> Decrypted {
+    pub(crate) fn receive(&mut self, bytes: &[u8]) -> Decrypted {
         let mut result = Decrypted::default();
+        let first = std::mem::take(&mut self.first);
         if self.connection.is_handshaking() {
-            let room = HEARD.saturating_sub(self.heard.len());
-            self.heard.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
+            for bytes in [&first, bytes] {
+                let room = HEARD.saturating_sub(self.heard.len());
+                self.heard.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
+            }
         }
+        self.take(&first, &mut result);
+        if self.wrapping.is_none() {
+            self.take(bytes, &mut result);
+        } else {
+            self.frame.extend_from_slice(bytes);
+            self.unwrap_frames(&mut result);
+        }
+        if !self.told && !self.connection.is_handshaking() {
+            self.told = true;
+            self.heard = Vec::new();
+            result.secured = Some(self.facts());
+        }
+        result
+    }
+
+    /// Takes in whole frames while the handshake goes on. What follows it is bare TLS.
+    fn unwrap_frames(&mut self, result: &mut Decrypted) {
+        let waiting = std::mem::take(&mut self.frame);
+        let mut rest = waiting.as_slice();
+        while result.error.is_none() {
+            let Some(wrapping) = &mut self.wrapping else { break };
+            match wrapping.take_out(rest) {
+                Ok(Some((used @ 1.., tls))) => {
+                    rest = rest.get(used..).unwrap_or_default();
+                    self.take(tls, result);
+                    // The last flight of the handshake is wrapped too.
+                    self.collect();
+                    if !self.connection.is_handshaking() {
+                        self.wrapping = None;
+                    }
+                }
+                Ok(_) if rest.len() < FRAME => {
+                    self.frame = rest.to_vec();
+                    return;
+                }
+                Ok(_) => result.error = Some("a frame that does not end".to_owned()),
+                Err(reason) => result.error = Some(reason),
+            }
+        }
+        if result.error.is_none() {
+            self.take(rest, result);
+        }
+    }
+
+    fn take(&mut self, mut bytes: &[u8], result: &mut Decrypted) {
         while !bytes.is_empty() {
             match self.connection.read_tls(&mut bytes) {
                 Ok(0) | Err(_) => break,
@@ -258,12 +336,6 @@ impl Filter {
                 }
             }
         }
-        if !self.told && !self.connection.is_handshaking() {
-            self.told = true;
-            self.heard = Vec::new();
-            result.secured = Some(self.facts());
-        }
-        result
     }
 
     /// What the peer sent in a handshake that did not end, as far as it was kept.
@@ -283,13 +355,21 @@ impl Filter {
 
     /// Bytes for the socket.
     pub(crate) fn outgoing(&mut self) -> Vec<u8> {
+        self.collect();
+        std::mem::take(&mut self.ready)
+    }
+
+    fn collect(&mut self) {
         let mut bytes = Vec::new();
         while self.connection.wants_write() {
             if self.connection.write_tls(&mut bytes).is_err() {
                 break;
             }
         }
-        bytes
+        match &mut self.wrapping {
+            Some(wrapping) if !bytes.is_empty() => self.ready.extend(wrapping.put_in(&bytes)),
+            _ => self.ready.append(&mut bytes),
+        }
     }
 
     /// Whether the handshake is still going on.

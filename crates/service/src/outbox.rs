@@ -10,6 +10,30 @@ use crate::Dialogue;
 /// A computation too long for the event loop, such as a Diffie-Hellman step or an RSA signature.
 pub type Computation = Box<dyn FnOnce() -> Vec<u8> + Send>;
 
+/// How another protocol carries TLS until the handshake is finished, after which TLS stands bare on
+/// the connection. TDS before version 8 does so.
+pub trait Wrapping: Send {
+    /// Takes the TLS bytes out of the first frame of `input`: how long the frame is, and what it
+    /// holds; `None` when it is not whole yet. A frame has at most 64 KiB.
+    ///
+    /// # Errors
+    /// With the reason, when `input` begins with no such frame.
+    fn take_out<'a>(&mut self, input: &'a [u8]) -> Result<Option<(usize, &'a [u8])>, String>;
+
+    /// Puts TLS bytes of ours into frames.
+    fn put_in(&mut self, tls: &[u8]) -> Vec<u8>;
+}
+
+/// How TLS begins.
+#[derive(Default)]
+pub struct TlsStart {
+    /// What the dialogue has used up of the handshake: the peer's first TLS bytes, out of any wrapping.
+    pub heard: Vec<u8>,
+    /// What carries the rest of the handshake. TLS is 1.2 at most then: version 1.3 goes on with
+    /// tickets after the handshake, which no wrapping foresees.
+    pub wrapping: Option<Box<dyn Wrapping>>,
+}
+
 /// One thing to do.
 pub enum Step {
     /// Send these bytes.
@@ -23,7 +47,9 @@ pub enum Step {
     /// Do nothing for a while; what follows waits.
     Pause(Duration),
     /// Begin TLS as the server, after the replies before it were sent.
-    StartTls,
+    StartTls(TlsStart),
+    /// End TLS without a word: what follows is plain, in both directions.
+    StopTls,
     /// Run this elsewhere, then call `Dialogue::computed`.
     Compute(Computation),
     /// Change the idle limit of this connection.
@@ -51,7 +77,8 @@ impl fmt::Debug for Step {
             Self::Report(kind, data) => f.debug_tuple("Report").field(&kind.number).field(data).finish(),
             Self::Note(name, value) => f.debug_tuple("Note").field(name).field(value).finish(),
             Self::Pause(time) => f.debug_tuple("Pause").field(time).finish(),
-            Self::StartTls => f.write_str("StartTls"),
+            Self::StartTls(_) => f.write_str("StartTls"),
+            Self::StopTls => f.write_str("StopTls"),
             Self::Compute(_) => f.write_str("Compute"),
             Self::Proven => f.write_str("Proven"),
             Self::Converse(_) => f.write_str("Converse"),
@@ -144,8 +171,19 @@ impl Outbox {
 
     /// Begins TLS; see [`Step::StartTls`].
     pub fn start_tls(&mut self) {
+        self.start_tls_with(TlsStart::default());
+    }
+
+    /// Begins TLS with what was heard of it already, or inside another protocol; see [`TlsStart`].
+    pub fn start_tls_with(&mut self, start: TlsStart) {
         self.waiting = true;
-        self.steps.push(Step::StartTls);
+        self.steps.push(Step::StartTls(start));
+    }
+
+    /// Ends TLS; see [`Step::StopTls`].
+    pub fn stop_tls(&mut self) {
+        self.waiting = true;
+        self.steps.push(Step::StopTls);
     }
 
     /// Runs something long elsewhere; see [`Step::Compute`].

@@ -24,6 +24,7 @@ mod http;
 mod httpproxy;
 mod llmnr;
 mod mongodb;
+mod mssql;
 mod mysql;
 mod ntp;
 mod personas;
@@ -48,6 +49,7 @@ pub static ALL: &[&Entry] = &[
     &httpproxy::ENTRY,
     &llmnr::ENTRY,
     &mongodb::ENTRY,
+    &mssql::ENTRY,
     &mysql::ENTRY,
     &ntp::ENTRY,
     &rdp::ENTRY,

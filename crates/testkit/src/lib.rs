@@ -44,6 +44,8 @@ pub enum Line {
     Pause(u128),
     /// TLS began.
     Tls,
+    /// TLS ended, and the conversation went on plainly.
+    NoTls,
     /// The service said that the source receives what is sent to it.
     Proven,
     /// The service goes on from a port of its own.
@@ -103,6 +105,7 @@ impl fmt::Display for Transcript {
                 Line::Note(name, value) => writeln!(f, "# {name}={value:?}")?,
                 Line::Pause(ms) => writeln!(f, "  ({ms} ms)")?,
                 Line::Tls => writeln!(f, "  (TLS)")?,
+                Line::NoTls => writeln!(f, "  (no TLS)")?,
                 Line::Proven => writeln!(f, "  (proven)")?,
                 Line::Converse => writeln!(f, "  (from a port of its own)")?,
                 Line::Keep(name, bytes) => writeln!(f, "+ {name} {}", bytes.escape_ascii())?,
@@ -284,12 +287,13 @@ impl<'a> Talk<'a> {
                 Step::Report(kind, data) => self.transcript.lines.push(Line::Event(kind.number, data)),
                 Step::Note(name, value) => self.transcript.lines.push(Line::Note(name, value)),
                 Step::Pause(time) => self.transcript.lines.push(Line::Pause(time.as_millis())),
-                Step::StartTls => {
+                Step::StartTls(_) => {
                     self.transcript.lines.push(Line::Tls);
                     let mut out = Outbox::new(Timestamp::from_micros(NOW));
                     self.dialogue.secured(&TlsFacts::default(), &mut out);
                     self.act(out);
                 }
+                Step::StopTls => self.transcript.lines.push(Line::NoTls),
                 Step::IdleLimit(_) => {}
                 Step::Proven => self.transcript.lines.push(Line::Proven),
                 Step::Keep(name, bytes) => self.transcript.lines.push(Line::Keep(name, bytes)),

@@ -1,12 +1,13 @@
 //! The session over real sockets, with a service that does what its peer says.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use aviary_service::{Limits, Security};
 
 use crate::kinds;
-use crate::testing::{KIND, Rig, ask, closed_in_order, line, reset, send, text};
+use crate::testing::{KIND, Rig, ask, closed_in_order, framed, line, reset, send, text};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reply_leaves_when_the_journal_has_the_event() {
@@ -232,6 +233,111 @@ async fn what_is_sent_behind_starttls_is_never_taken_as_said_inside() {
     assert!(events.next(10).await.iter().all(|event| text(event, "WHAT") != "report"));
 }
 
+/// Goes through the handshake with every flight in a frame, sent in pieces of `size` bytes. Gives the
+/// first frame that the service sent, without its length.
+fn shake_hands_in_frames(peer: &mut TcpStream, tls: &mut rustls::ClientConnection, size: usize) -> Vec<u8> {
+    let mut first = Vec::new();
+    while tls.is_handshaking() {
+        let mut flight = Vec::new();
+        while tls.wants_write() {
+            tls.write_tls(&mut flight).unwrap();
+        }
+        if !flight.is_empty() {
+            framed(&flight).chunks(size).for_each(|piece| send(peer, piece));
+        }
+        let mut length = [0; 2];
+        peer.read_exact(&mut length).unwrap();
+        let mut frame = vec![0; usize::from(u16::from_be_bytes(length))];
+        peer.read_exact(&mut frame).unwrap();
+        tls.read_tls(&mut frame.as_slice()).unwrap();
+        tls.process_new_packets().unwrap();
+        if first.is_empty() {
+            first = frame;
+        }
+    }
+    first
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handshake_inside_another_protocol_is_followed_by_bare_tls() {
+    for size in [1, 7, usize::MAX] {
+        let rig = Rig::with(Security::OnDemand, false, Limits::default());
+        let mut peer = rig.greeted();
+        send(&mut peer, b"wraptls 0\n");
+        let mut tls = rig.tls();
+        let first = shake_hands_in_frames(&mut peer, &mut tls, size);
+        assert_eq!(first[0], 0x16, "a handshake record");
+        let mut stream = rustls::Stream::new(&mut tls, &mut peer);
+        assert_eq!(line(&mut stream), "TLSv1.2");
+        assert_eq!(ask(&mut stream, "echo inside"), "inside");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_dialogue_used_of_the_handshake_is_its_beginning() {
+    let rig = Rig::with(Security::OnDemand, false, Limits::default());
+    let mut peer = rig.greeted();
+    let mut tls = rig.tls();
+    let mut hello = Vec::new();
+    tls.write_tls(&mut hello).unwrap();
+    send(&mut peer, format!("wraptls {}\n", hello.len()).as_bytes());
+    send(&mut peer, &hello);
+    shake_hands_in_frames(&mut peer, &mut tls, usize::MAX);
+    let mut stream = rustls::Stream::new(&mut tls, &mut peer);
+    assert_eq!(line(&mut stream), "TLSv1.2");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_beginning_of_an_unfinished_handshake_is_told_once() {
+    let rig = Rig::with(Security::OnDemand, false, Limits::default());
+    let mut peer = rig.greeted();
+    let mut tls = rig.tls();
+    let mut hello = Vec::new();
+    tls.write_tls(&mut hello).unwrap();
+    let line = format!("wraptls {}\n", hello.len());
+    send(&mut peer, &[line.as_bytes(), &hello].concat());
+    peer.read_exact(&mut [0; 2]).unwrap();
+    drop(peer);
+    let event = rig.unreported().await;
+    let data = event.logdata.get("DATA").and_then(|data| data.as_bytes().map(<[u8]>::to_vec)).unwrap();
+    assert_eq!(data, [line.as_bytes(), &hello].concat());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn goes_on_plainly_where_a_service_ends_tls() {
+    let rig = Rig::with(Security::OnDemand, false, Limits::default());
+    let mut peer = rig.greeted();
+    send(&mut peer, b"wraptls 0\n");
+    let mut tls = rig.tls();
+    shake_hands_in_frames(&mut peer, &mut tls, usize::MAX);
+    let mut stream = rustls::Stream::new(&mut tls, &mut peer);
+    assert_eq!(line(&mut stream), "TLSv1.2");
+    send_in(&mut tls, &mut peer, b"stoptls\n");
+    assert_eq!(line(&mut peer), "plain");
+    assert_eq!(ask(&mut peer, "report outside"), "reported");
+    assert_eq!(text(&*rig.told("report").await, "DATA"), "outside");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_frame_fails_the_handshake_and_is_told() {
+    for (sent, reason) in [(&b"wraptls 0\n\0\0x"[..], "an empty frame"), (b"wraptls 0\n\0\x03abc", "")] {
+        let rig = Rig::new(Security::OnDemand);
+        let mut peer = rig.greeted();
+        send(&mut peer, sent);
+        let event = rig.event(|event| event.logtype == Some(kinds::TLS_FAILED.number)).await;
+        assert_eq!(text(&event, "DATA").as_bytes(), &sent[10..]);
+        assert!(text(&event, "ERROR").contains(reason));
+        rig.told("ended").await;
+    }
+}
+
+fn send_in(tls: &mut rustls::ClientConnection, peer: &mut TcpStream, bytes: &[u8]) {
+    tls.writer().write_all(bytes).unwrap();
+    while tls.wants_write() {
+        tls.write_tls(peer).unwrap();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broken_handshake_is_told_with_its_bytes_and_answered_with_an_alert() {
     let rig = Rig::new(Security::Tls);
@@ -239,7 +345,7 @@ async fn a_broken_handshake_is_told_with_its_bytes_and_answered_with_an_alert() 
     send(&mut peer, b"\x16\x03\x01\x00\x05hello");
     // An alert record of TLS.
     let mut answer = [0; 1];
-    std::io::Read::read_exact(&mut peer, &mut answer).unwrap();
+    peer.read_exact(&mut answer).unwrap();
     assert_eq!(answer, [0x15]);
     assert!(closed_in_order(&mut peer));
     let event = rig.event(|event| event.logtype == Some(kinds::TLS_FAILED.number)).await;

@@ -22,6 +22,8 @@ pub(super) struct HttpProxy {
     facts: Facts,
     challenger: Challenger,
     state: State,
+    /// The beginning of a head that is not whole, for the event when it never will be.
+    pending: Vec<u8>,
 }
 
 enum State {
@@ -44,7 +46,7 @@ struct Body {
 
 impl HttpProxy {
     pub(super) fn new(proxy: Arc<Proxy>, facts: Facts) -> Self {
-        Self { challenger: Challenger::new(&facts), proxy, facts, state: START }
+        Self { challenger: Challenger::new(&facts), proxy, facts, state: START, pending: Vec::new() }
     }
 
     fn send(&self, reply: &Reply<'_>, out: &mut Outbox) {
@@ -58,6 +60,18 @@ impl HttpProxy {
     fn refuse(&self, request: &Request, shown: &[u8], fault: &Fault, out: &mut Outbox) {
         self.send(&Reply { request, shown, fault: Some(fault), offers: &[], keep: false }, out);
         out.close();
+    }
+
+    /// Takes what it can.
+    fn consume(&mut self, input: &[u8], out: &mut Outbox) -> usize {
+        match std::mem::replace(&mut self.state, START) {
+            State::Head { searched, line } => {
+                // Kept unless the head goes on.
+                self.state = State::Head { searched, line };
+                self.head(searched, line, input, out)
+            }
+            State::Body(body) => self.body(body, input, out),
+        }
     }
 
     /// Before the end of a head. A bad line is answered at once, and so is HTTP/0.9.
@@ -228,14 +242,12 @@ impl Dialogue for HttpProxy {
         if input.is_empty() {
             return 0;
         }
-        match std::mem::replace(&mut self.state, START) {
-            State::Head { searched, line } => {
-                // Kept unless the head goes on.
-                self.state = State::Head { searched, line };
-                self.head(searched, line, input, out)
-            }
-            State::Body(body) => self.body(body, input, out),
+        self.pending.clear();
+        let used = self.consume(input, out);
+        if used == 0 {
+            self.pending.extend_from_slice(input.get(..SAMPLE).unwrap_or(input));
         }
+        used
     }
 
     fn ended(&mut self, rest: &[u8], out: &mut Outbox) {
@@ -243,7 +255,8 @@ impl Dialogue for HttpProxy {
     }
 
     fn expired(&mut self, out: &mut Outbox) {
-        self.abandon(b"", "the request does not go on", out);
+        let pending = std::mem::take(&mut self.pending);
+        self.abandon(&pending, "the request does not go on", out);
     }
 
     fn overflowed(&mut self, input: &[u8], out: &mut Outbox) {

@@ -218,4 +218,9 @@ fn an_unfinished_request_is_an_event() {
     let transcript = exchange(dialogue(&[]).as_mut(), &[b"GET http://h/ HTTP/1.1\r\nHost"]);
     assert_eq!(transcript.events_of(31402)[0].get("REASON").unwrap().as_str(), Some("the request ends early"));
     assert!(exchange(dialogue(&[]).as_mut(), &[b"\r\n\r\n"]).events().is_empty());
+    let mut silent = dialogue(&[]);
+    let mut out = aviary_service::Outbox::new(aviary_event::Timestamp::from_micros(NOW));
+    assert_eq!(silent.feed(b"GET http://h/ HTTP/1.1\r\nHo", &mut out), 0);
+    silent.expired(&mut out);
+    assert!(format!("{out:?}").contains("the request does not go on"));
 }

@@ -23,6 +23,9 @@ const HTTP: &[u8] = b"HTTP/1.0 200 OK\r\nConnection: close\r\nContent-Type: text
 const REMOVED: &str = "The client driver may require an upgrade. For more details see \
     https://dochub.mongodb.org/core/legacy-opcode-removal";
 
+/// Bytes of a violation that an event keeps.
+const SAMPLE: usize = 4096;
+
 /// How an answer to the request at hand goes out.
 #[derive(Clone, Debug)]
 pub(super) struct Envelope {
@@ -44,6 +47,8 @@ pub(super) struct Mongo {
     pub(super) nonces: u32,
     /// Whether the driver said what it is.
     pub(super) introduced: bool,
+    /// The beginning of a message that is not whole, for the event when it never will be.
+    pending: Vec<u8>,
     /// A proof that is being looked at, and how to answer then.
     pub(super) waiting: Option<(Waiting, Envelope)>,
 }
@@ -62,7 +67,16 @@ impl Mongo {
     pub(super) fn new(server: Arc<Server>, facts: Facts) -> Self {
         // A connection of a driver draws about three answers.
         let before = i32::try_from(facts.count.saturating_sub(1).saturating_mul(3)).unwrap_or(0);
-        Self { server, facts, number: before, login: None, nonces: 0, introduced: false, waiting: None }
+        Self {
+            server,
+            facts,
+            number: before,
+            login: None,
+            nonces: 0,
+            introduced: false,
+            pending: Vec::new(),
+            waiting: None,
+        }
     }
 
     fn send(&mut self, envelope: &Envelope, failed: bool, document: &Document, out: &mut Outbox) {
@@ -77,18 +91,37 @@ impl Mongo {
         out.report(events::ERROR, LogData::new().with("action", "mongodb.error").with("error", what));
     }
 
+    /// The bytes of a violation, for which OpenCanary's event has no key. It stands last, since how much came
+    /// with them is a matter of luck.
+    fn keep(out: &mut Outbox, what: &str, raw: &[u8]) {
+        let raw = raw.get(..SAMPLE).unwrap_or(raw);
+        out.report(events::MALFORMED, LogData::new().with("RAW", raw).with("REASON", what));
+    }
+
     fn farewell(out: &mut Outbox) {
         out.report(events::CONNECTION, LogData::new().with("action", "mongodb.disconnect"));
     }
 
     /// Ends the connection without a word to the peer.
-    fn leave(out: &mut Outbox, why: &str) {
+    fn leave(out: &mut Outbox, why: &str, raw: &[u8]) {
         Self::violation(out, why);
         Self::farewell(out);
+        Self::keep(out, why, raw);
         out.close();
     }
 
-    fn message(&mut self, message: Message<'_>, out: &mut Outbox) {
+    /// The end of a connection with what is there of a message.
+    fn abandon(rest: &[u8], what: &str, out: &mut Outbox) {
+        if rest.is_empty() {
+            return Self::farewell(out);
+        }
+        Self::violation(out, what);
+        Self::farewell(out);
+        Self::keep(out, what, rest);
+    }
+
+    /// A message; `raw` is all of it.
+    fn message(&mut self, message: Message<'_>, raw: &[u8], out: &mut Outbox) {
         let (mut opcode, mut packed_by, mut unpacked) = (message.opcode, None, None);
         if opcode == opcode::COMPRESSED {
             let offered =
@@ -97,7 +130,9 @@ impl Mongo {
                 let compressor = offered(number)?;
                 Some((opcode, compressor, compressor.unpack(packed, length)?))
             });
-            let Some((inner, compressor, body)) = inner else { return Self::leave(out, "Malformed OP_COMPRESSED") };
+            let Some((inner, compressor, body)) = inner else {
+                return Self::leave(out, "Malformed OP_COMPRESSED", raw);
+            };
             (opcode, packed_by, unpacked) = (inner, Some(compressor), Some(body));
         }
         let body = unpacked.as_deref().unwrap_or(message.body);
@@ -105,9 +140,11 @@ impl Mongo {
             opcode::MSG => codec::read_msg(body),
             opcode::QUERY => codec::read_query(body),
             other if opcode::UNANSWERED.contains(&other) => {
-                return Self::violation(out, &format!("Unsupported opcode: {other}"));
+                let what = format!("Unsupported opcode: {other}");
+                Self::violation(out, &what);
+                return Self::keep(out, &what, raw);
             }
-            other => return Self::leave(out, &format!("Unsupported opcode: {other}")),
+            other => return Self::leave(out, &format!("Unsupported opcode: {other}"), raw),
         };
         let shape = if opcode == opcode::MSG { Shape::Msg } else { Shape::Query(Vec::new()) };
         let mut envelope = Envelope { request: message.request, shape, silent: false, packed_by };
@@ -125,14 +162,16 @@ impl Mongo {
                     }
                 }
             }
-            Err(Fault::Fatal(why)) => Self::leave(out, why),
+            Err(Fault::Fatal(why)) => Self::leave(out, why, raw),
             Err(Fault::Bson) => {
                 Self::violation(out, "Invalid BSON");
+                Self::keep(out, "Invalid BSON", raw);
                 let answer = self.server.persona.bad_bson();
                 self.send(&envelope, false, &answer, out);
             }
             Err(Fault::Located(code, text)) => {
                 Self::violation(out, text);
+                Self::keep(out, text, raw);
                 self.send(&envelope, false, &error(text, code, &format!("Location{code}")), out);
             }
         }
@@ -224,23 +263,30 @@ impl Dialogue for Mongo {
     }
 
     fn feed(&mut self, input: &[u8], out: &mut Outbox) -> usize {
+        self.pending.clear();
         match codec::frame(input) {
-            Frame::Incomplete => 0,
+            Frame::Incomplete => {
+                self.pending.extend_from_slice(input.get(..SAMPLE).unwrap_or(input));
+                0
+            }
             Frame::Http => {
                 // OpenCanary's words for what the letters say as a length.
-                Self::violation(out, "Invalid message length: 542393671");
+                let what = "Invalid message length: 542393671";
+                Self::violation(out, what);
                 out.reply(HTTP);
                 Self::farewell(out);
+                Self::keep(out, what, input);
                 out.close();
                 input.len()
             }
             Frame::BadLength(length) => {
-                Self::leave(out, &format!("Invalid message length: {length}"));
+                Self::leave(out, &format!("Invalid message length: {length}"), input);
                 input.len()
             }
             Frame::Message(message) => {
-                self.message(message, out);
-                if out.is_closing() { input.len() } else { codec::HEADER.saturating_add(message.body.len()) }
+                let length = codec::HEADER.saturating_add(message.body.len());
+                self.message(message, input.get(..length).unwrap_or(input), out);
+                if out.is_closing() { input.len() } else { length }
             }
         }
     }
@@ -253,18 +299,15 @@ impl Dialogue for Mongo {
     }
 
     fn ended(&mut self, rest: &[u8], out: &mut Outbox) {
-        if !rest.is_empty() {
-            Self::violation(out, "The message ends early");
-        }
-        Self::farewell(out);
+        Self::abandon(rest, "The message ends early", out);
     }
 
     fn expired(&mut self, out: &mut Outbox) {
-        Self::farewell(out);
+        Self::abandon(&std::mem::take(&mut self.pending), "The message does not go on", out);
     }
 
-    fn overflowed(&mut self, _input: &[u8], out: &mut Outbox) {
+    fn overflowed(&mut self, input: &[u8], out: &mut Outbox) {
         // OpenCanary's words.
-        Self::leave(out, "Buffer overflow attempt");
+        Self::leave(out, "Buffer overflow attempt", input);
     }
 }

@@ -4,7 +4,7 @@
 use aviary_event::{Class, Kind, KindInfo};
 
 /// All of them, for the entry.
-pub(super) static KINDS: [KindInfo; 6] = [
+pub(super) static KINDS: [KindInfo; 7] = [
     opencanary(Class::Login, "a login begins (`action` is `mongodb.auth_attempt`)", &["T1110"]),
     opencanary(Class::Connection, "a connection begins or ends (`mongodb.connection`, `mongodb.disconnect`)", &[]),
     opencanary(Class::Command, "a command other than `hello` by OP_MSG (`mongodb.command`)", &[]),
@@ -44,6 +44,14 @@ pub(super) static KINDS: [KindInfo; 6] = [
         ],
         technique: &[],
     },
+    KindInfo {
+        number: 31302,
+        constant: "LOG_MONGODB_MALFORMED",
+        class: Class::Violation,
+        when: "the bytes that 20001 with `mongodb.error` tells of",
+        keys: &["RAW", "REASON"],
+        technique: &[],
+    },
 ];
 
 const fn opencanary(class: Class, when: &'static str, technique: &'static [&'static str]) -> KindInfo {
@@ -69,3 +77,5 @@ pub(super) static ERROR: Kind = &KINDS[3];
 pub(super) static CREDENTIAL: Kind = &KINDS[4];
 /// A driver says what it is.
 pub(super) static CLIENT: Kind = &KINDS[5];
+/// The bytes of a violation.
+pub(super) static MALFORMED: Kind = &KINDS[6];

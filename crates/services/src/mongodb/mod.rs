@@ -11,7 +11,7 @@
 //! reported and refused.
 //!
 //! Events: 20001 as OpenCanary writes it, with the class `login` for attempts only; 31300 the
-//! credential; 31301 the driver.
+//! credential; 31301 the driver; 31302 the bytes of what is no message.
 //!
 //! LIMIT: no TLS. A message has at most 256 KiB. No open server with data. OP_MSG's checksum is not
 //! checked. Measured was 3.6.8 only: what later versions say is from MongoDB's sources and from public

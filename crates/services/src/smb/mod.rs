@@ -12,9 +12,6 @@
 //! 31102 shares; 31103 pipes and interfaces; 31104 calls; 31105 uploads; 31106 changes; 31107 what is
 //! no SMB, and probes for MS17-010 and DoublePulsar.
 //!
-//! The audit log of a real Samba, `smb.auditfile`, is followed beside, and each of its lines is a 5000 with the
-//! peer of the line; see `audit.rs`.
-//!
 //! LIMIT: guests have no key, so their sessions are not signed or encrypted, and clients that demand
 //! either refuse them, as they do with Windows. Ciphers of 128 bits only. No oplocks, leases, durable handles, DFS, extended
 //! attributes, streams, compression, multichannel. SMB1 ends behind the connection to a share. Calls
@@ -91,7 +88,7 @@ static KEYS: &[Key] = &[
         name: "smb.auditfile",
         shape: Shape::Path,
         default: "\"/var/log/samba-audit.log\"",
-        doc: "Audit log of a Samba server that is read beside, when it is there.",
+        doc: "Audit log of a Samba server that is followed beside, if this is set; it may appear later.",
     },
     Key {
         name: "smb.server",
@@ -162,7 +159,8 @@ struct SmbService {
     port: u16,
     netbios_port: u16,
     connections: usize,
-    audit_file: Option<PathBuf>,
+    /// A Samba's audit log to follow.
+    audit: Option<PathBuf>,
 }
 
 impl Service for SmbService {
@@ -186,8 +184,8 @@ impl Service for SmbService {
     }
 
     fn follows(&self) -> Vec<Follow> {
-        let follow = |path| Follow { path, reader: Box::new(Audit::new(events::FILE)) };
-        self.audit_file.clone().map(follow).into_iter().collect()
+        let follow = |path: &PathBuf| Follow { path: path.clone(), reader: Box::new(Audit::new(&events::KINDS[0])) };
+        self.audit.iter().map(follow).collect()
     }
 
     fn limits(&self) -> Limits {
@@ -233,7 +231,8 @@ fn build(materials: &Materials<'_>) -> Result<Box<dyn Service>, Rejection> {
         port: settings.port("smb.port"),
         netbios_port: u16::try_from(settings.int("smb.netbios_port")).unwrap_or(0),
         connections: usize::try_from(settings.int("smb.max_connections")).unwrap_or(1000),
-        audit_file: settings.path("smb.auditfile"),
+        // Nobody who did not name the file has a Samba beside.
+        audit: settings.path("smb.auditfile").filter(|_| settings.is_set("smb.auditfile")),
     }))
 }
 

@@ -67,7 +67,7 @@ fn answers(transcript: &Transcript) -> String {
 
 fn tell_the_same(a: &Transcript, b: &Transcript) -> bool {
     let notes = |transcript: &Transcript| -> Vec<String> {
-        let lines = transcript.lines.iter().filter(|line| matches!(line, Line::Note(..) | Line::Tls));
+        let lines = transcript.lines.iter().filter(|line| matches!(line, Line::Note(..) | Line::Tls | Line::NoTls));
         lines.map(|line| format!("{line:?}")).collect()
     };
     let (events_a, events_b) = (a.events(), b.events());
