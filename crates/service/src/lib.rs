@@ -18,9 +18,8 @@ pub use allowance::Allowance;
 pub use dialogue::{Dialogue, Facts, SessionId, TlsFacts, Transport};
 pub use entry::{Entry, Materials, Rejection};
 pub use follow::{Follow, LineReader, Told};
-pub use outbox::{Computation, Outbox, Step};
-pub use seeker::{Heard, Interface, Question, Seeker};
 pub use outbox::{Computation, Outbox, Step, TlsStart, Wrapping};
+pub use seeker::{Heard, Interface, Question, Seeker};
 pub use service::{Endpoint, KeepAlive, Limits, Protocol, Security, Service, TlsKey, TlsProfile};
 pub use vault::{Maker, MemoryVault, Slot, Vault};
 
