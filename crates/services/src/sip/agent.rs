@@ -66,13 +66,6 @@ impl Circumstances {
     }
 }
 
-/// What came of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Outcome {
-    /// Whether the message shows that its source gets what it is sent.
-    pub proven: bool,
-}
-
 impl Agent {
     /// The agent that the settings ask for.
     pub(super) fn new(settings: &Settings, secret: Slot) -> Self {
@@ -93,7 +86,7 @@ impl Agent {
     }
 
     /// Reports and answers one message.
-    pub(super) fn message(&self, head: &[u8], body: &[u8], at: Circumstances, out: &mut Outbox) -> Outcome {
+    pub(super) fn message(&self, head: &[u8], body: &[u8], at: Circumstances, out: &mut Outbox) {
         let parsed = match Head::parse(head) {
             Ok(parsed) => parsed,
             Err(why) => return self.no_request(&[head, b"\r\n", body].concat(), why, at, out),
@@ -105,20 +98,22 @@ impl Agent {
         let (verdict, proven) = self.credentials(&parsed, method, target, at, out);
         let whole = [b"via".as_slice(), b"from", b"to", b"call-id", b"cseq"];
         // Products drop what lacks one of these.
+        if proven && !at.tcp {
+            // Before the answer, which may then be as long as it is.
+            out.proven();
+        }
         if whole.iter().all(|name| parsed.first(name).is_some()) {
             let at = if proven { Circumstances { room: None, ..at } } else { at };
             self.answer(&parsed, verdict, at, out);
         }
-        Outcome { proven }
     }
 
     /// Reports what is no request; products say nothing to it.
     #[expect(clippy::unused_self, reason = "the same call as for a request")]
-    pub(super) fn no_request(&self, bytes: &[u8], why: &str, at: Circumstances, out: &mut Outbox) -> Outcome {
+    pub(super) fn no_request(&self, bytes: &[u8], why: &str, at: Circumstances, out: &mut Outbox) {
         let sample = bytes.get(..SAMPLE).unwrap_or(bytes);
         let data = LogData::new().with("DATA", sample).with("ERROR", why).with("TRANSPORT", at.transport());
         out.report(events::VIOLATION, data);
-        Outcome { proven: false }
     }
 
     /// Reports the digests of a request, and says what it gets.

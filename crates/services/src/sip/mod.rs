@@ -129,17 +129,11 @@ impl Service for SipService {
             count: 0,
         };
         match codec::datagram(bytes) {
-            Some((head, body)) => {
-                if self.agent.message(head, body, at, out).proven {
-                    out.proven();
-                }
-            }
+            Some((head, body)) => self.agent.message(head, body, at, out),
             None if codec::blank_lines(bytes) == bytes.len() => {
                 self.agent.no_request(bytes, "blank lines and no message", at, out);
             }
-            None => {
-                self.agent.no_request(bytes, "unfinished message", at, out);
-            }
+            None => self.agent.no_request(bytes, "unfinished message", at, out),
         }
     }
 

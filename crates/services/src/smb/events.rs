@@ -8,7 +8,8 @@ pub(super) static KINDS: [KindInfo; 9] = [
         number: 5000,
         constant: "LOG_SMB_FILE_OPEN",
         class: Class::Command,
-        when: "a file or folder of the decoy share was opened, listed, read, written, renamed or deleted",
+        when: "a file or folder of the decoy share was opened, listed, read, written, renamed or deleted; or the audit \
+               log of a Samba server tells of one",
         keys: &[
             "AUDITACTION",
             "DOMAIN",
