@@ -224,12 +224,55 @@ def pretty(events: list[Event]) -> list[str]:
     return [line for event in events for line in json.dumps(event, indent=1, sort_keys=True).splitlines()]
 
 
+PAGE = Path(__file__).parents[2] / "docs/differences.md"
+
+HEAD = """# Where Aviary does not do as OpenCanary does
+
+Every event that OpenCanary 0.9.10 writes, Aviary writes with the same number, keys, values and text, but for
+what stands here. The differential test puts both through the same dialogues and fails for any other
+difference, and for a row that no longer holds. `python tests/clients/differential.py --table` writes this page.
+
+| dialogue | OpenCanary 0.9.10 | Aviary | why |
+|---|---|---|---|
+"""
+
+
+def cell(value: Any) -> str:
+    """A value as it stands in a table, cut where it is long."""
+    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+    text = text if len(text) <= 60 else text[:57] + "..."
+    text = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+    return "`" + text.replace("|", "\\|").replace("`", "'") + "`" if text else "empty"
+
+
+def page() -> str:
+    """The table of all differences, reasons written out."""
+    rows = []
+    reason = ""
+    for each in DIFFERENCES:
+        reason = reason if each.reason == "as above" else each.reason
+        if each.adds:
+            theirs, ours = "no event", ", ".join(f"{logtype}" for logtype, _ in each.adds)
+        elif each.missing:
+            theirs, ours = f"event {each.event + 1} of the dialogue", "no such event"
+        else:
+            key = f"`{each.key}` "
+            theirs = key + (cell(each.opencanary) if each.opencanary is not None else "absent or null")
+            ours = key + (cell(each.aviary) if each.aviary is not None else "absent or null")
+        rows.append(f"| {each.step} | {theirs} | {ours} | {reason} |")
+    return HEAD + "\n".join(rows) + "\n"
+
+
 def main() -> int:
     parser = arguments(__doc__ or "")
     parser.add_argument("--record", type=Path, metavar="FILE", help="save OpenCanary's events")
     parser.add_argument("--against", type=Path, metavar="FILE", help="compare with saved events; run no OpenCanary")
     parser.add_argument("--only", metavar="TEXT", help="only steps whose name contains the text")
+    parser.add_argument("--table", action="store_true", help="write the page of differences and end")
     options = parser.parse_args()
+    if options.table:
+        PAGE.write_text(page())
+        return 0
     if not options.bin_dir and not options.record and not options.opencanary:
         parser.error("give --bin-dir DIR, --record FILE or both")
     steps = [each for each in STEPS if not options.only or options.only in each.name]
@@ -254,6 +297,11 @@ def main() -> int:
         print(f"recorded {sum(map(len, theirs.values()))} events of {len(theirs)} steps in {options.record}")
 
     report = Report(may_skip=False)
+
+    def page_is_current() -> None:
+        assert PAGE.read_text() == page(), f"{PAGE.name} is stale: run this script with --table"
+
+    report.check("the page of differences", page_is_current)
     expected, stale = expectations(theirs)
     ours = None
     if options.bin_dir or options.opencanary:
