@@ -264,7 +264,9 @@ def _(canary: Canary) -> Event:
 def _(canary: Canary) -> Event:
     mark = canary.mark()
     proxy = f"http://{LOOPBACK}:{canary.ports['httpproxy']}"
-    output = quietly("curl", "-q", "-sS", "-m", "20", "-x", proxy, "-U", "squidadmin:passsquid", "http://example.test/")
+    output = quietly(
+        "curl", "-q", "-sS", "-m", "20", "--noproxy", "", "-x", proxy, "-U", "squidadmin:passsquid", "http://example.test/"
+    )
     return canary.logged(mark, 7001, {"USERNAME": "squidadmin", "PASSWORD": "passsquid"}, output)
 
 

@@ -91,3 +91,24 @@ fn every_shipped_configuration_loads() {
 fn the_changelog_has_a_head() {
     assert_none(&house::changelog_has_a_head(&tree()));
 }
+
+#[test]
+fn every_service_and_key_stands_in_the_docs() {
+    let tree = tree();
+    let text = |path: &str| tree.files().find(|(file, _)| *file == path).map(|(_, text)| text.to_owned());
+    let table = text("docs/services.md").unwrap_or_default();
+    let mut missing = Vec::new();
+    for entry in aviary_services::ALL {
+        let page = text(&format!("docs/services/{}.md", entry.name)).unwrap_or_else(|| table.clone());
+        if !table.contains(&format!("[{}]", entry.name)) && !table.contains(&format!(", {}]", entry.name)) {
+            missing.push(format!("{}: no row", entry.name));
+        }
+        for key in entry.keys {
+            let last = key.name.split_once('.').map_or(key.name, |(_, last)| last);
+            if !page.contains(key.name) && !page.contains(&format!("`{last}`")) {
+                missing.push(format!("{}: no word of `{}`", entry.name, key.name));
+            }
+        }
+    }
+    assert_none(&missing);
+}
