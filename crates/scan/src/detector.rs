@@ -12,8 +12,11 @@ use crate::packet::{Flags, Packet};
 const SOURCES: usize = 4096;
 /// What may come at once beyond a rate: the burst that the kernel's `limit` match has by default.
 const BURST: u64 = 5;
-/// Thousandths of a packet, so that a rate an hour can be counted in whole numbers.
-const WHOLE: u64 = 1_000_000;
+/// Packets a second that are reported of all sources together, and a second's worth at once: a flood with made-up
+/// sources must not fill the journal.
+const OVERALL: u64 = 100;
+/// Parts of a packet, so many that a rate an hour gains whole ones in every millisecond.
+const WHOLE: u64 = HOUR;
 const SECOND: u64 = 1000;
 const HOUR: u64 = 3_600_000;
 
@@ -44,6 +47,7 @@ pub struct Finding {
 pub struct Detector {
     rules: Option<Rules>,
     sources: HashMap<(IpAddr, bool), Bucket>,
+    overall: Option<Bucket>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +61,7 @@ impl Detector {
     /// A detector that has seen nothing.
     #[must_use]
     pub fn new(rules: Rules) -> Self {
-        Self { rules: Some(rules), sources: HashMap::new() }
+        Self { rules: Some(rules), sources: HashMap::new(), overall: None }
     }
 
     /// Replaces the rules; without any it finds nothing.
@@ -85,11 +89,12 @@ impl Detector {
             (false, true) => (rules.syn_rate, SECOND),
             (false, false) => (rules.nmap_rate, SECOND),
         };
-        self.has_room((packet.source, is_syn), rate, per, now).then_some(Finding { kind })
+        let own = self.has_room((packet.source, is_syn), rate, per, now);
+        (own && take(self.overall.get_or_insert_with(|| full(OVERALL, now)), OVERALL, OVERALL, SECOND, now))
+            .then_some(Finding { kind })
     }
 
     fn has_room(&mut self, source: (IpAddr, bool), rate: u64, per: u64, now: u64) -> bool {
-        let most = BURST.saturating_mul(WHOLE);
         if self.sources.len() >= SOURCES && !self.sources.contains_key(&source) {
             // Whoever was quiet for long is as good as new.
             self.sources.retain(|_, bucket| now.saturating_sub(bucket.seen) < 10_000);
@@ -97,17 +102,29 @@ impl Detector {
                 self.sources.clear();
             }
         }
-        let bucket = self.sources.entry(source).or_insert(Bucket { room: most, seen: now });
-        let passed = now.saturating_sub(bucket.seen);
-        let gained = passed.saturating_mul(rate).saturating_mul(WHOLE).checked_div(per).unwrap_or(0);
-        bucket.room = bucket.room.saturating_add(gained).min(most);
-        bucket.seen = now;
-        let has = bucket.room >= WHOLE;
-        if has {
-            bucket.room = bucket.room.saturating_sub(WHOLE);
-        }
-        has
+        take(self.sources.entry(source).or_insert_with(|| full(BURST, now)), BURST, rate, per, now)
     }
+}
+
+/// A bucket that nothing was taken from.
+const fn full(burst: u64, now: u64) -> Bucket {
+    Bucket { room: burst.saturating_mul(WHOLE), seen: now }
+}
+
+/// Takes one packet from a bucket that regains `rate` of them in `per` milliseconds; whether there was one.
+fn take(bucket: &mut Bucket, burst: u64, rate: u64, per: u64, now: u64) -> bool {
+    let passed = now.saturating_sub(bucket.seen);
+    let gained = passed.saturating_mul(rate).saturating_mul(WHOLE).checked_div(per).unwrap_or(0);
+    // Time too short for a whole part counts on.
+    if gained > 0 {
+        bucket.room = bucket.room.saturating_add(gained).min(burst.saturating_mul(WHOLE));
+        bucket.seen = now;
+    }
+    let has = bucket.room >= WHOLE;
+    if has {
+        bucket.room = bucket.room.saturating_sub(WHOLE);
+    }
+    has
 }
 
 /// The kind that flags mean when they come without a connection; `None` for what any connection sends.
@@ -194,6 +211,24 @@ mod tests {
         assert_eq!(count(&mut detector, HOUR / 3), 1);
         detector.set_rules(Some(Rules { ignore_localhost: true, ..rules() }));
         assert_eq!(count(&mut detector, 10 * HOUR), 0);
+    }
+
+    #[test]
+    fn a_flood_of_made_up_sources_is_bounded_and_slow_gains_count() {
+        let mut detector = Detector::new(rules());
+        let mut one = packet(2);
+        let mut found = 0;
+        for number in 0..50_000_u32 {
+            one.source = IpAddr::V4((number + 0x0a00_0000).into());
+            // Ten seconds, five packets a millisecond.
+            found += usize::from(detector.judge(&one, |_| false, u64::from(number / 5)).is_some());
+        }
+        assert!((1000..=1200).contains(&found), "{found}");
+        let mut local = packet(2);
+        local.source = IpAddr::from([127, 0, 0, 1]);
+        let mut detector = Detector::new(rules());
+        let found = (0..=HOUR / 3).filter(|now| detector.judge(&local, |_| false, *now).is_some()).count();
+        assert_eq!(found, 6, "one more after a third of an hour, however often it is asked");
     }
 
     #[test]

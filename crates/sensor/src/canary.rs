@@ -626,15 +626,14 @@ impl Canary {
     /// Stops in order: no new connections, the live ones end, outputs get what there is for a while.
     async fn stop(&self) {
         lock(&self.errands).clear();
-        for post in lock(&self.posts).iter_mut() {
-            drop(post.end());
-        }
+        let ending: Vec<_> = lock(&self.posts).iter_mut().filter_map(Post::end).collect();
         let _ = self.scanner_stop.send(true);
         let begun = tokio::time::Instant::now();
         while begun.elapsed() < STOP_PATIENCE {
             // Again each time: a listener may have been about to take one in.
             self.connections.end(None);
-            if self.connections.count() == 0 && self.datagrams.talks() == 0 {
+            let ended = ending.iter().all(watch::Sender::is_closed);
+            if ended && self.connections.count() == 0 && self.datagrams.talks() == 0 {
                 break;
             }
             if begun.elapsed() > CUT_AFTER {

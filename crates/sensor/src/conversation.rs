@@ -1,23 +1,32 @@
 //! A conversation over UDP from a port of its own: a dialogue whose every feed is one datagram.
+//!
+//! Whoever sends to the port has most likely received from it, but ports can be guessed. So each datagram that comes
+//! earns one answer, of a size that a link carries, and proves nothing to anybody else.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use aviary_event::LogData;
 use aviary_journal::Receipt;
 use aviary_service::{Dialogue, Outbox, Step};
 use tokio::net::UdpSocket;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::clock;
 use crate::datagrams::Talk;
 use crate::listener::Station;
 use crate::reporter::Context;
+use crate::{clock, kinds};
 
 /// Largest datagram.
 const LARGEST: usize = 65_536;
+/// Bytes of an answer that a datagram earns: what an Ethernet link carries in one.
+const EARNED: usize = 1500;
+/// How long the first datagram on the new port may take.
+const FIRST: Duration = Duration::from_secs(5);
 
 /// Runs a conversation with the peer of a context until the dialogue closes, the peer is quiet for the idle
 /// limit, a limit is reached or the endpoint stops.
@@ -37,48 +46,49 @@ pub(crate) async fn run(
         }
     };
     let limits = station.limits;
-    let mut this = Conversation { station, dialogue, context, socket, idle: limits.idle, notes: BTreeMap::new() };
-    let mut out = Outbox::for_datagrams(clock::now());
-    this.dialogue.open(&mut out);
-    let mut goes_on = this.act(out).await;
+    let mut this = Conversation {
+        station,
+        dialogue,
+        context,
+        socket,
+        idle: limits.idle,
+        notes: BTreeMap::new(),
+        earned: false,
+        failed: false,
+    };
+    let mut goes_on = this.turn(|dialogue, out| dialogue.open(out)).await;
     let end = Instant::now() + limits.total;
     let mut received = 0_u64;
     let mut buffer = vec![0; LARGEST];
     while goes_on {
-        let quiet = (Instant::now() + this.idle).min(end);
-        let mut out = Outbox::for_datagrams(clock::now());
+        let patience = if received == 0 { this.idle.min(FIRST) } else { this.idle };
+        let quiet = (Instant::now() + patience).min(end);
         tokio::select! {
             biased;
             () = stopped(&mut stop) => {
-                this.dialogue.ended(&[], &mut out);
-                this.act(out).await;
+                this.turn(|dialogue, out| dialogue.ended(&[], out)).await;
                 break;
             }
             read = this.socket.recv(&mut buffer) => {
                 // A refusal by ICMP says that the peer is gone; anything else is as final.
                 let Ok(length) = read else {
-                    this.dialogue.ended(&[], &mut out);
-                    this.act(out).await;
+                    this.turn(|dialogue, out| dialogue.ended(&[], out)).await;
                     break;
                 };
                 let bytes = buffer.get(..length).unwrap_or_default();
-                let source = this.context.peer.ip();
-                let guard = &this.station.shared.guard;
-                guard.received(source, length);
-                // Nobody else knows this port.
-                guard.prove(source);
+                this.station.shared.guard.received(this.context.peer.ip(), length);
+                this.earned = true;
                 received = received.saturating_add(u64::try_from(length).unwrap_or(0));
                 if received > limits.received {
-                    this.dialogue.overflowed(bytes, &mut out);
-                    this.act(out).await;
+                    this.turn(|dialogue, out| dialogue.overflowed(bytes, out)).await;
                     break;
                 }
-                this.dialogue.feed(bytes, &mut out);
-                goes_on = this.act(out).await;
+                goes_on = this.turn(|dialogue, out| {
+                    dialogue.feed(bytes, out);
+                }).await;
             }
             () = tokio::time::sleep_until(quiet) => {
-                this.dialogue.expired(&mut out);
-                this.act(out).await;
+                this.turn(|dialogue, out| dialogue.expired(out)).await;
                 break;
             }
         }
@@ -103,9 +113,37 @@ struct Conversation {
     socket: UdpSocket,
     idle: Duration,
     notes: BTreeMap<String, aviary_event::Value>,
+    /// Whether a datagram came that was not answered yet.
+    earned: bool,
+    failed: bool,
 }
 
 impl Conversation {
+    /// Lets the dialogue act, and does what it asks for; whether it goes on. A panic ends the conversation and is told.
+    async fn turn(&mut self, act: impl FnOnce(&mut dyn Dialogue, &mut Outbox)) -> bool {
+        let mut out = Outbox::for_datagrams(clock::now());
+        let dialogue = &mut *self.dialogue;
+        if self.failed || catch_unwind(AssertUnwindSafe(|| act(dialogue, &mut out))).is_err() {
+            if !std::mem::replace(&mut self.failed, true) {
+                let data = LogData::new()
+                    .with("BYTES", 0)
+                    .with("DATA", "")
+                    .with("DURATION_MS", 0)
+                    .with("REASON", "service failed");
+                let reporter = &self.station.shared.reporter;
+                reporter.report_now(&self.context, &kinds::UNREPORTED, data, &self.notes);
+            }
+            return false;
+        }
+        self.act(out).await
+    }
+
+    /// Whether an answer of so many bytes may be sent.
+    fn may_send(&mut self, bytes: usize) -> bool {
+        let earned = bytes <= EARNED && std::mem::take(&mut self.earned);
+        earned || self.station.shared.guard.spend(self.context.peer.ip(), bytes)
+    }
+
     /// Does what the dialogue asked for; whether it goes on.
     async fn act(&mut self, out: Outbox) -> bool {
         let mut receipt: Option<Receipt> = None;
@@ -122,7 +160,7 @@ impl Conversation {
                     if let Some(receipt) = receipt.take() {
                         receipt.wait().await;
                     }
-                    if shared.guard.spend(self.context.peer.ip(), bytes.len()) {
+                    if self.may_send(bytes.len()) {
                         let _ = self.socket.send(&bytes).await;
                     }
                 }
@@ -130,8 +168,8 @@ impl Conversation {
                     if let Some(receipt) = receipt.take() {
                         receipt.wait().await;
                     }
-                    let source = self.context.peer.ip();
-                    if let Some(bytes) = shared.guard.affordable(source, bytes, otherwise) {
+                    let chosen = [bytes, otherwise].into_iter().find(|bytes| self.may_send(bytes.len()));
+                    if let Some(bytes) = chosen {
                         let _ = self.socket.send(&bytes).await;
                     }
                 }

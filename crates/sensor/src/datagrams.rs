@@ -4,17 +4,17 @@
 //! other works. INVARIANT: a reply leaves only when the journal has what its batch reported.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsRawFd as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Instant;
 
-use aviary_event::LogData;
+use aviary_event::{LogData, Value};
 use aviary_journal::Receipt;
 use aviary_service::{Allowance, Dialogue, Facts, Outbox, SessionId, Step, Transport};
 use nix::libc;
@@ -25,7 +25,7 @@ use nix::sys::socket::{
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use crate::conversation;
 use crate::listener::{Listener, Station};
@@ -43,8 +43,9 @@ const QUEUED_BYTES: usize = 16 * 1024 * 1024;
 /// Receive buffer that is asked for: a burst of 3,000 datagrams, each of which costs the kernel a kilobyte
 /// or more. Beyond `net.core.rmem_max` only root gets it.
 const RECEIVE_BUFFER: usize = 8 * 1024 * 1024;
-/// Conversations from ports of their own at once.
+/// Conversations from ports of their own at once, and with one source.
 const TALKS: usize = 256;
+const TALKS_PER_SOURCE: usize = 4;
 
 thread_local! {
     static SLOTS: RefCell<Vec<u8>> = RefCell::new(vec![0; BATCH * LARGEST]);
@@ -58,7 +59,7 @@ static FLOWS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 pub(crate) struct Guard {
     allowance: Mutex<Allowance>,
     start: Instant,
-    talks: AtomicUsize,
+    talks: Mutex<HashMap<IpAddr, usize>>,
     /// Replies that were not sent because nothing was proven.
     withheld: AtomicU64,
 }
@@ -70,7 +71,7 @@ impl Guard {
         Arc::new(Self {
             allowance: Mutex::new(Allowance::new(rate)),
             start: Instant::now(),
-            talks: AtomicUsize::new(0),
+            talks: Mutex::default(),
             withheld: AtomicU64::new(0),
         })
     }
@@ -113,16 +114,21 @@ impl Guard {
     /// Conversations that go on.
     #[must_use]
     pub(crate) fn talks(&self) -> usize {
-        self.talks.load(Ordering::Relaxed)
+        self.talks.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
     }
 
-    /// A place for a conversation, if there is one left.
-    pub(crate) fn talk(self: &Arc<Self>) -> Option<Talk> {
-        if self.talks.fetch_add(1, Ordering::Relaxed) >= TALKS {
-            self.talks.fetch_sub(1, Ordering::Relaxed);
+    /// A place for a conversation with a source, if there is one left.
+    pub(crate) fn talk(self: &Arc<Self>, source: IpAddr) -> Option<Talk> {
+        let mut talks = self.talks.lock().unwrap_or_else(PoisonError::into_inner);
+        if talks.values().sum::<usize>() >= TALKS {
             return None;
         }
-        Some(Talk(Arc::clone(self)))
+        let count = talks.entry(source).or_default();
+        if *count >= TALKS_PER_SOURCE {
+            return None;
+        }
+        *count += 1;
+        Some(Talk(Arc::clone(self), source))
     }
 
     fn with<R>(&self, act: impl FnOnce(&mut Allowance, u64) -> R) -> R {
@@ -133,11 +139,17 @@ impl Guard {
 
 /// A conversation's place; freed when dropped.
 #[derive(Debug)]
-pub(crate) struct Talk(Arc<Guard>);
+pub(crate) struct Talk(Arc<Guard>, IpAddr);
 
 impl Drop for Talk {
     fn drop(&mut self) {
-        self.0.talks.fetch_sub(1, Ordering::Relaxed);
+        let mut talks = self.0.talks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = talks.get_mut(&self.1) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                talks.remove(&self.1);
+            }
+        }
     }
 }
 
@@ -205,7 +217,7 @@ impl Listener {
         };
         let (sender, receiver) = mpsc::channel(QUEUE);
         let room = Arc::new(Semaphore::new(QUEUED_BYTES));
-        let work = Arc::clone(&self).work(Arc::clone(&socket), receiver, Arc::clone(&room), stop.clone());
+        let work = Arc::clone(&self).work(Arc::clone(&socket), receiver, stop.clone());
         let worker = tokio::runtime::Handle::current().spawn(work);
         let mut stopped = stop.clone();
         loop {
@@ -219,9 +231,9 @@ impl Listener {
                 continue;
             };
             let bytes = batch.iter().map(|packet| packet.bytes.len()).sum::<usize>().min(QUEUED_BYTES);
-            let Ok(permit) = room.acquire_many(u32::try_from(bytes).unwrap_or(u32::MAX)).await else { break };
-            permit.forget();
-            if sender.send((batch, bytes)).await.is_err() {
+            let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+            let Ok(permit) = Arc::clone(&room).acquire_many_owned(bytes).await else { break };
+            if sender.send((batch, permit)).await.is_err() {
                 break;
             }
         }
@@ -234,31 +246,38 @@ impl Listener {
     async fn work(
         self: Arc<Self>,
         socket: Arc<UdpSocket>,
-        mut batches: mpsc::Receiver<(Vec<Packet>, usize)>,
-        room: Arc<Semaphore>,
+        mut batches: mpsc::Receiver<(Vec<Packet>, OwnedSemaphorePermit)>,
         stop: watch::Receiver<bool>,
     ) {
         let Ok(local) = socket.local_addr() else { return };
-        while let Some((batch, bytes)) = batches.recv().await {
+        while let Some((batch, permit)) = batches.recv().await {
             let station = self.station();
             let mut entropy = vec![[0; 32]; batch.len()];
-            if getrandom::fill(entropy.as_flattened_mut()).is_err() {
-                tracing::error!("no randomness from the system, datagrams dropped");
-                continue;
+            let random = getrandom::fill(entropy.as_flattened_mut()).is_ok();
+            if !random {
+                tracing::error!("no randomness from the system, datagrams are told and not answered");
             }
-            let mut round = Round { station: &station, stop: &stop, receipt: None, answers: Vec::new() };
+            let mut round = Round { station: &station, receipt: None, answers: Vec::new(), talks: Vec::new() };
             for (packet, entropy) in batch.into_iter().zip(entropy) {
                 let to = SocketAddr::new(packet.to, local.port());
-                round.take(packet, to, entropy, self.count()).await;
+                let context = context(&station, packet.peer, to);
+                if random {
+                    round.take(packet, context, entropy, self.count()).await;
+                } else {
+                    round.tell(&context, packet.bytes, "no randomness", &BTreeMap::new()).await;
+                }
             }
-            let Round { receipt, answers, .. } = round;
+            let Round { receipt, answers, talks, .. } = round;
             if let Some(receipt) = receipt {
                 receipt.wait().await;
             }
             for answer in answers {
                 send(&socket, &answer).await;
             }
-            room.add_permits(bytes);
+            for (dialogue, context, from) in talks {
+                converse(&station, dialogue, context, from, stop.clone());
+            }
+            drop(permit);
         }
     }
 }
@@ -266,23 +285,27 @@ impl Listener {
 /// One batch at work.
 struct Round<'a> {
     station: &'a Arc<Station>,
-    stop: &'a watch::Receiver<bool>,
     /// Of the last event: one writer takes them in order.
     receipt: Option<Receipt>,
     answers: Vec<Answer>,
+    /// Conversations that begin once the journal has what was reported.
+    talks: Vec<(Box<dyn Dialogue>, Context, Option<IpAddr>)>,
+}
+
+/// Who sends to whom: all datagrams of a flow are one session.
+fn context(station: &Station, peer: SocketAddr, local: SocketAddr) -> Context {
+    let session = SessionId(FLOWS.hash_one((peer, &station.label)));
+    Context { service: Arc::clone(&station.label), entry: station.entry, session, peer, local, hurried: true }
 }
 
 impl Round<'_> {
-    async fn take(&mut self, packet: Packet, local: SocketAddr, entropy: [u8; 32], count: u64) {
+    async fn take(&mut self, packet: Packet, context: Context, entropy: [u8; 32], count: u64) {
         let station = self.station;
         let shared = &station.shared;
-        let session = SessionId(FLOWS.hash_one((packet.peer, &station.label)));
-        let context =
-            Context { service: Arc::clone(&station.label), entry: station.entry, session, peer: packet.peer, local };
         let facts = Facts {
-            session,
-            peer: packet.peer,
-            local,
+            session: context.session,
+            peer: context.peer,
+            local: context.local,
             transport: Transport::Datagrams,
             entropy,
             count,
@@ -318,8 +341,8 @@ impl Round<'_> {
                     notes.insert(name.to_owned(), value);
                 }
                 Step::Proven => shared.guard.prove(source),
-                Step::Keep(name, bytes) => shared.quarantine.keep(session, &name, bytes).await,
-                Step::Converse(dialogue) => self.converse(dialogue, &context, packet.from),
+                Step::Keep(name, bytes) => shared.quarantine.keep(context.session, &name, bytes).await,
+                Step::Converse(dialogue) => self.talks.push((dialogue, context.clone(), packet.from)),
                 // What a stream does means nothing here.
                 Step::Pause(_)
                 | Step::StartTls(_)
@@ -329,28 +352,41 @@ impl Round<'_> {
                 | Step::Close { .. } => {}
             }
         }
-        if !told || looked.is_err() {
-            let data = LogData::new()
-                .with("BYTES", i64::try_from(packet.bytes.len()).unwrap_or(i64::MAX))
-                .with("DATA", packet.bytes)
-                .with("DURATION_MS", 0)
-                .with("REASON", if looked.is_err() { "service failed" } else { "a datagram" });
-            if let Some(receipt) = shared.reporter.report(&context, &kinds::UNREPORTED, data, &notes).await {
-                self.receipt = Some(receipt);
-            }
+        if looked.is_err() {
+            self.tell(&context, packet.bytes, "service failed", &notes).await;
+        } else if !told {
+            self.tell(&context, packet.bytes, "a datagram", &notes).await;
         }
     }
 
-    fn converse(&self, dialogue: Box<dyn Dialogue>, context: &Context, from: Option<IpAddr>) {
-        let Some(talk) = self.station.shared.guard.talk() else {
-            tracing::debug!("no place for one more conversation over UDP");
-            return;
-        };
-        let from = from.unwrap_or(context.local.ip());
-        let task =
-            conversation::run(Arc::clone(self.station), dialogue, context.clone(), from, talk, self.stop.clone());
-        drop(tokio::runtime::Handle::current().spawn(task));
+    /// Tells of a datagram that no service told of.
+    async fn tell(&mut self, context: &Context, bytes: Vec<u8>, reason: &str, notes: &BTreeMap<String, Value>) {
+        let data = LogData::new()
+            .with("BYTES", i64::try_from(bytes.len()).unwrap_or(i64::MAX))
+            .with("DATA", bytes)
+            .with("DURATION_MS", 0)
+            .with("REASON", reason);
+        let reporter = &self.station.shared.reporter;
+        if let Some(receipt) = reporter.report(context, &kinds::UNREPORTED, data, notes).await {
+            self.receipt = Some(receipt);
+        }
     }
+}
+
+fn converse(
+    station: &Arc<Station>,
+    dialogue: Box<dyn Dialogue>,
+    context: Context,
+    from: Option<IpAddr>,
+    stop: watch::Receiver<bool>,
+) {
+    let Some(talk) = station.shared.guard.talk(context.peer.ip()) else {
+        tracing::debug!("no place for one more conversation over UDP");
+        return;
+    };
+    let from = from.unwrap_or(context.local.ip());
+    let task = conversation::run(Arc::clone(station), dialogue, context, from, talk, stop);
+    drop(tokio::runtime::Handle::current().spawn(task));
 }
 
 /// Waits for datagrams and reads those that are there, up to [`BATCH`].

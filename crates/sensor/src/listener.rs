@@ -166,7 +166,14 @@ impl Listener {
             let limits = station.limits;
             let place =
                 connections.admit(stream, peer.ip(), self.number, limits.connections, (limits.idle, limits.total));
-            let context = Context { service: Arc::clone(&station.label), entry: station.entry, session, peer, local };
+            let context = Context {
+                service: Arc::clone(&station.label),
+                entry: station.entry,
+                session,
+                peer,
+                local,
+                hurried: false,
+            };
             let facts = Facts {
                 session,
                 peer,

@@ -4,10 +4,16 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aviary_service::SessionId;
+use tokio::sync::Semaphore;
 
+/// What a file takes at least: a block of the disk.
+const BLOCK: u64 = 4096;
+/// Most files.
+const FILES: u64 = 10_000;
 /// Longest part of a file's name that a service chooses.
 const LONGEST_NAME: usize = 64;
 
@@ -17,49 +23,70 @@ pub(crate) struct Quarantine {
     folder: PathBuf,
     /// Bytes in all files, and in one.
     bounds: (u64, u64),
-    /// Bytes in all files, once they were counted.
-    used: Mutex<Option<u64>>,
+    /// Bytes and number of all files, once they were counted.
+    used: Mutex<Option<(u64, u64)>>,
+    /// One writer at a time, so that others wait without holding a thread.
+    turn: Semaphore,
+    /// Whether the last file could not be written.
+    failing: AtomicBool,
 }
 
 impl Quarantine {
     /// A quarantine in this folder, with bounds for all files together and for one, in bytes.
     #[must_use]
     pub(crate) fn new(folder: PathBuf, bounds: (u64, u64)) -> Arc<Self> {
-        Arc::new(Self { folder, bounds, used: Mutex::default() })
+        let (used, failing) = (Mutex::default(), AtomicBool::new(false));
+        Arc::new(Self { folder, bounds, used, turn: Semaphore::new(1), failing })
     }
 
     /// Appends to a file of a session; see `Outbox::keep`. What does not fit is dropped.
     pub(crate) async fn keep(self: &Arc<Self>, session: SessionId, name: &str, bytes: Vec<u8>) {
+        if bytes.is_empty() {
+            return;
+        }
         let this = Arc::clone(self);
         let name = format!("{session}-{}", harmless(name));
+        let _turn = self.turn.acquire().await;
         let kept = tokio::task::spawn_blocking(move || this.append(&name, &bytes)).await;
-        if let Ok(Err(error)) = kept {
+        let failed = matches!(kept, Ok(Err(_)));
+        // Said once until it works again: strangers cause these.
+        if !self.failing.swap(failed, Ordering::Relaxed)
+            && let Ok(Err(error)) = kept
+        {
             tracing::error!(%error, folder = %self.folder.display(), "an upload cannot be kept");
         }
     }
 
     fn append(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        let so_far = match *used {
-            Some(so_far) => so_far,
+        let (so_far, files) = match *used {
+            Some(used) => used,
             None => {
                 fs::DirBuilder::new().mode(0o700).recursive(true).create(&self.folder)?;
                 let files = fs::read_dir(&self.folder)?.flatten();
-                files.filter_map(|file| file.metadata().ok()).map(|data| data.len()).sum()
+                let sizes = files.filter_map(|file| file.metadata().ok()).map(|data| data.len().max(BLOCK));
+                sizes.fold((0_u64, 0_u64), |(sum, count), size| (sum.saturating_add(size), count + 1))
             }
         };
-        *used = Some(so_far);
+        *used = Some((so_far, files));
         let path = self.folder.join(name);
-        let length = fs::metadata(&path).map_or(0, |data| data.len());
+        let present = fs::metadata(&path).ok().map(|data| data.len());
+        if present.is_none() && files >= FILES {
+            return Ok(());
+        }
+        let length = present.unwrap_or(0);
         let room = self.bounds.0.saturating_sub(so_far).min(self.bounds.1.saturating_sub(length));
         let fitting = bytes.get(..usize::try_from(room).unwrap_or(usize::MAX)).unwrap_or(bytes);
-        if fitting.is_empty() && !bytes.is_empty() {
+        if fitting.is_empty() {
             return Ok(());
         }
         let mut file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
-        file.write_all(fitting)?;
-        *used = Some(so_far.saturating_add(u64::try_from(fitting.len()).unwrap_or(0)));
-        Ok(())
+        let written = file.write_all(fitting);
+        let now = file.metadata().map_or(length, |data| data.len());
+        let before = present.map_or(0, |length| length.max(BLOCK));
+        let grown = now.max(BLOCK).saturating_sub(before);
+        *used = Some((so_far.saturating_add(grown), files + u64::from(present.is_none())));
+        written
     }
 }
 

@@ -4,8 +4,8 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use aviary_config::{HoneyCreds, IgnoreRules};
@@ -20,6 +20,9 @@ use crate::{clock, kinds};
 /// Passwords up to this many bytes take much the same time to hash, whatever the hash; SHA-crypt's
 /// time grows with longer ones, so those are hashed for every user.
 const SHORT_PASSWORD: usize = 64;
+
+/// Planted passwords that are hashed a second for datagrams, which are worked through one after the other.
+const HURRIED_HASHES: u32 = 4;
 
 /// What the reporter needs to know of the configuration; replaced whole at a reload.
 #[derive(Clone, Debug)]
@@ -42,6 +45,8 @@ pub(crate) struct Reporter {
     ids: Ids,
     ignored: AtomicU64,
     poise: Poise,
+    /// Hashes of this second, where others wait behind.
+    hashes: Mutex<(Instant, u32)>,
 }
 
 /// One session as events name it.
@@ -57,6 +62,8 @@ pub(crate) struct Context {
     pub peer: SocketAddr,
     /// The address that it used.
     pub local: SocketAddr,
+    /// Whether others wait behind it whose answers do not depend on it, as over UDP.
+    pub hurried: bool,
 }
 
 impl Reporter {
@@ -69,6 +76,7 @@ impl Reporter {
             ids: Ids::new(),
             ignored: AtomicU64::new(0),
             poise: Poise::default(),
+            hashes: Mutex::new((Instant::now(), 0)),
         }
     }
 
@@ -204,9 +212,22 @@ impl Reporter {
         let rules = self.rules();
         let mut event = self.stamp(&rules, context, kind, data, notes)?;
         if let Some(creds) = rules.honeycreds.get(context.entry) {
-            event.honeycred = judge(creds, &event.logdata, &rules, context.entry, &self.poise).await;
+            let poise = (!context.hurried).then_some(&self.poise);
+            if !context.hurried || creds.is_cheap() || self.may_hash() {
+                event.honeycred = judge(creds, &event.logdata, &rules, context.entry, poise).await;
+            }
         }
         Some(event)
+    }
+
+    /// Whether one more planted password may be hashed while others wait. Where not, the event has no flag.
+    fn may_hash(&self) -> bool {
+        let mut hashes = self.hashes.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if hashes.0.elapsed() > Duration::from_secs(1) {
+            *hashes = (Instant::now(), 0);
+        }
+        hashes.1 += 1;
+        hashes.1 <= HURRIED_HASHES
     }
 
     fn stamp(
@@ -254,7 +275,7 @@ async fn judge(
     data: &Value,
     rules: &Arc<Rules>,
     entry: &'static str,
-    poise: &Poise,
+    poise: Option<&Poise>,
 ) -> Option<bool> {
     let bytes = |keys: &[&str]| {
         let value = keys.iter().find_map(|key| data.get(key).and_then(Value::as_bytes));
@@ -267,10 +288,13 @@ async fn judge(
     if creds.is_cheap() {
         return Some(creds.matches(&username, &password));
     }
-    let wait = poise.of(entry, rules).await;
+    let wait = match poise {
+        Some(poise) => poise.of(entry, rules).await,
+        None => Duration::ZERO,
+    };
     let begun = tokio::time::Instant::now();
     let fits = creds.hashes_for(&username);
-    let verdict = if fits || password.len() > SHORT_PASSWORD {
+    let verdict = if fits || poise.is_some() && password.len() > SHORT_PASSWORD {
         let rules = Arc::clone(rules);
         let hashed = tokio::task::spawn_blocking(move || {
             let Some(creds) = rules.honeycreds.get(entry) else { return false };
@@ -283,7 +307,9 @@ async fn judge(
     } else {
         Some(creds.matches(&username, &password))
     };
-    tokio::time::sleep_until(begun + wait).await;
+    if !wait.is_zero() {
+        tokio::time::sleep_until(begun + wait).await;
+    }
     verdict
 }
 
@@ -383,14 +409,14 @@ mod tests {
         {
             let data = LogData::new().with("PASSWORD", password).with("USERNAME", user);
             let begun = Instant::now();
-            assert_eq!(judge(creds, &data.into(), &rules, "ftp", &poise).await, Some(verdict), "{user}");
+            assert_eq!(judge(creds, &data.into(), &rules, "ftp", Some(&poise)).await, Some(verdict), "{user}");
             assert!(begun.elapsed() >= wait, "{user}: {:?} of {wait:?}", begun.elapsed());
         }
         // A long password costs more with some hashes, so it is hashed whoever gives it.
         let long = LogData::new().with("PASSWORD", "x".repeat(4000)).with("USERNAME", "nobody");
-        assert_eq!(judge(creds, &long.into(), &rules, "ftp", &poise).await, Some(false));
+        assert_eq!(judge(creds, &long.into(), &rules, "ftp", Some(&poise)).await, Some(false));
         // What is no login waits for nothing and gets no verdict.
-        assert_eq!(judge(creds, &LogData::new().into(), &rules, "ftp", &poise).await, None);
+        assert_eq!(judge(creds, &LogData::new().into(), &rules, "ftp", Some(&poise)).await, None);
     }
 
     #[tokio::test]
@@ -399,10 +425,14 @@ mod tests {
         let rules = planted();
         for (user, password) in [("USERNAME", "PASSWORD"), ("UserName", "Password")] {
             let data = LogData::new().with(user, "sa").with(password, "planted");
-            assert_eq!(judge(&creds, &data.into(), &rules, "mssql", &Poise::default()).await, Some(true), "{user}");
+            assert_eq!(
+                judge(&creds, &data.into(), &rules, "mssql", Some(&Poise::default())).await,
+                Some(true),
+                "{user}"
+            );
         }
         let data = LogData::new().with("username", "sa");
-        assert_eq!(judge(&creds, &data.into(), &rules, "mongodb", &Poise::default()).await, Some(false));
+        assert_eq!(judge(&creds, &data.into(), &rules, "mongodb", Some(&Poise::default())).await, Some(false));
     }
 
     #[test]

@@ -252,6 +252,7 @@ impl Search {
             session,
             peer: source,
             local: SocketAddr::new(local, line.port),
+            hurried: true,
         };
         for step in out.into_steps() {
             if let Step::Report(kind, data) = step {
