@@ -75,7 +75,10 @@ impl Quarantine {
             return Ok(());
         }
         let length = present.unwrap_or(0);
-        let room = self.bounds.0.saturating_sub(so_far).min(self.bounds.1.saturating_sub(length));
+        let before = present.map_or(0, |length| length.max(BLOCK));
+        // What is left of the file's last block was paid for.
+        let room = self.bounds.0.saturating_sub(so_far).saturating_add(before.saturating_sub(length));
+        let room = room.min(self.bounds.1.saturating_sub(length));
         let fitting = bytes.get(..usize::try_from(room).unwrap_or(usize::MAX)).unwrap_or(bytes);
         if fitting.is_empty() {
             return Ok(());
@@ -83,7 +86,6 @@ impl Quarantine {
         let mut file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
         let written = file.write_all(fitting);
         let now = file.metadata().map_or(length, |data| data.len());
-        let before = present.map_or(0, |length| length.max(BLOCK));
         let grown = now.max(BLOCK).saturating_sub(before);
         *used = Some((so_far.saturating_add(grown), files + u64::from(present.is_none())));
         written
@@ -113,16 +115,20 @@ mod tests {
     #[tokio::test]
     async fn appends_within_both_bounds_and_never_leaves_the_folder() {
         let folder = tempfile::tempdir().unwrap();
-        let quarantine = Quarantine::new(folder.path().join("quarantine"), (100, 60));
+        let quarantine = Quarantine::new(folder.path().join("quarantine"), (12_288, 6000));
         let (a, b) = (SessionId(1), SessionId(2));
-        quarantine.keep(a, "../../etc/passwd", vec![1; 40]).await;
-        quarantine.keep(a, "../../etc/passwd", vec![2; 40]).await;
-        quarantine.keep(b, "", vec![3; 50]).await;
-        quarantine.keep(b, "more", vec![4; 50]).await;
-        let names = ["0000000000000001-.._.._etc_passwd", "0000000000000002-"];
-        assert_eq!(sizes(&quarantine), [(names[0].to_owned(), 60), (names[1].to_owned(), 40)]);
-        let again = Quarantine::new(quarantine.folder.clone(), (110, 60));
-        again.keep(b, "more", vec![4; 50]).await;
-        assert_eq!(sizes(&again)[2].1, 10, "what lies there from before counts");
+        quarantine.keep(a, "../../etc/passwd", vec![1; 4000]).await;
+        quarantine.keep(a, "../../etc/passwd", vec![2; 4000]).await;
+        quarantine.keep(b, "", vec![3; 6000]).await;
+        // 288 bytes are left, which a file of one byte takes whole: it takes a block of the disk.
+        quarantine.keep(b, "small", vec![4; 1]).await;
+        quarantine.keep(b, "none", vec![5; 1]).await;
+        quarantine.keep(b, "empty", Vec::new()).await;
+        let names = ["0000000000000001-.._.._etc_passwd", "0000000000000002-", "0000000000000002-small"];
+        let wanted: Vec<_> = names.into_iter().map(str::to_owned).zip([6000, 6000, 1]).collect();
+        assert_eq!(sizes(&quarantine), wanted);
+        let again = Quarantine::new(quarantine.folder.clone(), (12_288, 6000));
+        again.keep(b, "none", vec![5; 1]).await;
+        assert_eq!(sizes(&again), wanted, "what lies there from before counts");
     }
 }
