@@ -25,12 +25,13 @@ pub struct Script {
 }
 
 /// The scripts, in the order in which they begin: the longest first, since two run at a time.
-pub const SCRIPTS: [Script; 6] = [
+pub const SCRIPTS: [Script; 7] = [
     Script { file: "real_services.py", arguments: &[], limit: 600 },
     Script { file: "real_clients.py", arguments: &[], limit: 600 },
     Script { file: "differential.py", arguments: &[], limit: 420 },
     Script { file: "hostile.py", arguments: &[], limit: 420 },
     Script { file: "stealth.py", arguments: &[], limit: 300 },
+    Script { file: "article.py", arguments: &[], limit: 300 },
     Script { file: "kill.py", arguments: &["--rounds", "100"], limit: 420 },
 ];
 
