@@ -318,6 +318,8 @@ def _(canary: Canary) -> None:
 
 @check("mongodb: a message that ends early, and silence, are events")
 def _(canary: Canary) -> None:
+    # The ends of connections before this check are told a moment later.
+    canary.settle()
     mark = canary.mark()
     with connect(canary.ports["mongodb"]) as peer:
         peer.sendall(PING[:20])
