@@ -131,12 +131,12 @@ impl Agent {
         let values = [b"authorization".as_slice(), b"proxy-authorization"].into_iter().flat_map(|n| request.all(n));
         for digest in values.filter_map(Credentials::parse).take(MOST_DIGESTS) {
             let sent = digest.get("nonce").unwrap_or_default();
-            for form in [self.persona.form, self.persona.short_form()] {
-                let now = seconds(out.now());
-                best = best.max(nonce::check(form, self.secret.wait(), at.peer.ip(), now, sent));
-            }
+            let now = seconds(out.now());
+            let check = |form| nonce::check(form, self.secret.wait(), at.peer.ip(), now, sent);
+            let this = check(self.persona.form).max(check(self.persona.short_form()));
             // Too few digits prove nothing: somebody who guesses long enough guesses them.
-            proven |= best == nonce::Verdict::Good && sent.len() >= nonce::PROOF;
+            proven |= this == nonce::Verdict::Good && sent.len() >= nonce::PROOF;
+            best = best.max(this);
             self.login(&digest, method, target, out);
         }
         let judgement = match (verdict, best) {

@@ -232,6 +232,23 @@ fn who_echoes_a_nonce_has_proven_its_address() {
 }
 
 #[test]
+fn a_guessed_short_nonce_and_a_long_one_of_others_prove_nothing() {
+    let service = service(&[("sip.server", "\"chan_sip\"")]);
+    let mut datagrams = Datagrams::new(&*service, UDP, facts(5060));
+    let mut talk = Talk::open(&mut datagrams);
+    let reply = text(&talk.send(&request("REGISTER", "sip:h", "")));
+    let short = nonce_of(&reply);
+    assert!(short.len() < super::nonce::PROOF, "{reply}");
+    let of = |nonce: &str| authorization("1", "x", nonce, "REGISTER", "sip:h");
+    let long = of("1795384800/0123456789abcdef0123456789abcdef");
+    for both in [of(short) + &long, long + &of(short)] {
+        let refused = text(&talk.send(&request("REGISTER", "sip:h", &both)));
+        assert!(refused.starts_with("SIP/2.0 403 "), "the short one is ours: {refused}");
+    }
+    assert!(!talk.transcript().lines.iter().any(|line| matches!(line, Line::Proven)), "{}", talk.transcript());
+}
+
+#[test]
 fn a_datagram_that_is_none_is_reported() {
     let service = service(&[]);
     for (bytes, error) in [
