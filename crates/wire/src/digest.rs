@@ -11,6 +11,10 @@ use crate::guess;
 /// hashcat's mode for the line of [`Credentials::hashcat`].
 pub const HASHCAT_MODE: i64 = 11400;
 
+/// Bytes that user, realm, nonces, count and address have together at most where passwords are tried: each
+/// costs two hashes over nearly all of it, and what clients send is shorter by far.
+const LONGEST: usize = 1024;
+
 /// Parameters read from one header.
 const MOST: usize = 64;
 
@@ -93,51 +97,72 @@ impl Credentials {
         clean.then(|| [b"$sip$*".as_slice(), &parts.join(&b'*')].concat())
     }
 
-    /// Whether this password gives the response.
-    #[must_use]
-    pub fn matches(&self, method: &[u8], password: &[u8]) -> bool {
-        self.is_plain_md5() && self.gives(&self.request(method), password)
+    /// Which of these passwords gives the response; none where the response is not MD5, or where it is made of
+    /// more than a kibibyte.
+    pub fn find<'w>(&self, method: &[u8], passwords: impl IntoIterator<Item = &'w [u8]>) -> Option<&'w [u8]> {
+        let trial = self.trial(method)?;
+        passwords.into_iter().find(|password| trial.fits(password))
     }
 
-    /// The password, when it is a common one or made of the user's name.
+    /// The password, when it is a common one or made of the user's name. Some 250 passwords are tried, within
+    /// the bounds of [`Self::find`].
     #[must_use]
     pub fn guess(&self, method: &[u8]) -> Option<Vec<u8>> {
-        if !self.is_plain_md5() {
-            return None;
-        }
-        let request = self.request(method);
+        let trial = self.trial(method)?;
         let of_user = guess::of_user(self.field("username"));
         let words = guess::WORDS.iter().map(|word| word.as_bytes());
-        of_user.iter().map(Vec::as_slice).chain(words).find(|word| self.gives(&request, word)).map(<[u8]>::to_vec)
+        of_user.iter().map(Vec::as_slice).chain(words).find(|word| trial.fits(word)).map(<[u8]>::to_vec)
     }
 
-    fn gives(&self, request: &[u8], password: &[u8]) -> bool {
-        self.response(request, password).eq_ignore_ascii_case(self.field("response"))
-    }
-
-    /// `MD5(method:uri)`, in hex.
-    fn request(&self, method: &[u8]) -> Vec<u8> {
-        joined(&[method, self.field("uri")])
-    }
-
-    /// `MD5(MD5(user:realm:password):nonce[:nc:cnonce:qop]:request)`, in hex.
-    fn response(&self, request: &[u8], password: &[u8]) -> Vec<u8> {
-        let secret = joined(&[self.field("username"), self.field("realm"), password]);
-        let (nonce, qop) = (self.field("nonce"), self.field("qop"));
-        if qop.is_empty() {
-            return joined(&[&secret, nonce, request]);
+    fn trial(&self, method: &[u8]) -> Option<Trial> {
+        let parts = ["username", "realm", "nonce", "nc", "cnonce", "uri"].map(|name| self.field(name));
+        let length = parts.iter().fold(0_usize, |sum, part| sum.saturating_add(part.len()));
+        if !self.is_plain_md5() || length > LONGEST {
+            return None;
         }
-        joined(&[&secret, nonce, self.field("nc"), self.field("cnonce"), qop, request])
+        let [user, realm, nonce, count, theirs, uri] = parts;
+        let request = joined(&[method, uri]);
+        let qop = self.field("qop");
+        let behind: &[&[u8]] =
+            if qop.is_empty() { &[b"", nonce, &request] } else { &[b"", nonce, count, theirs, qop, &request] };
+        Some(Trial {
+            secret: Md5::new().chain_update([user, realm, b""].join(&b':')),
+            behind: behind.join(&b':'),
+            response: self.field("response").to_ascii_lowercase(),
+        })
+    }
+}
+
+/// A response `MD5(MD5(user:realm:password):nonce[:nc:cnonce:qop]:request)`, for any number of passwords.
+struct Trial {
+    /// What has read `user:realm:`.
+    secret: Md5,
+    /// From the colon before the nonce.
+    behind: Vec<u8>,
+    /// In lower-case hex.
+    response: Vec<u8>,
+}
+
+impl Trial {
+    fn fits(&self, password: &[u8]) -> bool {
+        let secret = hex(&self.secret.clone().chain_update(password).finalize());
+        hex(&Md5::new().chain_update(secret).chain_update(&self.behind).finalize()).as_slice() == self.response
     }
 }
 
 /// The MD5 in hex of these with colons between.
-fn joined(parts: &[&[u8]]) -> Vec<u8> {
-    const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
-    let hash = Md5::digest(parts.join(&b':'));
-    let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or('0');
-    let text: String = hash.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect();
-    text.into_bytes()
+fn joined(parts: &[&[u8]]) -> [u8; 32] {
+    hex(&Md5::digest(parts.join(&b':')))
+}
+
+/// The digits of an MD5, in lower case.
+fn hex(hash: &[u8]) -> [u8; 32] {
+    let digit = |nibble: u8| b"0123456789abcdef".get(usize::from(nibble)).copied().unwrap_or(b'0');
+    let mut text = [b'0'; 32];
+    for (to, digit) in text.iter_mut().zip(hash.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])) {
+        *to = digit;
+    }
+    text
 }
 
 /// `a=b, c="d, \"e"`.
@@ -184,18 +209,24 @@ mod tests {
     const EXAMPLE: &[u8] = b"Digest username=\"username\",realm=\"asterisk\",nonce=\"2b01df0b\",\
         uri=\"sip:192.168.100.121\",response=\"ad0520061ca07c120d7e8ce696a6df2d\",algorithm=MD5";
 
+    fn fits(credentials: &Credentials, method: &[u8], password: &[u8]) -> bool {
+        credentials.find(method, [b"".as_slice(), password]) == Some(password)
+    }
+
     #[test]
     fn computes_the_response_of_the_specification() {
         let credentials = Credentials::parse(RFC).unwrap();
-        assert!(credentials.matches(b"GET", b"Circle Of Life"));
-        assert!(!credentials.matches(b"GET", b"Circle of Life"));
-        assert!(!credentials.matches(b"POST", b"Circle Of Life"));
+        assert!(fits(&credentials, b"GET", b"Circle Of Life"));
+        assert!(!fits(&credentials, b"GET", b"Circle of Life"));
+        assert!(!fits(&credentials, b"POST", b"Circle Of Life"));
+        let capitals = String::from_utf8(RFC.to_vec()).unwrap().replace("6629fae4", "6629FAE4");
+        assert!(fits(&Credentials::parse(capitals.as_bytes()).unwrap(), b"GET", b"Circle Of Life"));
     }
 
     #[test]
     fn writes_the_line_of_hashcat() {
         let credentials = Credentials::parse(EXAMPLE).unwrap();
-        assert!(credentials.matches(b"REGISTER", b"hashcat"));
+        assert!(fits(&credentials, b"REGISTER", b"hashcat"));
         let line = credentials.hashcat(b"REGISTER").unwrap();
         let expected = b"$sip$***username*asterisk*REGISTER*sip*192.168.100.121**2b01df0b****MD5*\
             ad0520061ca07c120d7e8ce696a6df2d";
@@ -206,8 +237,8 @@ mod tests {
     fn another_address_gives_another_response() {
         let named = String::from_utf8(EXAMPLE.to_vec()).unwrap().replace("sip:192.168.100.121", "sip:asterisk");
         let credentials = Credentials::parse(named.as_bytes()).unwrap();
-        assert!(!credentials.matches(b"REGISTER", b"hashcat"));
-        assert!(credentials.over(b"sip:192.168.100.121").matches(b"REGISTER", b"hashcat"));
+        assert!(!fits(&credentials, b"REGISTER", b"hashcat"));
+        assert!(fits(&credentials.over(b"sip:192.168.100.121"), b"REGISTER", b"hashcat"));
     }
 
     #[test]
@@ -221,10 +252,28 @@ mod tests {
                 (b"nonce".to_vec(), b"n".to_vec()),
                 (b"uri".to_vec(), b"sip:pbx".to_vec()),
             ]);
-            let response = credentials.response(&credentials.request(b"REGISTER"), password);
-            credentials.0.push((b"response".to_vec(), response));
+            let secret = joined(&[user, b"asterisk", password]);
+            let response = joined(&[&secret, b"n", &joined(&[b"REGISTER", b"sip:pbx"])]);
+            credentials.0.push((b"response".to_vec(), response.to_vec()));
             assert_eq!(credentials.guess(b"REGISTER"), word.then(|| password.to_vec()));
         }
+    }
+
+    #[test]
+    fn guesses_nothing_where_each_word_would_cost_much() {
+        let guess = |length: usize| {
+            let nonce = "n".repeat(length);
+            let secret = joined(&[b"100", b"asterisk", b"1234"]);
+            let response = joined(&[&secret, nonce.as_bytes(), &joined(&[b"REGISTER", b"sip:pbx"])]);
+            let value = format!(
+                "Digest username=\"100\",realm=\"asterisk\",nonce=\"{nonce}\",uri=\"sip:pbx\",response=\"{}\"",
+                String::from_utf8(response.to_vec()).unwrap()
+            );
+            Credentials::parse(value.as_bytes()).unwrap().guess(b"REGISTER")
+        };
+        // User, realm and address have 18 bytes.
+        assert_eq!(guess(1024 - 18).as_deref(), Some(&b"1234"[..]));
+        assert_eq!(guess(1024 - 17), None);
     }
 
     #[test]

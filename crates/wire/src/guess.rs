@@ -5,6 +5,7 @@
 //! sprayed passwords name year after year, and of defaults of common devices.
 
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use md4::{Digest as _, Md4};
@@ -57,6 +58,34 @@ pub fn of_user(user: &[u8]) -> Vec<Vec<u8>> {
     vec![with(b""), with(b"1"), with(b"123"), with(b"1234"), with(b"12345"), capital]
 }
 
+/// How many captured hashes a service tries with common passwords in one second: each takes the time of
+/// many hashes, and is cheap to send for who floods. What is not tried is still captured.
+#[derive(Debug)]
+pub struct Budget {
+    most: u16,
+    /// Second and count in one number.
+    spent: AtomicU64,
+}
+
+impl Budget {
+    /// So many a second.
+    #[must_use]
+    pub const fn new(most: u16) -> Self {
+        Self { most, spent: AtomicU64::new(0) }
+    }
+
+    /// Whether one more is tried in this second since 1970; if so, it is counted.
+    #[must_use]
+    pub fn take(&self, second: i64) -> bool {
+        let second = u64::try_from(second).unwrap_or(0).min(u64::MAX >> 16);
+        let next = |packed: u64| {
+            let count = if packed >> 16 == second { packed & 0xffff } else { 0 };
+            (count < u64::from(self.most)).then(|| second << 16 | count.saturating_add(1))
+        };
+        self.spent.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()
+    }
+}
+
 /// The NT hash of each word: MD4 over UTF-16LE.
 static NT_HASHES: LazyLock<Vec<[u8; 16]>> =
     LazyLock::new(|| WORDS.iter().map(|word| nt_hash(word.as_bytes())).collect());
@@ -97,6 +126,17 @@ fn hmac_md5(key: &[u8], parts: &[&[u8]]) -> [u8; 16] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tries_are_bounded_in_each_second() {
+        for most in [0, 1, 64, u16::MAX] {
+            let budget = Budget::new(most);
+            for second in [0, 5, 6, 5, i64::MAX] {
+                let taken = (0..70_000).filter(|_| budget.take(second)).count();
+                assert_eq!(taken, usize::from(most), "{second}");
+            }
+        }
+    }
 
     #[test]
     fn no_word_stands_twice() {

@@ -155,6 +155,10 @@ impl Mongo {
                 match self.request(request, out) {
                     Answer::Document(document) => self.send(&envelope, false, &document, out),
                     Answer::Failed(document) => self.send(&envelope, true, &document, out),
+                    Answer::Later(waiting) if !waiting.is_guessed(&self.server, out.now()) => {
+                        let answer = waiting.conclude(&[], out);
+                        self.send(&envelope, false, &answer, out);
+                    }
                     Answer::Later(waiting) => {
                         self.waiting = Some((waiting.clone(), envelope));
                         let server = Arc::clone(&self.server);

@@ -1,6 +1,6 @@
 //! Logins: how each mechanism begins, what is reported of it, and how it fails.
 
-use aviary_event::LogData;
+use aviary_event::{LogData, Timestamp};
 use aviary_service::Outbox;
 use sha2::{Digest as _, Sha256};
 
@@ -49,11 +49,14 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
+    /// Whether the password is guessed at all: who floods with new users gets the same answer without.
+    pub(super) fn is_guessed(&self, server: &Server, now: Timestamp) -> bool {
+        let is_short = self.conversation.user.len() <= LONGEST_USER && self.database.len() <= LONGEST_USER;
+        is_short && server.may_guess(&self.database, &self.conversation, now)
+    }
+
     /// The password when it is a common one; runs off the event loop. Empty when it is none.
     pub(super) fn guess(&self, server: &Server) -> Vec<u8> {
-        if self.conversation.user.len() > LONGEST_USER || self.database.len() > LONGEST_USER {
-            return Vec::new();
-        }
         let candidates = server.candidates(&self.database, &self.conversation);
         scram::guess(self.conversation.hash, &candidates, &self.proof).unwrap_or_default()
     }

@@ -42,6 +42,7 @@ use std::time::Duration;
 
 use aviary_config::{Key, Shape};
 use aviary_service::{Dialogue, Endpoint, Entry, Facts, Limits, Materials, Protocol, Rejection, Security, Service};
+use aviary_wire::guess::Budget;
 use ring::rand::SecureRandom as _;
 
 use self::dialogue::Mongo;
@@ -116,6 +117,7 @@ fn build(materials: &Materials<'_>) -> Result<Box<dyn Service>, Rejection> {
         seed: materials.vault.slot("mongodb-seed", Box::new(seed)),
         process: OnceLock::new(),
         candidates: Mutex::default(),
+        guesses: Budget::new(server::GUESSES),
     };
     Ok(Box::new(MongoService { server: Arc::new(server), port: settings.port("mongodb.port") }))
 }

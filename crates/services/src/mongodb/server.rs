@@ -1,10 +1,11 @@
 //! What all connections share: the version, this installation's secret, and what follows from both.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use aviary_event::Timestamp;
 use aviary_service::Slot;
+use aviary_wire::guess::Budget;
 use ring::hmac;
 
 use super::persona::Persona;
@@ -12,6 +13,10 @@ use super::scram::{Conversation, Hash};
 
 /// Users whose candidates are remembered.
 const USERS: usize = 256;
+
+/// New users whose password is guessed in one second: the keys of each take some 60 ms of the threads that all
+/// services share for such work.
+pub(super) const GUESSES: u16 = 8;
 
 /// Hash, database and name of a user.
 type Credential = (Hash, Vec<u8>, Vec<u8>);
@@ -29,6 +34,8 @@ pub(super) struct Server {
     pub(super) process: OnceLock<[u8; 12]>,
     /// Keys of the passwords that are tried first, since a user's salt never changes.
     pub(super) candidates: Mutex<HashMap<Credential, Candidates>>,
+    /// New users whose keys are made.
+    pub(super) guesses: Budget,
 }
 
 impl Server {
@@ -64,19 +71,29 @@ impl Server {
         salt
     }
 
+    /// Whether the keys to try for a conversation are there, or may be made now.
+    pub(super) fn may_guess(&self, database: &[u8], conversation: &Conversation, now: Timestamp) -> bool {
+        let key = (conversation.hash, database.to_vec(), conversation.user.clone());
+        let is_known = self.known().contains_key(&key);
+        is_known || self.guesses.take(now.as_seconds())
+    }
+
     /// The keys to try for a conversation. Takes long the first time for a user.
     pub(super) fn candidates(&self, database: &[u8], conversation: &Conversation) -> Candidates {
         let key = (conversation.hash, database.to_vec(), conversation.user.clone());
-        let lock = || self.candidates.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = lock().get(&key) {
+        if let Some(known) = self.known().get(&key) {
             return Arc::clone(known);
         }
         let made = Arc::new(conversation.candidates());
-        let mut known = lock();
+        let mut known = self.known();
         if known.len() >= USERS {
             known.clear();
         }
         known.insert(key, Arc::clone(&made));
         made
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<Credential, Candidates>> {
+        self.candidates.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

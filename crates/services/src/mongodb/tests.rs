@@ -194,12 +194,20 @@ fn proceed(payload: &[u8]) -> Document {
         .with("$db", "admin")
 }
 
-/// A login by SCRAM-SHA-256 up to its failure.
+/// A login of `bob` by SCRAM-SHA-256 up to its failure.
 fn login(first: impl FnOnce(&mut Talk<'_>) -> Document, password: &[u8]) -> Transcript {
+    login_of("bob", dialogue("7.0.14"), first, password)
+}
+
+fn login_of(
+    user: &str,
+    mut dialogue: Box<dyn Dialogue>,
+    first: impl FnOnce(&mut Talk<'_>) -> Document,
+    password: &[u8],
+) -> Transcript {
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD;
     use ring::{digest, hmac, pbkdf2};
-    let mut dialogue = dialogue("7.0.14");
     let mut talk = Talk::open(dialogue.as_mut());
     let begun = first(&mut talk);
     let first = String::from_utf8(begun.payload("payload").unwrap()).unwrap();
@@ -212,7 +220,7 @@ fn login(first: impl FnOnce(&mut Talk<'_>) -> Document, password: &[u8]) -> Tran
     let sign = |key: &[u8], text: &[u8]| hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), text).as_ref().to_vec();
     let key = sign(&salted, b"Client Key");
     let last = format!("c=biws,r={}", fields[0]);
-    let agreed = format!("n=bob,r=abcdefgh,{first},{last}");
+    let agreed = format!("n={user},r=abcdefgh,{first},{last}");
     let signature = sign(digest::digest(&digest::SHA256, &key).as_ref(), agreed.as_bytes());
     let proof: Vec<u8> = key.iter().zip(&signature).map(|(a, b)| a ^ b).collect();
     let failed = answer(&talk.send(&msg(&proceed(format!("{last},p={}", STANDARD.encode(&proof)).as_bytes()))));
@@ -237,6 +245,22 @@ fn a_proof_is_reported_with_its_common_password() {
     assert!(text("AUTH_MESSAGE").contains(&format!("s={},i=15000,c=biws,r=", text("SALT"))));
     let other = login(scram_start, b"nobody guesses this");
     assert!(other.events_of(31300)[0].get("PASSWORD").is_none());
+}
+
+#[test]
+fn so_many_new_users_are_guessed_in_a_second() {
+    let service = build(&super::ENTRY, &[]);
+    let is_guessed = |user: &str| {
+        let message = format!("n,,n={user},r=abcdefgh");
+        let first = |talk: &mut Talk<'_>| answer(&talk.send(&msg(&start("SCRAM-SHA-256", message.as_bytes()))));
+        let transcript = login_of(user, service.dialogue(0, &facts(27017)), first, user.as_bytes());
+        let [credential] = transcript.events_of(31300)[..] else { panic!("{transcript}") };
+        assert!(credential.get("PROOF").is_some(), "{transcript}");
+        credential.get("PASSWORD").is_some()
+    };
+    let most = usize::from(super::server::GUESSES);
+    assert_eq!((0..most + 4).filter(|number| is_guessed(&format!("user{number}"))).count(), most);
+    assert!(is_guessed("user0"), "whose keys are there");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use aviary_config::Settings;
 use aviary_event::{LogData, PeerBytes, Timestamp, Value};
 use aviary_service::{Outbox, Slot};
 use aviary_wire::digest::{Credentials, HASHCAT_MODE};
+use aviary_wire::guess::Budget;
 use ring::hmac;
 
 use super::codec::{Head, Start, user_of};
@@ -23,6 +24,10 @@ const MOST_DIGESTS: usize = 2;
 /// Planted passwords that a digest is compared with.
 const MOST_PLANTED: usize = 64;
 
+/// Digests that are tried with common passwords in one second, over both transports; each takes half a
+/// millisecond at most.
+const GUESSES: u16 = 64;
+
 /// The product, its secret, and what the operator set.
 pub(super) struct Agent {
     persona: &'static Persona,
@@ -30,6 +35,7 @@ pub(super) struct Agent {
     realm: String,
     secret: Slot,
     planted: Vec<Vec<u8>>,
+    guesses: Budget,
 }
 
 /// One message's circumstances.
@@ -82,6 +88,7 @@ impl Agent {
             realm: or("sip.realm", persona.realm),
             secret,
             planted: planted.take(MOST_PLANTED).map(|word| word.as_bytes().to_vec()).collect(),
+            guesses: Budget::new(GUESSES),
         }
     }
 
@@ -131,12 +138,12 @@ impl Agent {
         let values = [b"authorization".as_slice(), b"proxy-authorization"].into_iter().flat_map(|n| request.all(n));
         for digest in values.filter_map(Credentials::parse).take(MOST_DIGESTS) {
             let sent = digest.get("nonce").unwrap_or_default();
-            for form in [self.persona.form, self.persona.short_form()] {
-                let now = seconds(out.now());
-                best = best.max(nonce::check(form, self.secret.wait(), at.peer.ip(), now, sent));
-            }
+            let now = seconds(out.now());
+            let check = |form| nonce::check(form, self.secret.wait(), at.peer.ip(), now, sent);
+            let this = check(self.persona.form).max(check(self.persona.short_form()));
             // Too few digits prove nothing: somebody who guesses long enough guesses them.
-            proven |= best == nonce::Verdict::Good && sent.len() >= nonce::PROOF;
+            proven |= this == nonce::Verdict::Good && sent.len() >= nonce::PROOF;
+            best = best.max(this);
             self.login(&digest, method, target, out);
         }
         let judgement = match (verdict, best) {
@@ -160,9 +167,10 @@ impl Agent {
         if let Some(line) = over.as_ref().and_then(|over| over.hashcat(method)) {
             data.insert("HASHCAT_TARGET", line);
         }
+        let second = seconds(out.now());
         let password = std::iter::once(digest).chain(&over).find_map(|digest| {
-            let planted = self.planted.iter().find(|word| digest.matches(method, word)).cloned();
-            planted.or_else(|| digest.guess(method))
+            let planted = digest.find(method, self.planted.iter().map(Vec::as_slice)).map(<[u8]>::to_vec);
+            planted.or_else(|| self.guesses.take(second).then(|| digest.guess(method)).flatten())
         });
         if let Some(password) = password {
             data.insert("PASSWORD", password);

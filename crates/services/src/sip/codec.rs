@@ -60,17 +60,24 @@ pub(super) fn frame(input: &[u8]) -> Frame<'_> {
     behind.get(..length).map_or(Frame::Incomplete, |body| Frame::Message { head, body, used })
 }
 
-/// Head and body of a datagram; `None` when there is no empty line. A body is never longer than the
-/// datagram, whatever its length says.
-pub(super) fn datagram(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (head, behind) = split_head(bytes.get(blank_lines(bytes)..)?)?;
+/// Head and body of a datagram, or why it is no message. A body is never longer than the datagram, whatever
+/// its length says.
+pub(super) fn datagram(bytes: &[u8]) -> Result<(&[u8], &[u8]), &'static str> {
+    let rest = bytes.get(blank_lines(bytes)..).unwrap_or_default();
+    if rest.is_empty() {
+        return Err("blank lines and no message");
+    }
+    let Some((head, behind)) = split_head(rest) else { return Err("unfinished message") };
+    if head.len() > LONGEST_HEAD {
+        return Err("head too long");
+    }
     let length = content_length(head).unwrap_or(behind.len());
     let length = if header_line(head, is_content_length).is_some() { length } else { behind.len() };
-    Some((head, behind.get(..length).unwrap_or(behind)))
+    Ok((head, behind.get(..length).unwrap_or(behind)))
 }
 
 /// Bytes of the blank lines at the front.
-pub(super) fn blank_lines(input: &[u8]) -> usize {
+fn blank_lines(input: &[u8]) -> usize {
     input.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count()
 }
 
@@ -286,11 +293,14 @@ mod tests {
 
     #[test]
     fn a_datagram_ends_its_body() {
-        assert_eq!(datagram(b"\r\nA b SIP/2.0\r\n\r\nxyz"), Some((b"A b SIP/2.0\r\n".as_slice(), b"xyz".as_slice())));
+        assert_eq!(datagram(b"\r\nA b SIP/2.0\r\n\r\nxyz"), Ok((b"A b SIP/2.0\r\n".as_slice(), b"xyz".as_slice())));
         assert_eq!(datagram(b"A b SIP/2.0\r\nl: 1\r\n\r\nxyz").unwrap().1, b"x");
         assert_eq!(datagram(b"A b SIP/2.0\r\nl: 9\r\n\r\nxyz").unwrap().1, b"xyz");
-        assert_eq!(datagram(b"A b SIP/2.0\r\nl: 9"), None);
-        assert_eq!(datagram(b""), None);
+        assert_eq!(datagram(b"A b SIP/2.0\r\nl: 9"), Err("unfinished message"));
+        assert_eq!(datagram(b""), Err("blank lines and no message"));
+        let head = |length: usize| [b"A b SIP/2.0\r\nc: ".as_slice(), &vec![b'd'; length - 18], b"\r\n\r\n"].concat();
+        assert_eq!(datagram(&head(LONGEST_HEAD)).unwrap().0.len(), LONGEST_HEAD);
+        assert_eq!(datagram(&head(LONGEST_HEAD + 1)), Err("head too long"));
     }
 
     #[test]

@@ -129,11 +129,8 @@ impl Service for SipService {
             count: 0,
         };
         match codec::datagram(bytes) {
-            Some((head, body)) => self.agent.message(head, body, at, out),
-            None if codec::blank_lines(bytes) == bytes.len() => {
-                self.agent.no_request(bytes, "blank lines and no message", at, out);
-            }
-            None => self.agent.no_request(bytes, "unfinished message", at, out),
+            Ok((head, body)) => self.agent.message(head, body, at, out),
+            Err(why) => self.agent.no_request(bytes, why, at, out),
         }
     }
 

@@ -232,6 +232,57 @@ fn who_echoes_a_nonce_has_proven_its_address() {
 }
 
 #[test]
+fn a_guessed_short_nonce_and_a_long_one_of_others_prove_nothing() {
+    let service = service(&[("sip.server", "\"chan_sip\"")]);
+    let mut datagrams = Datagrams::new(&*service, UDP, facts(5060));
+    let mut talk = Talk::open(&mut datagrams);
+    let reply = text(&talk.send(&request("REGISTER", "sip:h", "")));
+    let short = nonce_of(&reply);
+    assert!(short.len() < super::nonce::PROOF, "{reply}");
+    let of = |nonce: &str| authorization("1", "x", nonce, "REGISTER", "sip:h");
+    let long = of("1795384800/0123456789abcdef0123456789abcdef");
+    for both in [of(short) + &long, long + &of(short)] {
+        let refused = text(&talk.send(&request("REGISTER", "sip:h", &both)));
+        assert!(refused.starts_with("SIP/2.0 403 "), "the short one is ours: {refused}");
+    }
+    assert!(!talk.transcript().lines.iter().any(|line| matches!(line, Line::Proven)), "{}", talk.transcript());
+}
+
+#[test]
+fn a_datagram_with_too_long_a_head_is_reported_and_not_read() {
+    let service = service(&[]);
+    let padding = format!("X: {}\r\n", "x".repeat(super::codec::LONGEST_HEAD));
+    let datagram = request("REGISTER", "sip:h", &padding);
+    let transcript = exchange(&mut Datagrams::new(&*service, UDP, facts(5060)), &[&datagram]);
+    let [(31702, data)] = transcript.events()[..] else { panic!("{transcript}") };
+    assert_eq!(data.get("ERROR").and_then(Value::as_str), Some("head too long"));
+    assert_eq!(data.get("DATA").and_then(Value::as_bytes), datagram.get(..4096));
+    assert_eq!(transcript.replies(), b"");
+}
+
+#[test]
+fn passwords_are_guessed_so_often_in_a_second() {
+    let service = service(&[("sip.honeycreds", r#"[{"username": "200", "password": "zq7!kept"}]"#)]);
+    let found = |password: &str, later: i64| {
+        let login = request("REGISTER", "sip:h", &authorization("100", password, "n", "REGISTER", "sip:h"));
+        let now = aviary_event::Timestamp::from_micros(aviary_testkit::NOW + later * 1_000_000);
+        let told = |mut out: aviary_service::Outbox, udp: bool| {
+            if udp {
+                service.datagram(UDP, &facts(5060), &login, &mut out);
+            } else {
+                service.dialogue(TCP, &facts(5060)).feed(&login, &mut out);
+            }
+            format!("{:?}", out.into_steps()).contains("PASSWORD")
+        };
+        [told(aviary_service::Outbox::for_datagrams(now), true), told(aviary_service::Outbox::new(now), false)]
+    };
+    let count = |later| (0..100).flat_map(|_| found("secret123", later)).filter(|found| *found).count();
+    assert_eq!(count(0), 64, "over both transports together");
+    assert_eq!(found("zq7!kept", 0), [true, true], "what was planted is always known");
+    assert_eq!(count(1), 64);
+}
+
+#[test]
 fn a_datagram_that_is_none_is_reported() {
     let service = service(&[]);
     for (bytes, error) in [

@@ -35,6 +35,7 @@ mod value;
 
 use aviary_config::{Key, Shape};
 use aviary_service::{Entry, Materials, Rejection, Service};
+use aviary_wire::guess::Budget;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use serde_json::Value;
 
@@ -113,7 +114,7 @@ fn build(materials: &Materials<'_>) -> Result<Box<dyn Service>, Rejection> {
         location: settings.text("snmp.location"),
         description: description.replace("{host}", materials.host_name),
         secret: materials.vault.slot("snmp", Box::new(random)),
-        tries: usm::Tries::default(),
+        guesses: Budget::new(usm::GUESSES),
     }))
 }
 

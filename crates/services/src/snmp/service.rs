@@ -2,13 +2,14 @@
 
 use aviary_event::Timestamp;
 use aviary_service::{Endpoint, Facts, Outbox, Protocol, Security, Service, Slot};
+use aviary_wire::guess::Budget;
 
 use super::agent::{self, Grant};
 use super::codec::{Community, Message, Secure, SecureAnswer, community_bytes, message};
 use super::mib::{Mib, address_of};
 use super::persona::Persona;
 use super::report;
-use super::usm::{self, Refusal, Tries};
+use super::usm::{self, Refusal};
 use super::value::Moment;
 
 /// Microseconds of a day.
@@ -30,7 +31,7 @@ pub(super) struct Snmp {
     pub(super) description: String,
     /// 32 random bytes of this installation.
     pub(super) secret: Slot,
-    pub(super) tries: Tries,
+    pub(super) guesses: Budget,
 }
 
 impl Service for Snmp {
@@ -107,8 +108,7 @@ impl Snmp {
         let secret = self.secret.wait();
         let engine = self.persona.engine_id(self.mac(secret), secret);
         if message.is_authenticated() {
-            let second = u64::try_from(out.now().as_seconds()).unwrap_or(0);
-            let guess = engine.as_deref() == Some(message.engine) && self.tries.take(second);
+            let guess = engine.as_deref() == Some(message.engine) && self.guesses.take(out.now().as_seconds());
             report::login(message, usm::capture(message, bytes, facts.count, guess), is_known, out);
         } else {
             report::secure(message, is_known, out);

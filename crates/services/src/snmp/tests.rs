@@ -407,6 +407,16 @@ fn a_login_of_version_3_leaves_a_line_to_crack() {
 }
 
 #[test]
+fn so_many_digests_are_tried_in_a_second() {
+    let service = build(&ENTRY, &[]);
+    let bytes = signed(&engine_of(&*service), b"admin", b"12345678", false);
+    let t = send(&*service, &vec![bytes.as_slice(); 70]);
+    let logins = t.events_of(31502);
+    let tried = logins.iter().filter(|data| data.get("PASSWORD").is_some()).count();
+    assert_eq!((logins.len(), tried), (70, 64));
+}
+
+#[test]
 fn a_login_to_another_engine_is_kept_and_not_guessed() {
     let service = build(&ENTRY, &[]);
     let t = send(&*service, &[&signed(b"\x80\0\x1f\x88\x80abcdefgh", b"admin", b"12345678", false)]);

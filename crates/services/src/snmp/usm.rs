@@ -1,7 +1,5 @@
 //! Version 3's User-based Security Model (RFC 3414): the engine, its reports, and captured digests.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use md5::{Digest as _, Md5};
 use sha1::Sha1;
@@ -17,6 +15,9 @@ const HASHCAT_MESSAGE: usize = 1500;
 /// Common passwords of at least eight characters, as RFC 3414 demands them, with the key that MD5 and
 /// SHA-1 make of a mebibyte of each (appendix A.2). Making them takes milliseconds a word, looking none.
 const KEYS: &str = include_str!("fixtures/password-keys.txt");
+
+/// Digests that are tried with common passwords in one second; each takes about a millisecond.
+pub(super) const GUESSES: u16 = 64;
 
 /// Why a message is answered with a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,26 +96,6 @@ pub(super) fn capture(message: &Secure<'_>, bytes: &[u8], number: u64, guess: bo
     Some(Capture { line, mode, password })
 }
 
-/// How many digests are tried with common passwords: each takes about a millisecond, and datagrams are cheap
-/// for who floods. Second and count in one number.
-#[derive(Debug, Default)]
-pub(super) struct Tries(AtomicU64);
-
-impl Tries {
-    /// Digests that are tried in one second.
-    const MOST: u64 = 64;
-
-    /// Whether one more is tried in this second since 1970.
-    pub(super) fn take(&self, second: u64) -> bool {
-        let next = |packed: u64| match (packed >> 16 == second, packed & 0xffff) {
-            (true, count) if count >= Self::MOST => None,
-            (true, _) => packed.checked_add(1),
-            (false, _) => Some(second << 16 | 1),
-        };
-        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()
-    }
-}
-
 /// The message with zeros where its digest stands.
 fn without_digest(bytes: &[u8], digest: &[u8]) -> Option<Vec<u8>> {
     // The message ends where its sequence does, whatever stands behind.
@@ -151,16 +132,4 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 
 fn unhex(text: &str) -> Option<Vec<u8>> {
     text.as_bytes().chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tries_are_bounded_in_each_second() {
-        let tries = Tries::default();
-        assert_eq!((0..1000).filter(|_| tries.take(5)).count(), 64);
-        assert_eq!((0..1000).filter(|_| tries.take(6)).count(), 64);
-    }
 }
