@@ -200,6 +200,9 @@ impl Check<'_> {
             );
             self.problems.push(problem.hint("set one, such as `ftp.enabled`, to true"));
         }
+        if let Some(persona) = settings.persona() {
+            self.unfit(persona, settings);
+        }
         for entry in &self.document.entries {
             let Entry { key, value, location, .. } = entry;
             let Some((family, rest)) = key.split_once('.') else { continue };
@@ -224,6 +227,29 @@ impl Check<'_> {
                 let message =
                     format!("{} in `{key}` is {}, which scanners know as a honeypot's", show(value), found.whose);
                 warn(message, found.cure);
+            }
+        }
+    }
+
+    /// Services that are on and that a machine of this kind does not have.
+    fn unfit(&mut self, persona: &str, settings: &Settings) {
+        /// What any machine may have.
+        const NEUTRAL: [&str; 5] = ["https", "llmnr", "ntp", "portscan", "tcpbanner"];
+        let known = self.space.personas().iter().find(|known| known.name == persona);
+        let fits = |service: &str| {
+            let prefix = format!("{service}.");
+            let named = known.is_some_and(|known| known.defaults.iter().any(|(key, _)| key.starts_with(&prefix)));
+            NEUTRAL.contains(&service) || named
+        };
+        let services: Vec<&str> = self.space.services().collect();
+        for service in services {
+            let switch = format!("{service}.enabled");
+            if settings.flag(&switch) && !fits(service) {
+                let location = self.document.entry(&switch).map(|entry| entry.location.clone());
+                let location = location.unwrap_or_else(|| Location::whole(&self.document.file));
+                let message = format!("`{service}` is switched on, which no {persona} has: it plays its own default");
+                let problem = Problem::warning(location, message).of_key(&switch);
+                self.problems.push(problem.hint("switch it off, or say what it plays with its own keys"));
             }
         }
     }

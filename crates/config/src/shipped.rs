@@ -41,12 +41,20 @@ pub(crate) static SHIPPED: &[Shipped] = &[
 
 /// Values that OpenCanary ships and that give nobody away by themselves, beside [`SHIPPED`]: its
 /// `settings.json`, but for switches, ports and what is no service's.
-static HARMLESS: &[(&str, &str)] =
-    &[("http.skin", "nasLogin"), ("https.skin", "nasLogin"), ("httpproxy.skin", "squid"), ("telnet.banner", "")];
+static HARMLESS: &[(&str, &str)] = &[
+    ("http.skin", "nasLogin"),
+    ("https.skin", "nasLogin"),
+    ("httpproxy.skin", "squid"),
+    ("https.certificate", "/etc/ssl/opencanary/opencanary.pem"),
+    ("https.key", "/etc/ssl/opencanary/opencanary.key"),
+    ("telnet.banner", ""),
+];
 
 /// Whether a key's value is what OpenCanary ships, so that with a persona it counts as not given.
 pub(crate) fn is_default(key: &str, value: &Value) -> bool {
-    find(key, value).is_some() || HARMLESS.iter().any(|(name, text)| *name == key && value.as_str() == Some(text))
+    // Ports that are written down are ports that are wanted, whoever ships them.
+    !key.ends_with(".port") && find(key, value).is_some()
+        || HARMLESS.iter().any(|(name, text)| *name == key && value.as_str() == Some(text))
 }
 
 /// The entry that a key's value is, if any.

@@ -100,7 +100,7 @@ impl Tls {
         let own = profile.files.as_ref().and_then(|(certificate, key)| match read_files(certificate, key) {
             Ok(pair) => Some(pair),
             Err(error) => {
-                tracing::warn!(service = profile.name, %error, "own certificate is used instead");
+                tracing::warn!(service = profile.name, %error, "the certificate of the configuration cannot be used; one of the canary's own is");
                 None
             }
         });

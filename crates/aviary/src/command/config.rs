@@ -125,8 +125,15 @@ fn show(file: Option<&Path>) -> anyhow::Result<ExitCode> {
                 println!("{name} = {value}");
             }
         }
-        if pattern.is_none() && !loaded.settings.is_set(key.name) && !key.default.is_empty() {
-            println!("{} = {}  # default", key.name, key.default.split_whitespace().collect::<Vec<_>>().join(" "));
+        if pattern.is_none() && !loaded.settings.is_set(key.name) {
+            let own = key.default.split_whitespace().collect::<Vec<_>>().join(" ");
+            match (loaded.settings.persona(), loaded.settings.default_of(key.name)) {
+                (Some(persona), Some(value)) if serde_json::from_str(key.default).ok().as_ref() != Some(value) => {
+                    println!("{} = {value}  # persona {persona}", key.name);
+                }
+                _ if own.is_empty() => {}
+                _ => println!("{} = {own}  # default", key.name),
+            }
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -67,7 +67,10 @@ fn render(status: &Value, style: Style) -> String {
         services.row(vec![
             (text(&service["service"]), None),
             (text(&service["address"]), None),
-            (text(&service["port"]), None),
+            (
+                if service["protocol"] == "udp" { format!("{}/udp", service["port"]) } else { text(&service["port"]) },
+                None,
+            ),
             (text(&service["connections"]), None),
             (state, Some(if listening { Ink::Good } else { Ink::Alarm })),
         ]);

@@ -117,6 +117,16 @@ fn without_a_persona_the_file_is_honoured_and_signatures_are_told() {
 }
 
 #[test]
+fn a_service_that_no_such_machine_has_is_told() {
+    let (settings, problems) =
+        playing(r#"{"device.persona": "nas", "redis.enabled": true, "ssh.enabled": true, "vnc.port": 5000}"#);
+    let told: Vec<_> = problems.iter().filter(|problem| problem.message.contains("which no nas has")).collect();
+    assert_eq!(told.len(), 1, "{problems:?}");
+    assert!(told[0].message.contains("`redis`"), "{told:?}");
+    assert_eq!(settings.port("vnc.port"), 5000, "a port that is written down is wanted");
+}
+
+#[test]
 fn an_unknown_persona_is_an_error_that_names_those_there_are() {
     let (_, problems) = playing(r#"{"device.persona": "pinter"}"#);
     let problem = problems.iter().find(|problem| problem.is_error()).expect("an error").detailed();

@@ -96,7 +96,7 @@ impl Service for RdpService {
             label: "rdp".to_owned(),
             protocol: Protocol::Tcp,
             security: Security::OnDemand,
-            try_line: "xfreerdp /cert:ignore /u:admin /p:secret /v:{host}:{port}",
+            try_line: "nmap -Pn -p {port} --script rdp-ntlm-info {host}",
         }]
     }
 

@@ -122,7 +122,7 @@ impl Service for TelnetService {
             protocol: Protocol::Tcp,
             label: "telnet".to_owned(),
             security: Security::Plain,
-            try_line: "(echo admin; sleep 1; echo secret; sleep 1) | nc {host} {port}",
+            try_line: "(echo admin; sleep 1; echo secret; sleep 1) | nc -q 1 {host} {port}",
         }]
     }
 

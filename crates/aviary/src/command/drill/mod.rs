@@ -38,6 +38,7 @@ pub(super) struct Arguments {
 struct Touch {
     service: String,
     port: u16,
+    datagrams: bool,
     result: Result<Seen, String>,
 }
 
@@ -65,12 +66,17 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     process::small_runtime()?.block_on(async {
         let before = aviary_sensor::ask(&folder, json!({"ask": "status"})).await?;
         let targets = targets(&before, &arguments.service);
+        let known: Vec<&str> = services_of(&before).filter_map(|service| service["service"].as_str()).collect();
+        if let Some(unknown) = arguments.service.iter().find(|name| !known.contains(&name.as_str())) {
+            bail!("no service `{unknown}` runs; there are {}", known.join(", "));
+        }
         if targets.is_empty() {
             bail!("no service listens that could be touched; `aviary status` says why");
         }
         let mark = format!("drill-{:016x}", mark());
         println!("mark of this drill: {mark}\n");
-        let touches = touch_all(&folder, &targets, &mark, wait).await;
+        let mut touches = touch_all(&folder, &targets, &mark, wait).await;
+        touches.extend(failed(&before, &arguments.service));
         let outputs = prove_outputs(&folder, &before, &touches, wait).await?;
         let style = Style::of_stdout();
         print!("{}\n{}", touch_table(&touches).print(style), output_table(&outputs).print(style));
@@ -93,11 +99,29 @@ struct Target {
     datagrams: bool,
 }
 
+fn services_of(status: &Value) -> impl Iterator<Item = &Value> {
+    status["services"].as_array().into_iter().flatten()
+}
+
+/// Services that should listen and do not: nobody who touches them is reported.
+fn failed<'a>(status: &'a Value, wanted: &'a [String]) -> impl Iterator<Item = Touch> + 'a {
+    let failed = services_of(status).filter(|service| service["state"] == "failed");
+    failed.filter_map(move |service| {
+        let label = service["service"].as_str()?.to_owned();
+        let why = service["reason"].as_str().unwrap_or_default();
+        let port = service["port"].as_u64().and_then(|port| u16::try_from(port).ok()).unwrap_or(0);
+        let datagrams = service["protocol"] == "udp";
+        (wanted.is_empty() || wanted.contains(&label)).then(|| Touch {
+            service: label,
+            port,
+            datagrams,
+            result: Err(format!("failed: {why}")),
+        })
+    })
+}
+
 fn targets(status: &Value, wanted: &[String]) -> Vec<Target> {
-    status["services"]
-        .as_array()
-        .into_iter()
-        .flatten()
+    services_of(status)
         .filter(|service| service["state"] == "listening")
         .filter_map(|service| {
             let label = service["service"].as_str()?.to_owned();
@@ -159,7 +183,7 @@ async fn touch_all(folder: &Path, targets: &[Target], mark: &str, wait: Duration
                 }
             }
         };
-        touches.push(Touch { service: service.clone(), port: *port, result });
+        touches.push(Touch { service: service.clone(), port: *port, datagrams: *datagrams, result });
     }
     tail.abort();
     touches
@@ -262,6 +286,16 @@ fn read_end(path: &Path) -> std::io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
+impl Touch {
+    fn port_name(&self) -> String {
+        match (self.port, self.datagrams) {
+            (0, _) => "-".to_owned(),
+            (port, false) => port.to_string(),
+            (port, true) => format!("{port}/udp"),
+        }
+    }
+}
+
 fn touch_table(touches: &[Touch]) -> Table {
     let mut table = Table::new(&["service", "port", "event", "after", "result"]);
     for touch in touches {
@@ -273,7 +307,7 @@ fn touch_table(touches: &[Touch]) -> Table {
         };
         table.row(vec![
             (touch.service.clone(), Some(Ink::Strong)),
-            (touch.port.to_string(), None),
+            (touch.port_name(), None),
             (event, None),
             (after, None),
             (result, Some(ink)),
