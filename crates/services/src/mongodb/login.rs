@@ -49,7 +49,7 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    /// The password when it is a common one; runs off the event loop. Empty when it is none.
+    /// The password when it is a planted or a common one; runs off the event loop. Empty when it is none.
     pub(super) fn guess(&self, server: &Server) -> Vec<u8> {
         if self.conversation.user.len() > LONGEST_USER || self.database.len() > LONGEST_USER {
             return Vec::new();

@@ -4,12 +4,13 @@ use aviary_service::Dialogue;
 use aviary_testkit::{Talk, Transcript, build, exchange, facts};
 use insta::assert_snapshot;
 
+use super::ENTRY;
 use super::bson::{Bson, Document};
 use super::codec::{Frame, Message, frame, message, opcode, read_compressed, read_msg};
 use super::compress::Compressor;
 
 fn dialogue(version: &str) -> Box<dyn Dialogue> {
-    build(&super::ENTRY, &[("mongodb.version", &format!("\"{version}\""))]).dialogue(0, &facts(27017))
+    build(&ENTRY, &[("mongodb.version", &format!("\"{version}\""))]).dialogue(0, &facts(27017))
 }
 
 fn hex(text: &str) -> Vec<u8> {
@@ -196,10 +197,17 @@ fn proceed(payload: &[u8]) -> Document {
 
 /// A login by SCRAM-SHA-256 up to its failure.
 fn login(first: impl FnOnce(&mut Talk<'_>) -> Document, password: &[u8]) -> Transcript {
+    login_to(dialogue("7.0.14"), first, password)
+}
+
+fn login_to(
+    mut dialogue: Box<dyn Dialogue>,
+    first: impl FnOnce(&mut Talk<'_>) -> Document,
+    password: &[u8],
+) -> Transcript {
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD;
     use ring::{digest, hmac, pbkdf2};
-    let mut dialogue = dialogue("7.0.14");
     let mut talk = Talk::open(dialogue.as_mut());
     let begun = first(&mut talk);
     let first = String::from_utf8(begun.payload("payload").unwrap()).unwrap();
@@ -240,6 +248,14 @@ fn a_proof_is_reported_with_its_common_password() {
 }
 
 #[test]
+fn a_planted_password_is_found_in_a_proof() {
+    let given = [("mongodb.honeycreds", r#"[{"username": "bob", "password": "Zebra-Quartz-77"}]"#)];
+    let dialogue = build(&ENTRY, &given).dialogue(0, &facts(27017));
+    let transcript = login_to(dialogue, scram_start, b"Zebra-Quartz-77");
+    assert_eq!(transcript.events_of(31300)[0].get("PASSWORD").unwrap().as_str(), Some("Zebra-Quartz-77"));
+}
+
+#[test]
 fn a_login_may_begin_in_hello() {
     let transcript = login(
         |talk| {
@@ -264,7 +280,7 @@ fn a_login_may_begin_in_hello() {
 
 #[test]
 fn the_salt_of_a_user_stays() {
-    let service = build(&super::ENTRY, &[]);
+    let service = build(&ENTRY, &[]);
     let salt = |user: &str| {
         let mut dialogue = service.dialogue(0, &facts(27017));
         let first = format!("n,,n={user},r=abcdefgh");
