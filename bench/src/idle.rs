@@ -154,6 +154,8 @@ fn everything(canary: &Canary) -> anyhow::Result<(Value, Vec<String>)> {
             ports.push(key);
         }
     }
+    // What speaks first speaks to nobody here.
+    config["llmnr.interfaces"] = json!(["lo"]);
     config["aviary.limits.connections_per_source"] = json!(30_000);
     Ok((config, ports))
 }

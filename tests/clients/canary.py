@@ -132,6 +132,7 @@ class Canary:
         try:
             self.start()
         except BaseException:
+            self.stop()
             self.clean()
             raise
         return self

@@ -38,8 +38,11 @@ pub(crate) fn load(named: Option<&Path>) -> anyhow::Result<Usable> {
     Ok(Usable { path: loaded.path, settings: loaded.settings, problems: loaded.problems })
 }
 
-/// What `aviary up` runs on without a file: every service that is built, and a log file in the state
-/// folder. Ports are the services' own.
+/// Services that speak first: what goes out on somebody's network is for the operator to switch on.
+const SPEAKING_FIRST: [&str; 1] = ["llmnr"];
+
+/// What `aviary up` runs on without a file: every service that waits to be touched, and a log file in the
+/// state folder. Ports are the services' own.
 pub(crate) fn without_file(state_dir: &Path) -> Settings {
     let mut text = String::from("[logger.kwargs.handlers.file]\nclass = \"logging.FileHandler\"\n");
     let log = state_dir.join("events.jsonl");
@@ -47,7 +50,7 @@ pub(crate) fn without_file(state_dir: &Path) -> Settings {
     let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
     text.push_str(&format!("[device]\nnode_id = {:?}\n", name.unwrap_or_else(|| "aviary".to_owned())));
     for entry in aviary_services::ALL {
-        if entry.name != "tcpbanner" {
+        if entry.name != "tcpbanner" && !SPEAKING_FIRST.contains(&entry.name) {
             text.push_str(&format!("[{}]\nenabled = true\n", entry.name));
         }
     }
@@ -64,10 +67,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_built_in_configuration_enables_every_service() {
+    fn the_built_in_configuration_enables_every_service_that_waits() {
         let settings = without_file(Path::new("/state"));
         for entry in aviary_services::ALL {
-            assert!(settings.flag(&format!("{}.enabled", entry.name)), "{}", entry.name);
+            let waits = !SPEAKING_FIRST.contains(&entry.name);
+            assert_eq!(settings.flag(&format!("{}.enabled", entry.name)), waits, "{}", entry.name);
         }
         assert_eq!(settings.handlers().len(), 1);
     }

@@ -125,6 +125,7 @@ const PRINTER: Persona = Persona {
         ("snmp.persona", r#""printer""#),
         ("smb.server", r#""samba""#),
         ("smb.version", r#""3.6.25""#),
+        ("smb.smb1", "true"),
         ("smb.share", r#""scans""#),
         ("tftp.files", "[]"),
     ],

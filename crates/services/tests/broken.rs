@@ -46,6 +46,7 @@ enum Fault {
     SharesItsSecret,
     AnswersAlike,
     PanicsOnZero,
+    TakesAStrangersWord,
 }
 
 /// Stands for a source of randomness that is not the facts.
@@ -60,12 +61,19 @@ impl Service for Broken {
     fn endpoints(&self) -> Vec<Endpoint> {
         let endpoint = Endpoint {
             port: 9,
-            protocol: Protocol::Tcp,
+            protocol: if matches!(self.fault, Fault::TakesAStrangersWord) { Protocol::Udp } else { Protocol::Tcp },
             label: "broken".to_owned(),
             security: Security::Plain,
             try_line: "",
         };
         if matches!(self.fault, Fault::ListensNowhere) { Vec::new() } else { vec![endpoint] }
+    }
+
+    fn datagram(&self, _endpoint: usize, _facts: &Facts, bytes: &[u8], out: &mut Outbox) {
+        if bytes.first() == Some(&0) {
+            out.proven();
+        }
+        out.reply(vec![b'x'; 4096]);
     }
 
     fn dialogue(&self, _endpoint: usize, facts: &Facts) -> Box<dyn Dialogue> {
@@ -139,6 +147,7 @@ fn a_sound_service_passes() {
         battery::names_nothing_of_ours,
         battery::same_facts_same_answers,
         battery::installations_share_nothing,
+        battery::strangers_get_no_more_than_they_send,
     ] {
         assert_eq!(finding!(Nothing, check), Ok(()));
     }
@@ -187,6 +196,11 @@ fn pieces_that_matter_are_found() {
 #[test]
 fn a_flood_is_found() {
     assert_finds(finding!(Floods, battery::answers_are_bounded), "more than");
+}
+
+#[test]
+fn a_strangers_word_is_found() {
+    assert_finds(finding!(TakesAStrangersWord, battery::strangers_get_no_more_than_they_send), "passes for a proof");
 }
 
 #[test]

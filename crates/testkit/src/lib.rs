@@ -130,6 +130,33 @@ pub fn facts(port: u16) -> Facts {
     }
 }
 
+/// Bytes of text with the escapes that fixtures have: `\\r`, `\\n`, `\\xNN`, and a backslash before anything else
+/// that stands for itself.
+///
+/// # Panics
+/// When an escape is not whole.
+#[must_use]
+pub fn unescape(text: &str) -> Vec<u8> {
+    let (mut bytes, mut rest) = (Vec::new(), text.bytes());
+    let digit = |byte: Option<u8>| {
+        let digit = byte.and_then(|byte| char::from(byte).to_digit(16));
+        u8::try_from(digit.unwrap_or_else(|| panic!("no hex digit behind `\\x` in {text}"))).unwrap_or(0)
+    };
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'\\' => match rest.next() {
+                Some(b'r') => b'\r',
+                Some(b'n') => b'\n',
+                Some(b'x') => (digit(rest.next()) << 4) | digit(rest.next()),
+                Some(other) => other,
+                None => panic!("a backslash ends {text}"),
+            },
+            other => other,
+        });
+    }
+    bytes
+}
+
 /// Settings over an entry's keys, from `(name, JSON text)` pairs.
 ///
 /// # Panics

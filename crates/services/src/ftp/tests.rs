@@ -1,7 +1,7 @@
 //! The conversations, against what the real servers said.
 
 use aviary_service::{Dialogue, Service, TlsFacts};
-use aviary_testkit::{Line, Transcript, build, exchange, facts};
+use aviary_testkit::{Line, Transcript, build, exchange, facts, unescape};
 use proptest::prelude::*;
 
 use super::ENTRY;
@@ -30,25 +30,6 @@ fn golden(text: &str) -> Vec<Golden> {
         }
     }
     sections
-}
-
-fn unescape(text: &str) -> Vec<u8> {
-    let (mut bytes, mut rest) = (Vec::new(), text.bytes());
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'\\' => match rest.next().unwrap() {
-                b'r' => b'\r',
-                b'n' => b'\n',
-                b'x' => {
-                    let digits = [rest.next().unwrap(), rest.next().unwrap()];
-                    u8::from_str_radix(std::str::from_utf8(&digits).unwrap(), 16).unwrap()
-                }
-                other => other,
-            },
-            other => other,
-        });
-    }
-    bytes
 }
 
 fn service(given: &[(&str, &str)]) -> Box<dyn Service> {

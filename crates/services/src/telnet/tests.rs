@@ -2,7 +2,7 @@
 
 use aviary_event::Value;
 use aviary_service::{Dialogue, Outbox};
-use aviary_testkit::{Talk, Transcript, build, exchange, facts};
+use aviary_testkit::{Talk, Transcript, build, exchange, facts, unescape};
 use proptest::prelude::*;
 
 use super::{ENTRY, persona};
@@ -13,25 +13,6 @@ fn dialogue(given: &[(&str, &str)]) -> Box<dyn Dialogue> {
 
 fn talk(persona: &str, chunks: &[&[u8]]) -> Transcript {
     exchange(&mut *dialogue(&[("telnet.persona", &format!("\"{persona}\""))]), chunks)
-}
-
-fn unescape(text: &str) -> Vec<u8> {
-    let (mut bytes, mut rest) = (Vec::new(), text.bytes());
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'\\' => match rest.next().unwrap() {
-                b'r' => b'\r',
-                b'n' => b'\n',
-                b'x' => {
-                    let digits = [rest.next().unwrap(), rest.next().unwrap()];
-                    u8::from_str_radix(std::str::from_utf8(&digits).unwrap(), 16).unwrap()
-                }
-                other => other,
-            },
-            other => other,
-        });
-    }
-    bytes
 }
 
 #[test]

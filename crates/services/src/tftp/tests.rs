@@ -2,30 +2,11 @@
 
 use aviary_event::{LogData, Timestamp};
 use aviary_service::{Dialogue, Outbox, Service, Step};
-use aviary_testkit::{Datagrams, Line, NOW, Talk, Transcript, build, exchange, facts};
+use aviary_testkit::{Datagrams, Line, NOW, Talk, Transcript, build, exchange, facts, unescape};
 use proptest::prelude::*;
 use sha2::{Digest as _, Sha256};
 
 use super::ENTRY;
-
-fn unescape(text: &str) -> Vec<u8> {
-    let (mut bytes, mut rest) = (Vec::new(), text.bytes());
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'\\' => match rest.next().unwrap() {
-                b'r' => b'\r',
-                b'n' => b'\n',
-                b'x' => {
-                    let digits = [rest.next().unwrap(), rest.next().unwrap()];
-                    u8::from_str_radix(std::str::from_utf8(&digits).unwrap(), 16).unwrap()
-                }
-                other => other,
-            },
-            other => other,
-        });
-    }
-    bytes
-}
 
 /// A service with the file `hello.txt` of six bytes beside what is given.
 fn service(given: &[(&str, &str)]) -> Box<dyn Service> {

@@ -2,7 +2,7 @@
 
 use aviary_event::Timestamp;
 use aviary_service::{Dialogue, Outbox};
-use aviary_testkit::{NOW, Talk, Transcript, build, exchange, facts};
+use aviary_testkit::{NOW, Talk, Transcript, build, exchange, facts, unescape};
 use cipher::{BlockCipherEncrypt as _, KeyInit as _};
 use proptest::prelude::*;
 
@@ -36,25 +36,6 @@ fn answer(challenge: &[u8], password: &[u8]) -> Vec<u8> {
             <[u8; 8]>::from(block)
         })
         .collect()
-}
-
-fn unescape(text: &str) -> Vec<u8> {
-    let (mut bytes, mut rest) = (Vec::new(), text.bytes());
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'\\' => match rest.next().unwrap() {
-                b'r' => b'\r',
-                b'n' => b'\n',
-                b'x' => {
-                    let digits = [rest.next().unwrap(), rest.next().unwrap()];
-                    u8::from_str_radix(std::str::from_utf8(&digits).unwrap(), 16).unwrap()
-                }
-                other => other,
-            },
-            other => other,
-        });
-    }
-    bytes
 }
 
 #[test]
