@@ -117,6 +117,19 @@ def _(canary: Canary) -> None:
     canary.logged(mark, 31401, {"USERNAME": "squidadmin", "PASSWORD": "Summer2026!"}, output)
 
 
+@check("httpproxy: curl --proxy-ntlm, a planted password is told in clear and marked")
+def _(canary: Canary) -> None:
+    planted = [{"username": "alice", "password": "Zebra-Quartz-77"}]
+    with Canary(canary.bin_dir, {"httpproxy.honeycreds": planted}, services=SERVICES) as other:
+        for password, marked in (("Zebra-Quartz-77", True), ("Zebra-Quartz-78", False)):
+            mark = other.mark()
+            output = curl(other, "--proxy-ntlm", "-U", f"CORP\\alice:{password}")
+            for number in (7001, 31401):
+                event = other.logged(mark, number, {"USERNAME": "alice"}, output)
+                assert event["honeycred"] is marked, event
+                assert (event["logdata"].get("PASSWORD") == password) is marked, event
+
+
 @check("httpproxy: curl --proxy-ntlm, CONNECT for https")
 def _(canary: Canary) -> None:
     mark = canary.mark()

@@ -24,7 +24,11 @@ from check_list import Checks
 from client_programs import SCRATCH, run
 
 SERVICES = ("rdp",)
-SETTINGS: dict[str, Any] = {"rdp.version": "2019", "rdp.domain": "corp.example.com"}
+SETTINGS: dict[str, Any] = {
+    "rdp.version": "2019",
+    "rdp.domain": "corp.example.com",
+    "rdp.honeycreds": [{"username": "decoy", "password": "Zebra-Quartz-77"}],
+}
 CHECKS = Checks()
 check = CHECKS.add
 
@@ -135,6 +139,14 @@ def _(canary: Canary) -> None:
     output = freerdp(canary, "/sec:nla", "/u:bob", "/p:Welcome1")
     canary.logged(mark, 14001, {"USERNAME": "bob", "PASSWORD": "Welcome1"}, output)
     canary.logged(mark, 31002, {"GUESSED": "Welcome1"}, output)
+
+
+@check("rdp: xfreerdp with NLA and a planted password, which is marked")
+def _(canary: Canary) -> None:
+    mark = canary.mark()
+    output = freerdp(canary, "/sec:nla", "/u:decoy", "/p:Zebra-Quartz-77")
+    event = canary.logged(mark, 14001, {"USERNAME": "decoy", "PASSWORD": "Zebra-Quartz-77"}, output)
+    assert event["honeycred"] is True, event
 
 
 for bits in ("40", "56", "128", "40,56,128", "FIPS"):

@@ -98,10 +98,14 @@ pub fn nt_hash(password: &[u8]) -> [u8; 16] {
     Md4::digest(wide).into()
 }
 
-/// The clear text of a NetNTLMv2 response over this challenge, when it is a common one. Version 1 is
-/// left to whoever cracks the line, and an anonymous login has none.
+/// The clear text of a NetNTLMv2 response over this challenge, when it is one of `planted` or a common
+/// one. Version 1 is left to whoever cracks the line, and an anonymous login has none.
 #[must_use]
-pub fn ntlm(response: &Authenticate, challenge: &[u8; 8]) -> Option<Vec<u8>> {
+pub fn ntlm<'a>(
+    response: &Authenticate,
+    challenge: &[u8; 8],
+    planted: impl IntoIterator<Item = &'a [u8]>,
+) -> Option<Vec<u8>> {
     let (proof, blob) = response.nt.split_at_checked(16)?;
     if response.mode() != Some(5600) {
         return None;
@@ -113,6 +117,9 @@ pub fn ntlm(response: &Authenticate, challenge: &[u8; 8]) -> Option<Vec<u8>> {
         let key = hmac_md5(nt, &[&identity]);
         hmac_md5(&key, &[challenge, blob]) == proof
     };
+    if let Some(word) = planted.into_iter().find(|word| fits(&nt_hash(word))) {
+        return Some(word.to_vec());
+    }
     let listed = NT_HASHES.iter().zip(WORDS).find(|(nt, _)| fits(nt)).map(|(_, word)| word.as_bytes().to_vec());
     listed.or_else(|| of_user(&response.user).into_iter().find(|word| fits(&nt_hash(word))))
 }
@@ -169,8 +176,19 @@ mod tests {
             Authenticate { user: b"User".to_vec(), domain: b"Domain".to_vec(), ..Authenticate::default() };
         let challenge = [0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef];
         response.nt = [proof, blob].concat();
-        assert_eq!(ntlm(&response, &challenge).as_deref(), Some(&b"Password"[..]));
-        assert_eq!(ntlm(&response, &[0; 8]), None);
+        assert_eq!(ntlm(&response, &challenge, []).as_deref(), Some(&b"Password"[..]));
+        assert_eq!(ntlm(&response, &[0; 8], []), None);
+    }
+
+    #[test]
+    fn planted_words_are_tried_too() {
+        let (challenge, blob) = ([7; 8], [3; 28]);
+        let key = hmac_md5(&nt_hash(b"Zebra-Quartz-77"), &[&ntlm::utf16("APP"), &ntlm::utf16("D")]);
+        let nt = [&hmac_md5(&key, &[&challenge, &blob])[..], &blob].concat();
+        let response = Authenticate { user: b"app".to_vec(), domain: b"D".to_vec(), nt, ..Authenticate::default() };
+        let planted: [&[u8]; 2] = [b"other", b"Zebra-Quartz-77"];
+        assert_eq!(ntlm(&response, &challenge, planted).as_deref(), planted.last().copied());
+        assert_eq!(ntlm(&response, &challenge, []), None);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! Values stay bytes from end to end: what a form hides behind `%ff` comes out as that byte.
 
+use aviary_config::HoneyCreds;
 use aviary_event::LogData;
 use aviary_wire::{digest, guess, ntlm};
 use base64::Engine as _;
@@ -258,8 +259,13 @@ impl Authorization {
 }
 
 /// Adds what an NTLM message says to the event of an attempt: the names, the line for hashcat over the
-/// connection's challenge, and the password when it is a common one. `None` when it only opens NTLM.
-pub(crate) fn with_ntlm(data: LogData, message: &[u8], challenge: Option<[u8; 8]>) -> Option<LogData> {
+/// connection's challenge, and the password when it is a planted or a common one. `None` when it only opens NTLM.
+pub(crate) fn with_ntlm(
+    data: LogData,
+    message: &[u8],
+    challenge: Option<[u8; 8]>,
+    planted: &HoneyCreds,
+) -> Option<LogData> {
     let Ok(parsed) = ntlm::Authenticate::parse(message) else {
         let opens = ntlm::message_type(message) == Some(1);
         return (!opens).then(|| data.with("TOKEN", message));
@@ -273,7 +279,7 @@ pub(crate) fn with_ntlm(data: LogData, message: &[u8], challenge: Option<[u8; 8]
         Some((challenge, line, mode)) => {
             data.insert("HASHCAT", line);
             data.insert("HASHCAT_MODE", mode);
-            if let Some(password) = guess::ntlm(&parsed, &challenge) {
+            if let Some(password) = guess::ntlm(&parsed, &challenge, planted.plain_passwords()) {
                 data.insert("PASSWORD", password);
             }
         }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use aviary_config::HoneyCreds;
 use aviary_event::Timestamp;
 use aviary_service::{Dialogue, Facts, Outbox, Transport};
 use sha2::{Digest as _, Sha256};
@@ -43,6 +44,8 @@ pub(super) struct Site {
     pub(super) log_redirects: bool,
     /// `http.log_unimplemented_method_requests`.
     pub(super) log_unimplemented: bool,
+    /// Tried on responses of NTLM.
+    pub(super) planted: HoneyCreds,
 }
 
 /// One conversation.

@@ -213,6 +213,7 @@ fn build(materials: &Materials<'_>, secure: bool) -> Result<Box<dyn Service>, Re
         log_requests: settings.value("http.log_requests").is_none() || settings.flag("http.log_requests"),
         log_redirects: settings.flag("http.log_redirect_request"),
         log_unimplemented: settings.flag("http.log_unimplemented_method_requests"),
+        planted: settings.honeycreds(prefix),
     };
     let template = provisional.clone();
     let sites = Sites {

@@ -194,7 +194,8 @@ impl Reporter<'_> {
     }
 
     fn ntlm(&self, request: &Request, message: &[u8], scheme: &'static str, out: &mut Outbox) {
-        if let Some(data) = with_ntlm(self.attempt(request, scheme), message, self.challenge) {
+        let attempt = self.attempt(request, scheme);
+        if let Some(data) = with_ntlm(attempt, message, self.challenge, &self.site.planted) {
             out.report(events::LOGIN, data);
         }
     }

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use aviary_config::HoneyCreds;
 use aviary_event::{LogData, Value};
 use aviary_service::{Facts, Outbox, Transport};
 use aviary_testkit::{NOW, Talk, Transcript, build, exchange, facts};
@@ -115,6 +116,7 @@ fn recorded_site(banner: &str, auth: Auth) -> Site {
         log_requests: true,
         log_redirects: false,
         log_unimplemented: false,
+        planted: HoneyCreds::default(),
     }
 }
 
@@ -326,6 +328,55 @@ fn gives_ntlm_a_challenge_and_writes_the_line() {
         assert_eq!(log.events_of(30201).len(), 1);
         let line = value(log.events_of(30201)[0], "HASHCAT").escape_ascii().to_string();
         assert_eq!(line, format!("u::::{}:{shown}", "ab".repeat(24)));
+    }
+}
+
+/// A response to the challenge in a reply, with this password.
+pub(crate) fn respond(reply: &[u8], user: &str, password: &str) -> (String, [u8; 8]) {
+    use hmac::{Hmac, KeyInit as _, Mac as _};
+    let text = String::from_utf8_lossy(reply).into_owned();
+    let token = text.split_once("Authenticate: NTLM ").unwrap().1.split("\r\n").next().unwrap();
+    let challenge: [u8; 8] = STANDARD.decode(token).unwrap()[24..32].try_into().unwrap();
+    let wide = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+    let mac = |key: &[u8], parts: &[&[u8]]| {
+        let mut mac = Hmac::<md5::Md5>::new_from_slice(key).unwrap();
+        parts.iter().for_each(|part| mac.update(part));
+        mac.finalize().into_bytes().to_vec()
+    };
+    let blob = [b"\x01\x01\0\0\0\0\0\0".as_slice(), &[7; 16], &[0; 8]].concat();
+    let identity = wide(&format!("{}CORP", user.to_uppercase()));
+    let key = mac(&aviary_wire::guess::nt_hash(password.as_bytes()), &[&identity]);
+    let nt = [mac(&key, &[&challenge, &blob]), blob].concat();
+    let fields = [vec![0; 24], nt, wide("CORP"), wide(user), wide("WKS01"), Vec::new()];
+    let mut message = b"NTLMSSP\0\x03\0\0\0".to_vec();
+    let mut at = 72;
+    for field in &fields {
+        let length = u16::try_from(field.len()).unwrap().to_le_bytes();
+        message.extend_from_slice(&[length, length].concat());
+        message.extend_from_slice(&u32::try_from(at).unwrap().to_le_bytes());
+        at += field.len();
+    }
+    message.extend_from_slice(&0xa288_8205_u32.to_le_bytes());
+    message.extend_from_slice(&[10, 0, 0x61, 0x4a, 0, 0, 0, 15]);
+    message.extend_from_slice(&fields.concat());
+    assert!(aviary_wire::ntlm::Authenticate::parse(&message).is_ok());
+    (format!("NTLM {}", STANDARD.encode(message)), challenge)
+}
+
+#[test]
+fn a_planted_password_is_found_in_a_response() {
+    let given = r#"[{"username": "bob", "password": "Zebra-Quartz-77"}]"#;
+    for (entry, key) in [(&HTTP, "http.honeycreds"), (&HTTPS, "https.honeycreds")] {
+        let service = build(entry, &[(key, given)]);
+        let mut dialogue = service.dialogue(0, &facts(80));
+        let mut talk = Talk::open(&mut *dialogue);
+        let get = |credentials: &str| {
+            format!("GET /any HTTP/1.1\r\nHost: a\r\nAuthorization: {credentials}\r\n\r\n").into_bytes()
+        };
+        let reply = talk.send(&get(&format!("NTLM {}", STANDARD.encode(b"NTLMSSP\0\x01\0\0\0\x07\x82\x08\xa2"))));
+        talk.send(&get(&respond(&reply, "bob", "Zebra-Quartz-77").0));
+        let log = talk.end();
+        assert_eq!(value(log.events_of(30201)[0], "PASSWORD"), b"Zebra-Quartz-77", "{key}");
     }
 }
 

@@ -118,7 +118,7 @@ impl HttpProxy {
         let headers = rest.get(..end.saturating_sub(end_of_line.saturating_add(1))).unwrap_or_default();
         if !request::read_headers(headers, &mut request) {
             report::malformed(out, head, Fault::Header.reason().unwrap_or_default());
-            report::credentials(&request, self.challenger.last, out);
+            report::credentials(&request, self.challenger.last, &self.proxy.planted, out);
             let shown = Target::of(&request.line, self.own()).unwrap_or_default().shown;
             self.refuse(&request, &shown, &Fault::Header, out);
             return input.len();
@@ -144,7 +144,7 @@ impl HttpProxy {
         let target = Target::of(&request.line, self.own());
         let known = target.clone().unwrap_or_default();
         report::request(&request, &known, out);
-        report::credentials(&request, self.challenger.last, out);
+        report::credentials(&request, self.challenger.last, &self.proxy.planted, out);
         let framing = match request::framing(&request) {
             Ok(framing) => framing,
             Err(fault) => return self.refuse(&request, &known.shown, &target.err().unwrap_or(fault), out),

@@ -8,7 +8,7 @@ pub(super) static KINDS: [KindInfo; 5] = [
         number: 7001,
         constant: "LOG_HTTPPROXY_LOGIN_ATTEMPT",
         class: Class::Login,
-        when: "a request with credentials; the password is empty where only a proof of it came and it is no common one",
+        when: "a request with credentials; the password is empty where only a proof of it came and it is no planted or common one",
         keys: &["PASSWORD", "USERNAME"],
         technique: &["T1110"],
     },

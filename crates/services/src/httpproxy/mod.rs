@@ -9,7 +9,7 @@
 //! INVARIANT: targets are reported and nothing else: no connection is made and no name looked up.
 //!
 //! Events: 7001 for credentials as OpenCanary, whose `PASSWORD` is empty where only a proof came and it is
-//! that of no common password; 31400 every request; 31401 credentials other than Basic with the line
+//! that of no planted or common password; 31400 every request; 31401 credentials other than Basic with the line
 //! for hashcat; 31402 what is no request; 31403 bodies.
 //!
 //! LIMIT: no TLS to the proxy, no HTTP/2, English pages only; another version in `httpproxy.banner` changes
@@ -32,7 +32,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aviary_config::{Key, Shape};
+use aviary_config::{HoneyCreds, Key, Shape};
 use aviary_service::{Dialogue, Endpoint, Entry, Facts, Limits, Materials, Protocol, Rejection, Security, Service};
 
 use self::dialogue::HttpProxy;
@@ -101,6 +101,8 @@ struct Proxy {
     /// How many of [`SCHEMES`] are offered.
     strongest: usize,
     port: u16,
+    /// Tried on responses of NTLM.
+    planted: HoneyCreds,
 }
 
 /// Schemes beside Basic, the weakest first.
@@ -184,5 +186,6 @@ fn build(materials: &Materials<'_>) -> Result<Box<dyn Service>, Rejection> {
             _ => 2,
         },
         port: settings.port("httpproxy.port"),
+        planted: settings.honeycreds("httpproxy"),
     }))))
 }

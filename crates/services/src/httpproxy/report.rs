@@ -1,5 +1,6 @@
 //! Events of a request: OpenCanary's one with exactly its keys, and ours with everything else.
 
+use aviary_config::HoneyCreds;
 use aviary_event::{LogData, PeerBytes, Value};
 use aviary_service::Outbox;
 use aviary_wire::digest::HASHCAT_MODE;
@@ -51,7 +52,7 @@ pub(super) fn body(request: &Request, sample: &[u8], length: u64, out: &mut Outb
 }
 
 /// Reports the credentials of a request; `challenge` is the one that the connection was given.
-pub(super) fn credentials(request: &Request, challenge: Option<[u8; 8]>, out: &mut Outbox) {
+pub(super) fn credentials(request: &Request, challenge: Option<[u8; 8]>, planted: &HoneyCreds, out: &mut Outbox) {
     for value in request.all("proxy-authorization") {
         let attempt = |scheme: Value| {
             LogData::new()
@@ -81,7 +82,7 @@ pub(super) fn credentials(request: &Request, challenge: Option<[u8; 8]>, out: &m
                 out.report(events::OTHER, data);
             }
             Authorization::Ntlm { message, scheme, .. } => {
-                if let Some(data) = with_ntlm(attempt(Value::from(scheme)), &message, challenge) {
+                if let Some(data) = with_ntlm(attempt(Value::from(scheme)), &message, challenge, planted) {
                     let text = |key| data.get(key).and_then(Value::as_bytes).unwrap_or_default().to_vec();
                     login(text("USERNAME"), text("PASSWORD"), out);
                     out.report(events::OTHER, data);

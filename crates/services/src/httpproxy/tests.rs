@@ -5,14 +5,11 @@
 
 use aviary_service::{Dialogue, Materials, MemoryVault};
 use aviary_testkit::{NOW, Talk, Transcript, build, exchange, facts, settings};
-use aviary_wire::ntlm;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use insta::assert_snapshot;
 
 use super::ENTRY;
 use crate::http::response::http_date;
-use crate::http::tests::recorded;
+use crate::http::tests::{recorded, respond};
 
 const PORT: u16 = 32128;
 
@@ -103,38 +100,6 @@ fn a_request_is_reported_with_its_target_and_body() {
     assert_snapshot!(events(&transcript));
 }
 
-/// A response to the challenge in a reply, with this password.
-fn respond(reply: &[u8], user: &str, password: &str) -> (String, [u8; 8]) {
-    use hmac::{Hmac, KeyInit as _, Mac as _};
-    let text = String::from_utf8_lossy(reply).into_owned();
-    let token = text.split_once("Proxy-Authenticate: NTLM ").unwrap().1.split("\r\n").next().unwrap();
-    let challenge: [u8; 8] = STANDARD.decode(token).unwrap()[24..32].try_into().unwrap();
-    let wide = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
-    let mac = |key: &[u8], parts: &[&[u8]]| {
-        let mut mac = Hmac::<md5::Md5>::new_from_slice(key).unwrap();
-        parts.iter().for_each(|part| mac.update(part));
-        mac.finalize().into_bytes().to_vec()
-    };
-    let blob = [b"\x01\x01\0\0\0\0\0\0".as_slice(), &[7; 16], &[0; 8]].concat();
-    let identity = wide(&format!("{}CORP", user.to_uppercase()));
-    let key = mac(&aviary_wire::guess::nt_hash(password.as_bytes()), &[&identity]);
-    let nt = [mac(&key, &[&challenge, &blob]), blob].concat();
-    let fields = [vec![0; 24], nt, wide("CORP"), wide(user), wide("WKS01"), Vec::new()];
-    let mut message = b"NTLMSSP\0\x03\0\0\0".to_vec();
-    let mut at = 72;
-    for field in &fields {
-        let length = u16::try_from(field.len()).unwrap().to_le_bytes();
-        message.extend_from_slice(&[length, length].concat());
-        message.extend_from_slice(&u32::try_from(at).unwrap().to_le_bytes());
-        at += field.len();
-    }
-    message.extend_from_slice(&0xa288_8205_u32.to_le_bytes());
-    message.extend_from_slice(&[10, 0, 0x61, 0x4a, 0, 0, 0, 15]);
-    message.extend_from_slice(&fields.concat());
-    assert!(ntlm::Authenticate::parse(&message).is_ok());
-    (format!("NTLM {}", STANDARD.encode(message)), challenge)
-}
-
 const OPENING: &str = "NTLM TlRMTVNTUAABAAAAB4IIogAAAAAAAAAAAAAAAAAAAAAKAGFKAAAADw==";
 
 #[test]
@@ -157,6 +122,20 @@ fn ntlm_goes_through_to_the_response() {
         let hex: String = challenge.iter().map(|byte| format!("{byte:02x}")).collect();
         assert!(line.starts_with(&format!("bob::CORP:{hex}:")), "{line}");
         assert_eq!(other.get("PASSWORD").is_some(), !guessed.is_empty());
+    }
+}
+
+#[test]
+fn a_planted_password_is_told_in_clear() {
+    let planted = [("httpproxy.honeycreds", r#"[{"username": "bob", "password": "Zebra-Quartz-77"}]"#)];
+    for (password, told) in [("Zebra-Quartz-77", Some("Zebra-Quartz-77")), ("Zebra-Quartz-78", None)] {
+        let mut dialogue = dialogue(&planted);
+        let mut talk = Talk::open(dialogue.as_mut());
+        let reply = talk.send(&get(OPENING));
+        talk.send(&get(&respond(&reply, "bob", password).0));
+        let transcript = talk.end();
+        let text = |number: i64| transcript.events_of(number)[0].get("PASSWORD").and_then(|value| value.as_str());
+        assert_eq!((text(7001), text(31401)), (Some(told.unwrap_or_default()), told));
     }
 }
 

@@ -55,7 +55,7 @@ impl Waiting {
         is_short && server.may_guess(&self.database, &self.conversation, now)
     }
 
-    /// The password when it is a common one; runs off the event loop. Empty when it is none.
+    /// The password when it is a planted or a common one; runs off the event loop. Empty when it is none.
     pub(super) fn guess(&self, server: &Server) -> Vec<u8> {
         let candidates = server.candidates(&self.database, &self.conversation);
         scram::guess(self.conversation.hash, &candidates, &self.proof).unwrap_or_default()

@@ -7,7 +7,7 @@
 //!
 //! SCRAM-SHA-1 and SCRAM-SHA-256 go through to the client's proof, from `saslStart` and from `hello`;
 //! every user exists, with a salt that is the installation's and never changes. The proof is reported
-//! with all that it proves, and with the password when that is a common one. PLAIN and MONGODB-X509 are
+//! with all that it proves, and with the password when that is a planted or a common one. PLAIN and MONGODB-X509 are
 //! reported and refused.
 //!
 //! Events: 20001 as OpenCanary writes it, with the class `login` for attempts only; 31300 the
@@ -47,6 +47,7 @@ use ring::rand::SecureRandom as _;
 
 use self::dialogue::Mongo;
 use self::persona::Persona;
+use self::scram::PLANTED;
 use self::server::Server;
 
 /// The registry's entry.
@@ -116,6 +117,7 @@ fn build(materials: &Materials<'_>) -> Result<Box<dyn Service>, Rejection> {
         persona: Persona::of(&settings.text("mongodb.version")),
         seed: materials.vault.slot("mongodb-seed", Box::new(seed)),
         process: OnceLock::new(),
+        planted: settings.honeycreds("mongodb").plain_passwords().take(PLANTED).map(<[u8]>::to_vec).collect(),
         candidates: Mutex::default(),
         guesses: Budget::new(server::GUESSES),
     };

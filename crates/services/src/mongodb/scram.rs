@@ -28,6 +28,9 @@ use ring::{digest, hmac, pbkdf2};
 /// Words of the list that are tried; each costs thousands of hashes, though once a user only.
 const TRIED: usize = 10;
 
+/// Planted passwords that are tried, at the same cost.
+pub(super) const PLANTED: usize = 16;
+
 /// Which hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Hash {
@@ -166,13 +169,15 @@ impl Conversation {
         (nonce == self.nonce).then(|| Proof { message, sent: proof.to_vec() })
     }
 
-    /// The keys of passwords that everybody tries, for [`guess`].
-    pub(super) fn candidates(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+    /// The keys of planted passwords and of those that everybody tries, for [`guess`].
+    pub(super) fn candidates(&self, planted: &[Vec<u8>]) -> Vec<(Vec<u8>, Vec<u8>)> {
         let (_, iterations) = self.hash.costs();
         let listed =
             guess::WORDS.iter().filter(|word| !word.is_empty()).take(TRIED).map(|word| word.as_bytes().to_vec());
-        guess::of_user(&self.user)
-            .into_iter()
+        planted
+            .iter()
+            .cloned()
+            .chain(guess::of_user(&self.user))
             .chain(listed)
             .map(|word| {
                 let key = self.hash.client_key(&self.user, &word, &self.salt, iterations);

@@ -32,7 +32,9 @@ pub(super) struct Server {
     pub(super) seed: Slot,
     /// `topologyVersion.processId`, made by the first connection.
     pub(super) process: OnceLock<[u8; 12]>,
-    /// Keys of the passwords that are tried first, since a user's salt never changes.
+    /// Planted passwords, [`PLANTED`](super::scram::PLANTED) at most.
+    pub(super) planted: Vec<Vec<u8>>,
+    /// Keys of the passwords that are tried, since a user's salt never changes.
     pub(super) candidates: Mutex<HashMap<Credential, Candidates>>,
     /// New users whose keys are made.
     pub(super) guesses: Budget,
@@ -84,7 +86,7 @@ impl Server {
         if let Some(known) = self.known().get(&key) {
             return Arc::clone(known);
         }
-        let made = Arc::new(conversation.candidates());
+        let made = Arc::new(conversation.candidates(&self.planted));
         let mut known = self.known();
         if known.len() >= USERS {
             known.clear();

@@ -4,12 +4,13 @@ use aviary_service::Dialogue;
 use aviary_testkit::{Talk, Transcript, build, exchange, facts};
 use insta::assert_snapshot;
 
+use super::ENTRY;
 use super::bson::{Bson, Document};
 use super::codec::{Frame, Message, frame, message, opcode, read_compressed, read_msg};
 use super::compress::Compressor;
 
 fn dialogue(version: &str) -> Box<dyn Dialogue> {
-    build(&super::ENTRY, &[("mongodb.version", &format!("\"{version}\""))]).dialogue(0, &facts(27017))
+    build(&ENTRY, &[("mongodb.version", &format!("\"{version}\""))]).dialogue(0, &facts(27017))
 }
 
 fn hex(text: &str) -> Vec<u8> {
@@ -264,6 +265,14 @@ fn so_many_new_users_are_guessed_in_a_second() {
 }
 
 #[test]
+fn a_planted_password_is_found_in_a_proof() {
+    let given = [("mongodb.honeycreds", r#"[{"username": "bob", "password": "Zebra-Quartz-77"}]"#)];
+    let dialogue = build(&ENTRY, &given).dialogue(0, &facts(27017));
+    let transcript = login_of("bob", dialogue, scram_start, b"Zebra-Quartz-77");
+    assert_eq!(transcript.events_of(31300)[0].get("PASSWORD").unwrap().as_str(), Some("Zebra-Quartz-77"));
+}
+
+#[test]
 fn a_login_may_begin_in_hello() {
     let transcript = login(
         |talk| {
@@ -288,7 +297,7 @@ fn a_login_may_begin_in_hello() {
 
 #[test]
 fn the_salt_of_a_user_stays() {
-    let service = build(&super::ENTRY, &[]);
+    let service = build(&ENTRY, &[]);
     let salt = |user: &str| {
         let mut dialogue = service.dialogue(0, &facts(27017));
         let first = format!("n,,n={user},r=abcdefgh");

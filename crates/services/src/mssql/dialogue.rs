@@ -283,7 +283,7 @@ impl Mssql {
     }
 
     fn on_response(&mut self, response: &Authenticate, wide: bool, out: &mut Outbox) {
-        let (data, guessed) = report::authenticate(response, &self.challenge);
+        let (data, guessed) = report::authenticate(response, &self.challenge, &self.config.planted);
         self.report(&WINDOWS_LOGIN, report::windows_login(&response.user, &guessed.unwrap_or_default()), out);
         self.report(&RESPONSE, data, out);
         self.stage = Stage::Login;

@@ -17,7 +17,7 @@ pub(super) const WINDOWS_LOGIN: KindInfo = KindInfo {
     number: 9002,
     constant: "LOG_MSSQL_LOGIN_WINAUTH",
     class: Class::Login,
-    when: "a Windows login, at its last message; `PASSWORD` is empty unless it is a common one, `USERNAME` when no NTLM response came",
+    when: "a Windows login, at its last message; `PASSWORD` is empty unless it is a planted or a common one, `USERNAME` when no NTLM response came",
     keys: &["PASSWORD", "USERNAME"],
     technique: &["T1110"],
 };

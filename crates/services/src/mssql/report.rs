@@ -1,5 +1,6 @@
 //! What goes into the events: the facts of a PRELOGIN, a login, a security package's token.
 
+use aviary_config::HoneyCreds;
 use aviary_event::LogData;
 use aviary_service::TlsFacts;
 use aviary_wire::guess;
@@ -104,9 +105,13 @@ pub(super) fn negotiate(offer: &Negotiate) -> LogData {
     data
 }
 
-/// An NTLM response: the event's data, and the password when it is a common one.
-pub(super) fn authenticate(response: &Authenticate, challenge: &[u8; 8]) -> (LogData, Option<Vec<u8>>) {
-    let guessed = guess::ntlm(response, challenge);
+/// An NTLM response: the event's data, and the password when it is a planted or a common one.
+pub(super) fn authenticate(
+    response: &Authenticate,
+    challenge: &[u8; 8],
+    planted: &HoneyCreds,
+) -> (LogData, Option<Vec<u8>>) {
+    let guessed = guess::ntlm(response, challenge, planted.plain_passwords());
     let mut data = LogData::new()
         .with("DOMAIN", response.domain.as_slice())
         .with("MECHANISM", "NTLM")

@@ -281,6 +281,24 @@ fn a_windows_login_is_challenged_and_its_response_told() {
 }
 
 #[test]
+fn a_planted_password_is_found_in_a_windows_login() {
+    use hmac::{Hmac, KeyInit as _, Mac as _};
+    let (negotiate, mut authenticate) = ntlm_messages();
+    let mac = |key: &[u8], message: &[u8]| {
+        Hmac::<md5::Md5>::new_from_slice(key).unwrap().chain_update(message).finalize().into_bytes().to_vec()
+    };
+    let key = mac(&aviary_wire::guess::nt_hash(b"Zebra-Quartz-77"), &wide("EVECORP"));
+    // Behind the LM response: 16 bytes of proof over the challenge and the 44 bytes that follow.
+    let proof = mac(&key, &[&[0x42; 8][..], &[7; 44]].concat());
+    authenticate[64 + 24..64 + 40].copy_from_slice(&proof);
+    let first = packet(0x10, &login7(0x7400_0004, "", "", &negotiate));
+    let given = [("mssql.honeycreds", r#"[{"username": "eve", "password": "Zebra-Quartz-77"}]"#)];
+    let t = exchange(dialogue(&given).as_mut(), &[&prelogin(2), &first, &packet(0x11, &authenticate)]);
+    assert_eq!(text(&t, 9002, "PASSWORD"), "Zebra-Quartz-77");
+    assert_eq!(text(&t, 30901, "PASSWORD"), "Zebra-Quartz-77");
+}
+
+#[test]
 fn a_response_under_the_type_of_a_login_is_one_too() {
     let (negotiate, authenticate) = ntlm_messages();
     let first = packet(0x10, &login7(0x7400_0004, "", "", &negotiate));

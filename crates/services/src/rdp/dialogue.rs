@@ -212,7 +212,7 @@ impl Rdp {
     }
 
     fn authenticated(&mut self, version: i64, proof: &ntlm::Authenticate, challenge: &[u8; 8], out: &mut Outbox) {
-        let guessed = guess::ntlm(proof, challenge);
+        let guessed = guess::ntlm(proof, challenge, self.config.planted.plain_passwords());
         let known = [
             ("DOMAIN", Some(proof.domain.as_slice())),
             ("HOSTNAME", Some(proof.workstation.as_slice())),

@@ -52,7 +52,7 @@ pub(super) const NTLM: KindInfo = KindInfo {
     number: 31002,
     constant: "LOG_RDP_NTLM",
     class: Class::Login,
-    when: "beside 14001: what CredSSP gave, as hashcat takes it; `GUESSED` when it fits a common password",
+    when: "beside 14001: what CredSSP gave, as hashcat takes it; `GUESSED` when it fits a planted or a common password",
     keys: &[
         "CREDSSP_VERSION",
         "DOMAIN",

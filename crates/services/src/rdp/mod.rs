@@ -33,7 +33,7 @@ mod x224;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aviary_config::{Key, Shape};
+use aviary_config::{HoneyCreds, Key, Shape};
 use aviary_service::{
     Dialogue, Endpoint, Entry, Facts, Limits, Materials, Protocol, Rejection, Security, Service, TlsKey, TlsProfile,
 };
@@ -82,6 +82,8 @@ struct Config {
     target: Target,
     nla: Nla,
     key: ServerKey,
+    /// Tried on responses.
+    planted: HoneyCreds,
 }
 
 struct RdpService {
@@ -141,6 +143,7 @@ fn build(materials: &Materials<'_>) -> Result<Box<dyn Service>, Rejection> {
             _ => Nla::Optional,
         },
         key: ServerKey::new(materials.vault),
+        planted: settings.honeycreds("rdp"),
     };
     Ok(Box::new(RdpService { config: Arc::new(config), port: settings.port("rdp.port") }))
 }

@@ -204,25 +204,39 @@ fn credssp_inside_spnego_is_answered_inside_spnego() {
     assert_eq!(t.events_of(14001)[0].get("DOMAIN").and_then(|v| v.as_bytes()), Some(&b""[..]));
 }
 
-#[test]
-fn a_response_to_a_common_password_is_guessed() {
-    let mut dialogue = dialogue(&[]);
+/// A login by CredSSP of `D\bob` with this password.
+fn by_password(given: &[(&str, &str)], password: &[u8]) -> Transcript {
+    let mut dialogue = dialogue(given);
     let mut talk = Talk::open(&mut *dialogue);
     talk.send(&request("a", Some(2)));
     let reply = talk.send(&ts_request(2, NEGOTIATE));
     let challenge = ntlm::find(&reply).unwrap()[24..32].to_vec();
     let mut message = authenticate("bob", "D", "W");
     let blob = message[72 + 40..72 + 68].to_vec();
-    let nt = aviary_wire::guess::nt_hash(b"Welcome1");
+    let nt = aviary_wire::guess::nt_hash(password);
     let key = hmac_md5(&nt, &[ntlm::utf16("BOB"), ntlm::utf16("D")].concat());
     let proof = hmac_md5(&key, &[challenge, blob].concat());
     message[72 + 24..72 + 40].copy_from_slice(&proof);
     // The response ends where its field says: shorten it to proof and the 28 bytes signed above.
     message[20..22].copy_from_slice(&44_u16.to_le_bytes());
     assert_eq!(talk.send(&ts_request(2, &message)), b"", "version 2 knows no refusal");
-    let t = talk.end();
-    assert_eq!(t.events_of(14001)[0].get("PASSWORD").and_then(|v| v.as_bytes()), Some(&b"Welcome1"[..]));
-    assert_eq!(t.events_of(31002)[0].get("GUESSED").and_then(|v| v.as_bytes()), Some(&b"Welcome1"[..]));
+    talk.end()
+}
+
+#[test]
+fn a_response_to_a_common_or_planted_password_is_guessed() {
+    let planted = [("rdp.honeycreds", r#"[{"username": "bob", "password": "Zebra-Quartz-77"}]"#)];
+    let (common, own) = (&b"Welcome1"[..], &b"Zebra-Quartz-77"[..]);
+    for (given, password, told) in [
+        (&[][..], common, Some(common)),
+        (&[], own, None),
+        (&planted, common, Some(common)),
+        (&planted, own, Some(own)),
+    ] {
+        let t = by_password(given, password);
+        assert_eq!(t.events_of(14001)[0].get("PASSWORD").and_then(|v| v.as_bytes()), told, "{t}");
+        assert_eq!(t.events_of(31002)[0].get("GUESSED").and_then(|v| v.as_bytes()), told, "{t}");
+    }
 }
 
 fn hmac_md5(key: &[u8], message: &[u8]) -> Vec<u8> {

@@ -80,14 +80,12 @@ impl Agent {
             let clean: String = settings.text(key).chars().filter(|c| !c.is_control() && *c != '"').collect();
             if clean.is_empty() { default.to_owned() } else { clean }
         };
-        let lists = ["sip.honeycreds", "SIP.honeycreds"].map(|key| settings.list(key));
-        let planted = lists.iter().flatten().filter_map(|entry| entry.get("password")?.as_str());
         Self {
             persona,
             server: or("sip.banner", persona.server),
             realm: or("sip.realm", persona.realm),
             secret,
-            planted: planted.take(MOST_PLANTED).map(|word| word.as_bytes().to_vec()).collect(),
+            planted: settings.honeycreds("sip").plain_passwords().take(MOST_PLANTED).map(<[u8]>::to_vec).collect(),
             guesses: Budget::new(GUESSES),
         }
     }

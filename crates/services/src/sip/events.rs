@@ -25,7 +25,7 @@ pub(super) static KINDS: [KindInfo; 4] = [
         constant: "LOG_SIP_LOGIN",
         class: Class::Login,
         when: "a request with a digest; `HASHCAT_TARGET` is the line for clients that name one address and compute with \
-               the request's; with `PASSWORD` when that is a common one",
+               the request's; with `PASSWORD` when that is a planted or a common one",
         keys: &["HASHCAT", "HASHCAT_MODE", "HASHCAT_TARGET", "METHOD", "PASSWORD", "REALM", "TARGET", "USERNAME"],
         technique: &["T1110"],
     },

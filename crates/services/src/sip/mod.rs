@@ -11,7 +11,7 @@
 //!
 //! Events: 15001 for each request, as OpenCanary; 31700 for what OpenCanary leaves out of it: method,
 //! target, the number dialled, the transport; 31701 for each digest, as a line for hashcat 11400 and with
-//! the password when it is a common one; 31702 for what is no request. Keys: `sip.enabled`, `sip.port`,
+//! the password when it is a planted or a common one; 31702 for what is no request. Keys: `sip.enabled`, `sip.port`,
 //! `sip.server`, `sip.banner`, `sip.realm`, `sip.honeycreds`, `sip.max_connections`, `sip.timeout`.
 //!
 //! LIMIT: no TLS, no WebSocket, no call ever stands. A real PJSIP without a guest endpoint challenges

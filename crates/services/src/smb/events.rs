@@ -46,7 +46,7 @@ pub(super) static KINDS: [KindInfo; 9] = [
         number: 31101,
         constant: "LOG_SMB_LOGIN_ATTEMPT",
         class: Class::Login,
-        when: "a login, with the response as a line for hashcat and, where it is a common password, its clear text",
+        when: "a login, with the response as a line for hashcat and, where it is a planted or a common password, its clear text",
         keys: &[
             "CLIENT_VERSION",
             "DOMAIN",

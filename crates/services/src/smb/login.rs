@@ -226,7 +226,9 @@ impl Connection {
         if let (Some(line), Some(mode)) = (response.hashcat(challenge), response.mode()) {
             data = data.with("HASHCAT", line).with("HASHCAT_MODE", i64::from(mode));
             let password = password.map(|known| known.as_bytes().to_vec());
-            if let Some(password) = password.or_else(|| guess::ntlm(response, challenge)) {
+            if let Some(password) =
+                password.or_else(|| guess::ntlm(response, challenge, self.server.planted.plain_passwords()))
+            {
                 data = data.with("PASSWORD", password);
             }
         }

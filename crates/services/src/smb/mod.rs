@@ -224,6 +224,7 @@ fn build(materials: &Materials<'_>) -> Result<Box<dyn Service>, Rejection> {
         writable: settings.flag("smb.writable"),
         smb1: settings.flag("smb.smb1"),
         known: Known::all(&settings.list("smb.honeycreds")),
+        planted: settings.honeycreds("smb"),
         seed: materials.vault.slot("smb-seed", Box::new(random)),
         decoys: Decoys::read(files.as_deref())?,
         tree: OnceLock::new(),

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use aviary_config::HoneyCreds;
 use aviary_service::Slot;
 use aviary_wire::ntlm::Target;
 use aviary_wire::spnego::Offer;
@@ -107,6 +108,8 @@ pub(super) struct Server {
     pub(super) smb1: bool,
     /// Logins that are accepted.
     pub(super) known: Vec<Known>,
+    /// Tried on responses of other users and of SMB1, too.
+    pub(super) planted: HoneyCreds,
     pub(super) seed: Slot,
     pub(super) decoys: Decoys,
     pub(super) tree: OnceLock<Arc<Tree>>,

@@ -183,7 +183,21 @@ fn a_planted_login_is_accepted_and_signed() {
         assert!(left.status() == 0 && left.0[48..64] != [0; 16]);
         assert_eq!(client.ask(command::LOGOFF, &[4, 0, 0, 0]).status(), status::USER_SESSION_DELETED);
         let transcript = client.end();
-        assert_eq!(text(transcript.events_of(31101)[0], "RESULT"), "accepted");
+        let login = transcript.events_of(31101)[0];
+        assert_eq!((text(login, "RESULT"), text(login, "PASSWORD")), ("accepted".to_owned(), "Tape-2026!".to_owned()));
+    }
+}
+
+#[test]
+fn a_planted_password_without_its_user_is_told_in_clear() {
+    for (entry, known) in [(r#"[{"password": "Tape-2026!"}]"#, true), (r#"[{"password": "Tape-2027!"}]"#, false)] {
+        let mut dialogue = dialogue(&[("smb.honeycreds", entry), ("smb.guest", "false")]);
+        let mut client = Client::new(&mut *dialogue);
+        client.negotiate(&[0x0311]);
+        assert_eq!(client.login("bob", "Tape-2026!").status(), status::LOGON_FAILURE);
+        let transcript = client.end();
+        let password = transcript.events_of(31101)[0].get("PASSWORD").and_then(Value::as_str);
+        assert_eq!(password, known.then_some("Tape-2026!"));
     }
 }
 

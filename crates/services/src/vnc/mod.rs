@@ -4,8 +4,8 @@
 //! (003.889, type 30). Clients of 3.3 to 3.8 and 003.889 are served up to the login, which always fails
 //! with the product's words. TigerVNC is as measured, refusal of a source after five connections included.
 //!
-//! Captured: challenge and response, tried against the common passwords and the operator's own
-//! (`vnc.wordlist`), else left as a line for John the Ripper; user name and password in clear with
+//! Captured: challenge and response, tried against the planted and the common passwords and the operator's
+//! own (`vnc.wordlist`), else left as a line for John the Ripper; user name and password in clear with
 //! VeNCrypt's Plain and X509Plain (`vnc.security_types`) and with Apple's type 30, whose key is ours.
 //!
 //! Events: 12001 for each answered challenge, 31201 for each login with all that is known of it, 31200
@@ -170,7 +170,7 @@ fn build(materials: &Materials<'_>) -> Result<Box<dyn Service>, Rejection> {
         persona,
         types,
         subtypes,
-        words: Words::new(&word_list(settings)?),
+        words: Words::new(settings.honeycreds("vnc").plain_passwords(), &word_list(settings)?),
         blacklist: Blacklist::new(threshold.unwrap_or(persona.threshold)),
         delay: Duration::from_millis(number("vnc.login_delay").unwrap_or(persona.delay)),
     };

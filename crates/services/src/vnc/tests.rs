@@ -109,6 +109,18 @@ fn names_the_common_password_that_made_a_response() {
 }
 
 #[test]
+fn names_the_planted_password_that_made_a_response() {
+    let mut dialogue = dialogue(&[("vnc.honeycreds", r#"[{"password": "letmein1-Zebra"}]"#)]);
+    let mut talk = Talk::open(&mut *dialogue);
+    talk.send(V8);
+    let challenge = talk.send(b"\x02");
+    talk.send(&answer(&challenge, b"letmein1-Zebra"));
+    let t = talk.end();
+    // Not the common `letmein1`, which nobody can tell from it.
+    assert_eq!(text(t.events_of(31201)[0], "PASSWORD"), "letmein1-Zebra");
+}
+
+#[test]
 fn vencrypt_gives_user_and_password_in_clear() {
     let plain = [V8, b"\x13", b"\0\x02", b"\0\0\x01\0", b"\0\0\0\x04\0\0\0\x03us\xff\0pwd"];
     let t = talk(&[("vnc.security_types", ALL_TYPES)], &plain);
