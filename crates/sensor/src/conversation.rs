@@ -77,7 +77,7 @@ pub(crate) async fn run(
                 goes_on = this.act(out).await;
             }
             () = tokio::time::sleep_until(quiet) => {
-                this.dialogue.expired(&mut out);
+                this.dialogue.expired(&[], &mut out);
                 this.act(out).await;
                 break;
             }
