@@ -88,7 +88,7 @@ pub(crate) async fn run(
                 }).await;
             }
             () = tokio::time::sleep_until(quiet) => {
-                this.turn(|dialogue, out| dialogue.expired(out)).await;
+                this.turn(|dialogue, out| dialogue.expired(&[], out)).await;
                 break;
             }
         }

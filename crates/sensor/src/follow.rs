@@ -40,18 +40,19 @@ pub(crate) async fn run(
     while !*stop.borrow() {
         // A disk may hang; the event loop may not.
         let looked = tokio::task::spawn_blocking(move || {
-            let looked = tail.look();
-            (tail, looked)
+            let mut lines = Vec::new();
+            let looked = tail.look(&mut lines);
+            (tail, lines, looked)
         });
-        let Ok((back, looked)) = looked.await else { return };
+        let Ok((back, lines, looked)) = looked.await else { return };
         tail = back;
+        report(entry, &mut *reader, &lines, &reporter, &progress).await;
         let more = match looked {
-            Ok(Look { lines, more, is_there }) => {
+            Ok(Look { more, is_there }) => {
                 let trouble = (!is_there).then_some(Trouble::Waiting("the file is not there yet"));
                 if progress.set_trouble(trouble) && !is_there {
                     tracing::info!(service = entry, path = %path.display(), "waits for the file");
                 }
-                report(entry, &mut *reader, &lines, &reporter, &progress).await;
                 more
             }
             Err(error) => {
@@ -104,8 +105,6 @@ fn explain(path: &Path, error: &io::Error) -> String {
 /// What one look found.
 #[derive(Debug, Default)]
 struct Look {
-    /// Whole lines, without their ends.
-    lines: Vec<Vec<u8>>,
     /// Whether there is more to read at once.
     more: bool,
     /// Whether the file is there.
@@ -136,7 +135,8 @@ impl Tail {
         Self { path, open: None, partial: Vec::new(), skipping: false, begun: false }
     }
 
-    fn look(&mut self) -> io::Result<Look> {
+    /// Appends whole lines, without their ends, also where it then fails.
+    fn look(&mut self, lines: &mut Vec<Vec<u8>>) -> io::Result<Look> {
         let begun = mem::replace(&mut self.begun, true);
         if self.open.is_none() && !self.reopen(!begun)? {
             return Ok(Look::default());
@@ -150,14 +150,16 @@ impl Tail {
             self.skipping = false;
         }
         let mut piece = Vec::new();
-        let read = (&open.file).take(u64::try_from(PIECE).unwrap_or(u64::MAX)).read_to_end_of_piece(&mut piece)?;
-        open.position = open.position.saturating_add(u64::try_from(read).unwrap_or(0));
+        let read = (&open.file).take(u64::try_from(PIECE).unwrap_or(u64::MAX)).read_to_end_of_piece(&mut piece);
+        open.position = open.position.saturating_add(u64::try_from(piece.len()).unwrap_or(0));
         let identity = open.identity;
-        self.split(&piece, &mut look.lines);
-        look.more = read == PIECE;
+        self.split(&piece, lines);
+        read?;
+        look.more = piece.len() == PIECE;
         if !look.more && self.is_replaced(identity)? {
-            // What stood in the old one was read to its end above.
-            self.partial.clear();
+            // What stood in the old one was read to its end above, and nobody ends its last line any more.
+            let last = mem::take(&mut self.partial);
+            lines.extend((!last.is_empty()).then_some(last));
             self.skipping = false;
             look.is_there = self.reopen(false)?;
             look.more = look.is_there;
@@ -217,17 +219,16 @@ impl Tail {
 
 /// Reads up to a limit that the caller has set.
 trait ReadPiece {
-    /// Appends what there is; how much that was.
-    fn read_to_end_of_piece(self, piece: &mut Vec<u8>) -> io::Result<usize>;
+    /// Appends what there is, also where it then fails.
+    fn read_to_end_of_piece(self, piece: &mut Vec<u8>) -> io::Result<()>;
 }
 
 impl ReadPiece for io::Take<&File> {
-    fn read_to_end_of_piece(mut self, piece: &mut Vec<u8>) -> io::Result<usize> {
+    fn read_to_end_of_piece(mut self, piece: &mut Vec<u8>) -> io::Result<()> {
         let mut buffer = [0; 16 * 1024];
-        let before = piece.len();
         loop {
             match self.read(&mut buffer) {
-                Ok(0) => return Ok(piece.len() - before),
+                Ok(0) => return Ok(()),
                 Ok(read) => piece.extend_from_slice(buffer.get(..read).unwrap_or_default()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
@@ -238,8 +239,15 @@ impl ReadPiece for io::Take<&File> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::io::Write as _;
+
+    use aviary_event::{LogData, Origin};
+    use aviary_service::Told;
+    use tokio::runtime::Builder;
+
+    use super::*;
+    use crate::errand::Errand;
+    use crate::testing::{KIND, PATIENCE, Rig};
 
     struct Scene {
         folder: tempfile::TempDir,
@@ -262,8 +270,9 @@ mod tests {
         fn lines(&mut self) -> Vec<String> {
             let mut lines = Vec::new();
             loop {
-                let look = self.tail.look().unwrap();
-                lines.extend(look.lines.into_iter().map(|line| String::from_utf8(line).unwrap()));
+                let mut whole = Vec::new();
+                let look = self.tail.look(&mut whole).unwrap();
+                lines.extend(whole.into_iter().map(|line| String::from_utf8(line).unwrap()));
                 if !look.more {
                     return lines;
                 }
@@ -285,10 +294,10 @@ mod tests {
     #[test]
     fn a_file_that_appears_later_is_read_from_its_beginning() {
         let mut scene = Scene::new();
-        assert!(!scene.tail.look().unwrap().is_there);
+        assert!(!scene.tail.look(&mut Vec::new()).unwrap().is_there);
         scene.append("one\n");
         assert_eq!(scene.lines(), ["one"]);
-        assert!(scene.tail.look().unwrap().is_there);
+        assert!(scene.tail.look(&mut Vec::new()).unwrap().is_there);
     }
 
     #[test]
@@ -303,6 +312,77 @@ mod tests {
         OpenOptions::new().append(true).open(&rotated).unwrap().write_all(b"later\n").unwrap();
         scene.append("new\n");
         assert_eq!(scene.lines(), ["later", "new"]);
+    }
+
+    #[test]
+    fn a_line_that_nobody_ends_any_more_is_a_line() {
+        let mut scene = Scene::new();
+        scene.append("old\n");
+        assert!(scene.lines().is_empty());
+        scene.append("one\nha");
+        assert_eq!(scene.lines(), ["one"]);
+        scene.append("lf");
+        std::fs::rename(&scene.tail.path, scene.folder.path().join("audit.log.1")).unwrap();
+        scene.append("new\n");
+        assert_eq!(scene.lines(), ["half", "new"]);
+    }
+
+    #[test]
+    fn what_was_read_is_told_although_the_new_file_cannot_be_opened() {
+        let mut scene = Scene::new();
+        scene.append("old\n");
+        assert!(scene.lines().is_empty());
+        scene.append("one\ntwo\nhalf");
+        std::fs::rename(&scene.tail.path, scene.folder.path().join("audit.log.1")).unwrap();
+        std::fs::create_dir(&scene.tail.path).unwrap();
+        let mut lines = Vec::new();
+        assert_eq!(scene.tail.look(&mut lines).unwrap_err().to_string(), "it is no regular file");
+        assert_eq!(lines, [&b"one"[..], b"two", b"half"]);
+        std::fs::remove_dir(&scene.tail.path).unwrap();
+        scene.append("new\n");
+        assert_eq!(scene.lines(), ["new"]);
+    }
+
+    /// Reports each line.
+    struct Teller;
+
+    impl LineReader for Teller {
+        fn line(&mut self, line: &[u8]) -> Option<Told> {
+            let data = LogData::new().with("WHAT", line);
+            Some(Told { kind: &KIND, data, source: Origin::none(), target: Origin::none() })
+        }
+    }
+
+    #[test]
+    fn lines_are_reported_with_the_trouble_that_follows_them() {
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        runtime.block_on(async {
+            let rig = Rig::new(aviary_service::Security::Plain);
+            let scene = Scene::new();
+            let follow = Follow { path: scene.tail.path.clone(), reader: Box::new(Teller) };
+            let errand = Errand::begin("test", "reading", String::new(), |progress, stop| {
+                run("test", follow, Arc::clone(rig.reporter()), progress, stop)
+            });
+            tokio::time::timeout(PATIENCE, async {
+                while errand.trouble().is_none() {
+                    tokio::time::sleep(LOOK / 10).await;
+                }
+            })
+            .await
+            .unwrap();
+            scene.append("one\nhalf");
+            rig.told("one").await;
+            std::fs::rename(&scene.tail.path, scene.folder.path().join("audit.log.1")).unwrap();
+            std::fs::create_dir(&scene.tail.path).unwrap();
+            rig.told("half").await;
+            tokio::time::timeout(PATIENCE, async {
+                while !matches!(errand.trouble(), Some(Trouble::Failed(_))) {
+                    tokio::time::sleep(LOOK / 10).await;
+                }
+            })
+            .await
+            .unwrap();
+        });
     }
 
     #[test]
@@ -333,10 +413,10 @@ mod tests {
     fn what_is_no_file_is_told() {
         let mut scene = Scene::new();
         nix::unistd::mkfifo(&scene.tail.path, nix::sys::stat::Mode::S_IRUSR).unwrap();
-        assert_eq!(scene.tail.look().unwrap_err().to_string(), "it is no regular file");
+        assert_eq!(scene.tail.look(&mut Vec::new()).unwrap_err().to_string(), "it is no regular file");
         std::fs::remove_file(&scene.tail.path).unwrap();
         std::fs::create_dir(&scene.tail.path).unwrap();
-        let error = scene.tail.look().unwrap_err();
+        let error = scene.tail.look(&mut Vec::new()).unwrap_err();
         assert!(explain(&scene.tail.path, &error).contains("cannot be read"), "{error}");
         let denied = io::Error::from(io::ErrorKind::PermissionDenied);
         assert!(explain(&scene.tail.path, &denied).contains("--gid"));

@@ -3,7 +3,7 @@
 //! Between two rounds no socket is open but those whose port had to be had before privileges were given
 //! up. Nothing is ever sent to who answers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::os::fd::AsRawFd as _;
@@ -31,6 +31,10 @@ const LOOK: Duration = Duration::from_millis(50);
 const AT_A_LOOK: usize = 64;
 /// Largest datagram that is read whole; an answer to one question is far shorter.
 const LARGEST: usize = 4096;
+/// Datagrams that are thrown away of one socket before a round: more than the kernel keeps waiting.
+const MOST_STALE: usize = 1024;
+/// Sources of one round whose hardware address is looked for.
+const MOST_LOOKED_UP: usize = 256;
 /// Sockets of one round.
 const MOST_SOCKETS: usize = 128;
 
@@ -74,7 +78,8 @@ pub(crate) async fn run(
     progress: Arc<Progress>,
     stop: watch::Receiver<bool>,
 ) {
-    Search { entry, seeker, reserved, reporter, progress }.run(stop).await;
+    let look_up = neighbours::mac;
+    Search { entry, seeker, reserved, reporter, progress, look_up, macs: HashMap::new() }.run(stop).await;
 }
 
 struct Search {
@@ -83,6 +88,10 @@ struct Search {
     reserved: Arc<Reserved>,
     reporter: Arc<Reporter>,
     progress: Arc<Progress>,
+    /// The hardware address of an address on an interface.
+    look_up: fn(IpAddr, u32) -> Option<String>,
+    /// What was found in this round.
+    macs: HashMap<(IpAddr, u32), Option<String>>,
 }
 
 /// A socket of a round.
@@ -143,6 +152,7 @@ impl Search {
             return;
         }
         self.seeker.begin();
+        self.macs.clear();
         let session = entropy.pop().and_then(|bytes| bytes.first_chunk::<8>().copied()).unwrap_or_default();
         let session = SessionId(u64::from_be_bytes(session));
         let start = Instant::now();
@@ -155,7 +165,12 @@ impl Search {
         }
         // What waits in a socket that was open before is no answer to what comes now.
         for line in &lines {
-            while matches!(receive(&line.socket), Ok(Some(_))) {}
+            for _ in 0..MOST_STALE {
+                if !matches!(receive(&line.socket), Ok(Some(_))) {
+                    break;
+                }
+            }
+            tokio::task::yield_now().await;
         }
         let end = start + self.seeker.patience();
         while Instant::now() < end {
@@ -179,6 +194,7 @@ impl Search {
                         _ => break,
                     }
                 }
+                tokio::task::yield_now().await;
             }
             tokio::time::sleep(LOOK).await;
         }
@@ -233,15 +249,8 @@ impl Search {
         }
         let shared = line.interface == 0;
         let local = interface.v4.first().filter(|_| shared).map_or(line.from, |(address, _)| IpAddr::V4(*address));
-        let mac = neighbours::mac(source.ip(), interface.index);
-        let heard = Heard {
-            interface: &interface.name,
-            source,
-            port: line.port,
-            hops: received.hops,
-            mac: mac.as_deref(),
-            bytes: &received.bytes,
-        };
+        let heard =
+            Heard { interface: &interface.name, source, port: line.port, hops: received.hops, bytes: &received.bytes };
         let mut out = Outbox::new(clock::now());
         if catch_unwind(AssertUnwindSafe(|| self.seeker.hear(&heard, &mut out))).is_err() {
             tracing::error!(service = self.entry, "an answer could not be looked at");
@@ -255,11 +264,31 @@ impl Search {
             hurried: true,
         };
         for step in out.into_steps() {
-            if let Step::Report(kind, data) = step {
+            if let Step::Report(kind, mut data) = step {
+                if kind.keys.contains(&"MAC")
+                    && let Some(mac) = self.mac(source.ip(), interface.index).await
+                {
+                    data.insert("MAC", mac);
+                }
                 self.progress.count();
                 drop(self.reporter.report(&context, kind, data, &BTreeMap::new()).await);
             }
         }
+    }
+
+    /// Asked of the kernel once per source and round, and only about who is in an event: anybody can send
+    /// datagrams, and the kernel's table may be long.
+    async fn mac(&mut self, address: IpAddr, interface: u32) -> Option<String> {
+        if let Some(known) = self.macs.get(&(address, interface)) {
+            return known.clone();
+        }
+        if self.macs.len() >= MOST_LOOKED_UP {
+            return None;
+        }
+        let look_up = self.look_up;
+        let found = tokio::task::spawn_blocking(move || look_up(address, interface)).await.unwrap_or_default();
+        self.macs.insert((address, interface), found.clone());
+        found
     }
 }
 
@@ -357,13 +386,16 @@ fn source_of(storage: &SockaddrStorage) -> Option<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use aviary_event::LogData;
+    use aviary_event::{KindInfo, LogData};
     use tokio::runtime::Builder;
 
     use super::*;
     use crate::errand::Errand;
     use crate::testing::{KIND, PATIENCE, Rig, text};
+
+    static WITH_MAC: KindInfo = KindInfo { keys: &["DATA", "MAC", "WHAT"], ..KIND };
 
     /// What was heard: interface, TTL and bytes.
     type HeardList = Arc<Mutex<Vec<(String, Option<u8>, Vec<u8>)>>>;
@@ -399,7 +431,10 @@ mod tests {
         fn hear(&mut self, heard: &Heard<'_>, out: &mut Outbox) {
             assert!(heard.bytes != b"panic", "a seeker fails");
             self.heard.lock().unwrap().push((heard.interface.to_owned(), heard.hops, heard.bytes.to_vec()));
-            out.report(&KIND, LogData::new().with("WHAT", "heard").with("DATA", heard.bytes));
+            if heard.bytes == b"noise" {
+                return;
+            }
+            out.report(&WITH_MAC, LogData::new().with("WHAT", "heard").with("DATA", heard.bytes));
             out.reply("never sent");
         }
     }
@@ -437,6 +472,40 @@ mod tests {
             assert_eq!((errand.events(), errand.trouble()), (1, None));
             assert!(answerer.try_recv(&mut buffer).is_err(), "nothing is sent to who answers");
             drop(errand);
+        });
+    }
+
+    #[test]
+    fn the_hardware_address_is_looked_up_once_and_only_of_who_is_told_of() {
+        static ASKED: AtomicUsize = AtomicUsize::new(0);
+        fn look_up(address: IpAddr, interface: u32) -> Option<String> {
+            ASKED.fetch_add(1, Ordering::Relaxed);
+            Some(format!("{address} on {interface}"))
+        }
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        runtime.block_on(async {
+            let rig = Rig::new(aviary_service::Security::Plain);
+            let to = "127.0.0.1:9".parse().unwrap();
+            let mut search = Search {
+                entry: "test",
+                seeker: Box::new(Curious { to, heard: HeardList::default() }),
+                reserved: Arc::default(),
+                reporter: Arc::clone(rig.reporter()),
+                progress: Arc::default(),
+                look_up,
+                macs: HashMap::new(),
+            };
+            let all = interfaces();
+            let lo = all.iter().find(|interface| interface.is_loopback).unwrap().index;
+            let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+            let line = Line { socket, interface: lo, from: Ipv4Addr::LOCALHOST.into(), source_port: None, port: 9 };
+            for (bytes, lookups) in [(&b"noise"[..], 0), (b"noise", 0), (b"one", 1), (b"two", 1)] {
+                let received = Received { source: to, hops: None, interface: None, bytes: bytes.to_vec() };
+                search.hear(&all, &line, SessionId(1), &received).await;
+                assert_eq!(ASKED.load(Ordering::Relaxed), lookups);
+            }
+            let event = rig.told("heard").await;
+            assert_eq!(text(&event, "MAC"), format!("127.0.0.1 on {lo}"));
         });
     }
 

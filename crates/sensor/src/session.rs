@@ -321,7 +321,7 @@ impl Session {
         };
         if let Some(dialogue) = &mut self.dialogue {
             match verdict {
-                Verdict::Idle | Verdict::Total => dialogue.expired(&mut out),
+                Verdict::Idle | Verdict::Total => dialogue.expired(&self.pending, &mut out),
                 _ => dialogue.ended(&self.pending, &mut out),
             }
         }

@@ -110,8 +110,8 @@ impl Dialogue for Obedient {
         }
     }
 
-    fn expired(&mut self, out: &mut Outbox) {
-        out.report(&KIND, told("expired", b""));
+    fn expired(&mut self, rest: &[u8], out: &mut Outbox) {
+        out.report(&KIND, told("expired", rest));
         out.reply("too slow\n");
     }
 

@@ -27,9 +27,10 @@ pub trait Dialogue: Send {
         let _ = (rest, out);
     }
 
-    /// The idle limit was reached. The frame closes after this.
-    fn expired(&mut self, out: &mut Outbox) {
-        let _ = out;
+    /// The idle limit or that of the whole time was reached; `rest` is what the peer sent and nobody used. The
+    /// frame closes after this.
+    fn expired(&mut self, rest: &[u8], out: &mut Outbox) {
+        let _ = (rest, out);
     }
 
     /// More bytes wait than `Limits::unconsumed` allows. The frame closes after this.

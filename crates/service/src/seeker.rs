@@ -52,8 +52,6 @@ pub struct Heard<'a> {
     pub port: u16,
     /// TTL or hop limit, where the system tells.
     pub hops: Option<u8>,
-    /// The source's hardware address, where the system knows it.
-    pub mac: Option<&'a str>,
     /// The datagram.
     pub bytes: &'a [u8],
 }
@@ -77,6 +75,9 @@ pub trait Seeker: Send {
     fn patience(&self) -> Duration;
 
     /// Looks at a datagram that came back. Events go to `out`; replies there go nowhere.
+    ///
+    /// To an event whose kind has the key `MAC` the frame adds the source's hardware address, where the
+    /// system knows it.
     fn hear(&mut self, heard: &Heard<'_>, out: &mut Outbox);
 
     /// Source ports that questions want, to be had before privileges are given up.

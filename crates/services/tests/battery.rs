@@ -56,6 +56,11 @@ fn garbage_and_silence_end() {
 }
 
 #[test]
+fn silence_loses_nothing() {
+    over_all(battery::silence_loses_nothing);
+}
+
+#[test]
 fn answers_are_bounded() {
     over_all(battery::answers_are_bounded);
 }

@@ -40,6 +40,7 @@ enum Fault {
     EventOfAnotherKind,
     EventWithAnotherKey,
     ReportsEachPiece,
+    ForgetsInSilence,
     Floods,
     NamesItself,
     DrawsRandomness,
@@ -105,9 +106,16 @@ impl Dialogue for Conversation {
             Fault::ReportsEachPiece => out.report(SOMETHING, LogData::new().with("DATA", input)),
             Fault::Floods => out.reply(vec![b'x'; 1024 * 1024]),
             Fault::PanicsOnZero => assert_ne!(input[0], 0, "the fault"),
+            Fault::ForgetsInSilence => return 0,
             _ => {}
         }
         input.len()
+    }
+
+    fn ended(&mut self, rest: &[u8], out: &mut Outbox) {
+        if matches!(self.fault, Fault::ForgetsInSilence) {
+            out.report(SOMETHING, LogData::new().with("DATA", rest));
+        }
     }
 }
 
@@ -143,6 +151,7 @@ fn a_sound_service_passes() {
         battery::reports_what_it_declares,
         battery::chunk_size_changes_nothing,
         battery::ends_whatever_comes,
+        battery::silence_loses_nothing,
         battery::answers_are_bounded,
         battery::names_nothing_of_ours,
         battery::same_facts_same_answers,
@@ -191,6 +200,11 @@ fn undeclared_events_are_found() {
 #[test]
 fn pieces_that_matter_are_found() {
     assert_finds(finding!(ReportsEachPiece, battery::chunk_size_changes_nothing), "in pieces of 1");
+}
+
+#[test]
+fn what_silence_loses_is_found() {
+    assert_finds(finding!(ForgetsInSilence, battery::silence_loses_nothing), "silence loses");
 }
 
 #[test]

@@ -289,13 +289,23 @@ impl<'a> Talk<'a> {
 
     /// Ends the peer's side and gives the transcript.
     #[must_use]
-    pub fn end(mut self) -> Transcript {
+    pub fn end(self) -> Transcript {
+        self.finish(|dialogue, rest, out| dialogue.ended(rest, out))
+    }
+
+    /// Lets the peer be silent until the idle limit and gives the transcript.
+    #[must_use]
+    pub fn expire(self) -> Transcript {
+        self.finish(|dialogue, rest, out| dialogue.expired(rest, out))
+    }
+
+    fn finish(mut self, end: impl FnOnce(&mut dyn Dialogue, &[u8], &mut Outbox)) -> Transcript {
         if !self.closed {
             let mut out = Outbox::new(Timestamp::from_micros(NOW));
             let rest = std::mem::take(&mut self.pending);
             match &mut self.conversation {
-                Some(conversation) => conversation.ended(&rest, &mut out),
-                None => self.dialogue.ended(&rest, &mut out),
+                Some(conversation) => end(&mut **conversation, &rest, &mut out),
+                None => end(self.dialogue, &rest, &mut out),
             }
             self.pending = rest;
             self.act(out);

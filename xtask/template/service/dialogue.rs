@@ -24,6 +24,10 @@ impl Dialogue for EchoDialogue {
         }
     }
 
+    fn expired(&mut self, rest: &[u8], out: &mut Outbox) {
+        self.ended(rest, out);
+    }
+
     fn overflowed(&mut self, input: &[u8], out: &mut Outbox) {
         self.ended(input, out);
     }

@@ -143,7 +143,7 @@ async fn too_much_in_all_ends_it() {
 async fn silence_ends_it_with_the_services_words() {
     let rig = Rig::new(Security::Plain);
     let mut peer = rig.greeted();
-    send(&mut peer, b"idle 1\necho set\n");
+    send(&mut peer, b"idle 1\necho set\nha");
     assert_eq!(line(&mut peer), "set");
     let began = Instant::now();
     while rig.journal.stats().head == 0 {
@@ -152,7 +152,7 @@ async fn silence_ends_it_with_the_services_words() {
         assert!(began.elapsed() < crate::testing::PATIENCE);
     }
     assert_eq!(line(&mut peer), "too slow");
-    rig.told("expired").await;
+    assert_eq!(text(&*rig.told("expired").await, "DATA"), "ha");
 }
 
 #[tokio::test(flavor = "multi_thread")]

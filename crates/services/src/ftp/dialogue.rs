@@ -234,7 +234,8 @@ impl Dialogue for Ftp {
         }
     }
 
-    fn expired(&mut self, out: &mut Outbox) {
+    fn expired(&mut self, rest: &[u8], out: &mut Outbox) {
+        self.ended(rest, out);
         out.reply(self.persona().idle_text);
         out.close();
     }

@@ -234,8 +234,9 @@ fn iis_takes_any_number_of_passwords() {
 fn silence_is_answered_before_the_end() {
     let mut dialogue = dialogue(&[]);
     let mut out = aviary_service::Outbox::new(aviary_event::Timestamp::from_micros(0));
-    dialogue.expired(&mut out);
-    assert!(format!("{:?}", out.into_steps()).contains("421 Timeout."));
+    dialogue.expired(b"USER ro", &mut out);
+    let steps = format!("{:?}", out.into_steps());
+    assert!(steps.contains("421 Timeout.") && steps.contains("USER ro"), "{steps}");
 }
 
 /// Replies and events without the marks of chunks.

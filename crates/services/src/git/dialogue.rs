@@ -52,6 +52,10 @@ impl Dialogue for GitDaemon {
         }
     }
 
+    fn expired(&mut self, rest: &[u8], out: &mut Outbox) {
+        self.ended(rest, out);
+    }
+
     fn overflowed(&mut self, input: &[u8], out: &mut Outbox) {
         violation(input, "unfinished packet", out);
     }

@@ -56,9 +56,7 @@ pub(super) struct Http {
     /// Requests so far.
     served: u32,
     challenger: Challenger,
-    /// An unfinished line, for the event when nothing follows it.
-    pending: Vec<u8>,
-    /// Empty lines before a request line, likewise.
+    /// Empty lines before a request line, for the event when nothing follows them.
     blank: Vec<u8>,
 }
 
@@ -127,7 +125,7 @@ impl Http {
     /// A conversation on a connection.
     pub(super) fn new(site: Arc<Site>, facts: Facts) -> Self {
         let challenger = Challenger::new(&facts);
-        Self { site, facts, state: State::Line, served: 0, challenger, pending: Vec::new(), blank: Vec::new() }
+        Self { site, facts, state: State::Line, served: 0, challenger, blank: Vec::new() }
     }
 
     fn family(&self) -> Family {
@@ -161,10 +159,7 @@ impl Http {
         };
         let used = line.len().saturating_add(1).min(input.len());
         match parsed {
-            None => {
-                self.pending = input.to_vec();
-                0
-            }
+            None => 0,
             Some(Ok(line)) if line.version.is_none() => {
                 self.blank.clear();
                 self.old_request(line, input.get(used..).unwrap_or_default(), out);
@@ -222,7 +217,6 @@ impl Http {
         };
         let end = memchr::memchr(b'\n', input);
         if end.is_none() && input.len() <= longest {
-            self.pending = input.to_vec();
             self.state = State::Head { request, raw };
             return 0;
         }
@@ -526,7 +520,6 @@ impl Http {
         const KNOWN: [&[u8]; 4] = [b"GET ", b"POST", b"HEAD", b"PUT "];
         let known = KNOWN.iter().any(|method| input.starts_with(method));
         if input.len() < 5 || (known && input.len() <= apache::MAX_LINE && !input.contains(&b'\n')) {
-            self.pending = input.to_vec();
             return 0;
         }
         if !known {
@@ -595,7 +588,6 @@ impl Dialogue for Http {
         if input.is_empty() {
             return 0;
         }
-        self.pending.clear();
         if self.facts.transport == Transport::PlainOnTlsPort && self.family() == Family::Apache {
             return self.plain_on_tls(input, out);
         }
@@ -619,14 +611,13 @@ impl Dialogue for Http {
         }
     }
 
-    fn expired(&mut self, out: &mut Outbox) {
-        let pending = std::mem::take(&mut self.pending);
+    fn expired(&mut self, rest: &[u8], out: &mut Outbox) {
         let request = match &self.state {
             State::Head { .. } => Some(Request::default()),
             State::Body(exchange) if !exchange.answered => Some(exchange.request.clone()),
             _ => None,
         };
-        self.abandon(&pending, "the request does not go on", out);
+        self.abandon(rest, "the request does not go on", out);
         if let (Some(mut request), Family::Apache, false) = (request, self.family(), self.site.persona.iis) {
             request.line.version = Some((1, 1));
             self.refuse(&request, &Fault::of(408, "the request does not go on"), out);

@@ -483,7 +483,7 @@ fn answers_a_slow_request_as_apache_does() {
             rest = &rest[used..];
         }
         let mut out = Outbox::new(aviary_event::Timestamp::from_micros(NOW));
-        http.expired(&mut out);
+        http.expired(rest, &mut out);
         format!("{:?}", out.into_steps())
     };
     let told = step(b"GET / HTTP/1.1\r\nHost: x\r\nFo", "Apache/2.4.71 (Debian)");

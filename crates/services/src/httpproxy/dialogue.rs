@@ -22,8 +22,6 @@ pub(super) struct HttpProxy {
     facts: Facts,
     challenger: Challenger,
     state: State,
-    /// The beginning of a head that is not whole, for the event when it never will be.
-    pending: Vec<u8>,
 }
 
 enum State {
@@ -46,7 +44,7 @@ struct Body {
 
 impl HttpProxy {
     pub(super) fn new(proxy: Arc<Proxy>, facts: Facts) -> Self {
-        Self { challenger: Challenger::new(&facts), proxy, facts, state: START, pending: Vec::new() }
+        Self { challenger: Challenger::new(&facts), proxy, facts, state: START }
     }
 
     fn send(&self, reply: &Reply<'_>, out: &mut Outbox) {
@@ -242,21 +240,15 @@ impl Dialogue for HttpProxy {
         if input.is_empty() {
             return 0;
         }
-        self.pending.clear();
-        let used = self.consume(input, out);
-        if used == 0 {
-            self.pending.extend_from_slice(input.get(..SAMPLE).unwrap_or(input));
-        }
-        used
+        self.consume(input, out)
     }
 
     fn ended(&mut self, rest: &[u8], out: &mut Outbox) {
         self.abandon(rest, "the request ends early", out);
     }
 
-    fn expired(&mut self, out: &mut Outbox) {
-        let pending = std::mem::take(&mut self.pending);
-        self.abandon(&pending, "the request does not go on", out);
+    fn expired(&mut self, rest: &[u8], out: &mut Outbox) {
+        self.abandon(rest, "the request does not go on", out);
     }
 
     fn overflowed(&mut self, input: &[u8], out: &mut Outbox) {

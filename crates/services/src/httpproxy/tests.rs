@@ -200,6 +200,6 @@ fn an_unfinished_request_is_an_event() {
     let mut silent = dialogue(&[]);
     let mut out = aviary_service::Outbox::new(aviary_event::Timestamp::from_micros(NOW));
     assert_eq!(silent.feed(b"GET http://h/ HTTP/1.1\r\nHo", &mut out), 0);
-    silent.expired(&mut out);
+    silent.expired(b"GET http://h/ HTTP/1.1\r\nHo", &mut out);
     assert!(format!("{out:?}").contains("the request does not go on"));
 }

@@ -249,9 +249,6 @@ impl Seeker for Asker {
         if answer.code != 0 {
             data.insert("RESPONSE_CODE", answer.code);
         }
-        if let Some(mac) = heard.mac {
-            data.insert("MAC", mac);
-        }
         if let Some(hops) = heard.hops {
             data.insert("TTL", hops);
         }

@@ -6,7 +6,7 @@ use aviary_event::{Timestamp, Value};
 use aviary_service::{Heard, Interface, Outbox, Question, Seeker, Step};
 use aviary_testkit::{NOW, build, settings};
 
-use super::ENTRY;
+use super::{ENTRY, events};
 
 /// Bytes of which no two pairs are the same, so that no two ids are.
 const ENTROPY: [u8; 32] = [
@@ -30,8 +30,8 @@ fn seeker(given: &[(&str, &str)]) -> Box<dyn Seeker> {
 
 fn hear(seeker: &mut dyn Seeker, source: &str, port: u16, bytes: &[u8]) -> Vec<(i64, Value)> {
     let mut out = Outbox::new(Timestamp::from_micros(NOW));
-    let (mac, source) = (Some("02:00:00:00:00:01"), source.parse().unwrap());
-    seeker.hear(&Heard { interface: "eth0", source, port, hops: Some(128), mac, bytes }, &mut out);
+    let source = source.parse().unwrap();
+    seeker.hear(&Heard { interface: "eth0", source, port, hops: Some(128), bytes }, &mut out);
     out.into_steps()
         .into_iter()
         .map(|step| match step {
@@ -97,6 +97,11 @@ fn who_answers_is_told_once_a_round() {
 }
 
 #[test]
+fn the_frame_is_asked_for_the_hardware_address() {
+    assert!(events::RESPONDER.keys.contains(&"MAC"));
+}
+
+#[test]
 fn answers_over_all_protocols_are_told() {
     let mut seeker = seeker(&[("llmnr.hostname", "\"FILESRV02\"")]);
     let questions = seeker.ask(&interface("eth0"), ENTROPY);
@@ -139,7 +144,7 @@ fn what_answers_nothing_of_ours_is_not_told() {
     assert!(hear(&mut *seeker, "192.0.2.66:137", 137, &answer).is_empty(), "another protocol's port");
     let mut out = Outbox::new(Timestamp::from_micros(NOW));
     let source = "192.0.2.66:5355".parse().unwrap();
-    seeker.hear(&Heard { interface: "eth1", source, port: 5355, hops: None, mac: None, bytes: &answer }, &mut out);
+    seeker.hear(&Heard { interface: "eth1", source, port: 5355, hops: None, bytes: &answer }, &mut out);
     assert!(out.is_empty(), "another network");
 }
 

@@ -47,8 +47,6 @@ pub(super) struct Mongo {
     pub(super) nonces: u32,
     /// Whether the driver said what it is.
     pub(super) introduced: bool,
-    /// The beginning of a message that is not whole, for the event when it never will be.
-    pending: Vec<u8>,
     /// A proof that is being looked at, and how to answer then.
     pub(super) waiting: Option<(Waiting, Envelope)>,
 }
@@ -67,16 +65,7 @@ impl Mongo {
     pub(super) fn new(server: Arc<Server>, facts: Facts) -> Self {
         // A connection of a driver draws about three answers.
         let before = i32::try_from(facts.count.saturating_sub(1).saturating_mul(3)).unwrap_or(0);
-        Self {
-            server,
-            facts,
-            number: before,
-            login: None,
-            nonces: 0,
-            introduced: false,
-            pending: Vec::new(),
-            waiting: None,
-        }
+        Self { server, facts, number: before, login: None, nonces: 0, introduced: false, waiting: None }
     }
 
     fn send(&mut self, envelope: &Envelope, failed: bool, document: &Document, out: &mut Outbox) {
@@ -267,12 +256,8 @@ impl Dialogue for Mongo {
     }
 
     fn feed(&mut self, input: &[u8], out: &mut Outbox) -> usize {
-        self.pending.clear();
         match codec::frame(input) {
-            Frame::Incomplete => {
-                self.pending.extend_from_slice(input.get(..SAMPLE).unwrap_or(input));
-                0
-            }
+            Frame::Incomplete => 0,
             Frame::Http => {
                 // OpenCanary's words for what the letters say as a length.
                 let what = "Invalid message length: 542393671";
@@ -306,8 +291,8 @@ impl Dialogue for Mongo {
         Self::abandon(rest, "The message ends early", out);
     }
 
-    fn expired(&mut self, out: &mut Outbox) {
-        Self::abandon(&std::mem::take(&mut self.pending), "The message does not go on", out);
+    fn expired(&mut self, rest: &[u8], out: &mut Outbox) {
+        Self::abandon(rest, "The message does not go on", out);
     }
 
     fn overflowed(&mut self, input: &[u8], out: &mut Outbox) {

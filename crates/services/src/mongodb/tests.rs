@@ -383,7 +383,7 @@ fn what_is_too_long_or_ends_early_is_an_event() {
     assert!(format!("{out:?}").contains("Buffer overflow attempt"));
     let mut silent = dialogue("7.0.14");
     assert_eq!(silent.feed(&msg(&command("ping"))[..20], &mut out), 0);
-    silent.expired(&mut out);
+    silent.expired(&msg(&command("ping"))[..20], &mut out);
     assert!(format!("{out:?}").contains("The message does not go on"));
     let early = exchange(dialogue("7.0.14").as_mut(), &[&msg(&command("ping"))[..20]]);
     let errors: Vec<_> = early.events_of(20001).into_iter().filter_map(|e| e.get("error")).collect();

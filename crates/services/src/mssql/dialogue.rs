@@ -408,8 +408,8 @@ impl Dialogue for Mssql {
         self.finish("ended by the client", rest, out);
     }
 
-    fn expired(&mut self, out: &mut Outbox) {
-        self.finish("silence", &[], out);
+    fn expired(&mut self, rest: &[u8], out: &mut Outbox) {
+        self.finish("silence", rest, out);
     }
 
     fn overflowed(&mut self, input: &[u8], out: &mut Outbox) {

@@ -397,8 +397,8 @@ impl Dialogue for MySql {
         self.stop_reading(&Refusal::read_error(), out);
     }
 
-    fn expired(&mut self, out: &mut Outbox) {
-        self.leave(&[], out);
+    fn expired(&mut self, rest: &[u8], out: &mut Outbox) {
+        self.leave(rest, out);
         self.stop_reading(&Refusal::read_timeout(), out);
     }
 

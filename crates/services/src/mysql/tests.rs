@@ -521,7 +521,7 @@ fn silence_and_the_end_are_told_as_the_version_does() {
         dialogue.open(&mut out);
         let greeted = format!("{:?}", out.into_steps());
         let mut out = Outbox::new(Timestamp::from_micros(0));
-        dialogue.expired(&mut out);
+        dialogue.expired(&[], &mut out);
         let steps = format!("{:?}", out.into_steps());
         assert!(greeted.starts_with("[Reply("));
         let expected = if last.is_empty() { "[]".to_owned() } else { format!("[Reply({})]", last.escape_ascii()) };
@@ -535,7 +535,7 @@ fn an_unfinished_login_is_reported_when_its_time_is_up() {
     let mut out = Outbox::new(Timestamp::from_micros(0));
     dialogue.open(&mut out);
     dialogue.feed(&recorded(b"root"), &mut out);
-    dialogue.expired(&mut out);
+    dialogue.expired(&[], &mut out);
     let steps = format!("{:?}", out.into_steps());
     assert!(steps.contains("8001") && steps.contains("30801"), "{steps}");
 }

@@ -435,8 +435,8 @@ impl Dialogue for Rdp {
         }
     }
 
-    fn expired(&mut self, out: &mut Outbox) {
-        self.tell_rest(out);
+    fn expired(&mut self, rest: &[u8], out: &mut Outbox) {
+        self.ended(rest, out);
     }
 
     fn overflowed(&mut self, input: &[u8], out: &mut Outbox) {

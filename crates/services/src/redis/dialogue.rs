@@ -366,8 +366,8 @@ impl Dialogue for Redis {
         self.cut_off(rest, out);
     }
 
-    fn expired(&mut self, out: &mut Outbox) {
-        self.cut_off(&[], out);
+    fn expired(&mut self, rest: &[u8], out: &mut Outbox) {
+        self.cut_off(rest, out);
     }
 
     fn overflowed(&mut self, input: &[u8], out: &mut Outbox) {

@@ -281,7 +281,7 @@ fn silence_after_half_a_request_is_reported() {
     let mut out = aviary_service::Outbox::new(aviary_event::Timestamp::from_micros(0));
     assert_eq!(dialogue.feed(b"*2\r\n$4\r\nAUTH\r\n$6\r\nse", &mut out), 20);
     assert!(out.is_empty());
-    dialogue.expired(&mut out);
+    dialogue.expired(&[], &mut out);
     assert_eq!(out.into_steps().len(), 1);
 }
 

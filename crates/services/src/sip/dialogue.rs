@@ -68,8 +68,8 @@ impl Dialogue for Connection {
         }
     }
 
-    fn expired(&mut self, out: &mut Outbox) {
-        self.ended(&[], out);
+    fn expired(&mut self, rest: &[u8], out: &mut Outbox) {
+        self.ended(rest, out);
     }
 
     fn overflowed(&mut self, input: &[u8], out: &mut Outbox) {

@@ -409,8 +409,8 @@ impl Dialogue for Smb {
         self.finish(rest, "the end inside a message", out);
     }
 
-    fn expired(&mut self, out: &mut Outbox) {
-        self.finish(&[], "", out);
+    fn expired(&mut self, rest: &[u8], out: &mut Outbox) {
+        self.finish(rest, "silence inside a message", out);
     }
 
     fn overflowed(&mut self, input: &[u8], out: &mut Outbox) {

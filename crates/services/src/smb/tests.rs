@@ -1,7 +1,7 @@
 //! The conversations, request by request.
 
 use aviary_event::{LogData, Value};
-use aviary_service::{Dialogue, Outbox};
+use aviary_service::Dialogue;
 use aviary_testkit::{Line, Talk, Transcript, build, facts};
 use proptest::prelude::*;
 
@@ -553,12 +553,14 @@ fn speaks_behind_the_netbios_session_service() {
 #[test]
 fn silence_ends_without_a_word_of_its_own() {
     let mut dialogue = dialogue(&[]);
+    assert!(Talk::open(&mut *dialogue).expire().lines.is_empty());
+    let mut dialogue = self::dialogue(&[]);
     let mut talk = Talk::open(&mut *dialogue);
     talk.send(b"\0\0\0\x40\xfeSMB");
-    drop(talk);
-    let mut out = Outbox::new(aviary_event::Timestamp::from_micros(0));
-    dialogue.expired(&mut out);
-    assert!(out.into_steps().is_empty());
+    let transcript = talk.expire();
+    assert!(transcript.replies().is_empty());
+    let told = transcript.events()[0].1;
+    assert_eq!(told.get("DATA").and_then(Value::as_bytes), Some(&b"\0\0\0\x40\xfeSMB"[..]));
 }
 
 #[test]

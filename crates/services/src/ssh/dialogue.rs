@@ -22,7 +22,7 @@ use super::personas::{self, TEXT_INVALID, TEXT_OTHER_MAJOR};
 /// Messages beside key exchange and authentication that are reported one by one.
 const MESSAGES_REPORTED: u32 = 16;
 
-/// Bytes of an unfinished packet that are kept for the event should the client fall silent.
+/// Bytes of a client's share that are kept for the event should it be impossible.
 const KEPT: usize = 4096;
 
 /// `SSH_DISCONNECT_PROTOCOL_ERROR`, the one reason that OpenSSH gives here.
@@ -73,7 +73,8 @@ pub(crate) struct SshDialogue {
     ext_info_in_auth: bool,
     client_reported: bool,
     messages: u32,
-    unfinished: Vec<u8>,
+    /// The client's share while it is computed with.
+    share: Vec<u8>,
 }
 
 impl SshDialogue {
@@ -91,18 +92,14 @@ impl SshDialogue {
             ext_info_in_auth: false,
             client_reported: false,
             messages: 0,
-            unfinished: Vec::new(),
+            share: Vec::new(),
         }
     }
 
     fn identify(&mut self, input: &[u8], out: &mut Outbox) -> usize {
         let (text, used, reason) = match identification(input) {
-            Identification::Incomplete => {
-                self.keep(input);
-                return 0;
-            }
+            Identification::Incomplete => return 0,
             Identification::Client { line, used } => {
-                self.unfinished = Vec::new();
                 self.versions.remote = line.into();
                 let withheld = personas::withheld(line);
                 let init = negotiation::server_init(self.shared.persona, withheld, self.entropy.array());
@@ -133,12 +130,8 @@ impl SshDialogue {
 
     fn packet(&mut self, input: &[u8], out: &mut Outbox) -> usize {
         match self.inbound.receive(input) {
-            Ok(Received::Incomplete) => {
-                self.keep(input);
-                0
-            }
+            Ok(Received::Incomplete) => 0,
             Ok(Received::Packet { payload, used, sequence }) => {
-                self.unfinished = Vec::new();
                 self.message(&payload, sequence, out);
                 used
             }
@@ -310,7 +303,7 @@ impl SshDialogue {
             entropy: self.entropy.fork(),
         };
         self.stage = Stage::Computing(exchange.choice);
-        self.keep(share);
+        self.share = share.get(..KEPT).unwrap_or(share).to_vec();
         out.compute(move || Outcome::to_bytes(task.run()));
     }
 
@@ -477,13 +470,6 @@ impl SshDialogue {
         }
     }
 
-    /// Keeps the start of what waits, for an event in case no more comes.
-    fn keep(&mut self, waiting: &[u8]) {
-        if let Some(news) = waiting.get(self.unfinished.len()..waiting.len().min(KEPT)) {
-            self.unfinished.extend_from_slice(news);
-        }
-    }
-
     fn stopped(&mut self, rest: &[u8], reason: &str, out: &mut Outbox) {
         if matches!(self.stage, Stage::Closed) {
             return;
@@ -535,9 +521,8 @@ impl Dialogue for SshDialogue {
         self.stopped(rest, "the client left in the middle", out);
     }
 
-    fn expired(&mut self, out: &mut Outbox) {
-        let rest = std::mem::take(&mut self.unfinished);
-        self.stopped(&rest, "the client fell silent in the middle", out);
+    fn expired(&mut self, rest: &[u8], out: &mut Outbox) {
+        self.stopped(rest, "the client fell silent in the middle", out);
     }
 
     fn overflowed(&mut self, input: &[u8], out: &mut Outbox) {
@@ -545,7 +530,7 @@ impl Dialogue for SshDialogue {
     }
 
     fn computed(&mut self, result: Vec<u8>, out: &mut Outbox) {
-        let share = std::mem::take(&mut self.unfinished);
+        let share = std::mem::take(&mut self.share);
         let Stage::Computing(choice) = self.stage else { return };
         let done = Outcome::from_bytes(&result).and_then(|outcome| self.new_keys(choice, &outcome, out));
         if done.is_none() {

@@ -306,8 +306,8 @@ impl Dialogue for Telnet {
         self.leave(rest, out);
     }
 
-    fn expired(&mut self, out: &mut Outbox) {
-        self.leave(&[], out);
+    fn expired(&mut self, rest: &[u8], out: &mut Outbox) {
+        self.leave(rest, out);
         let prompt = if matches!(self.stage, Stage::Password(_)) { "Password" } else { "Username" };
         self.say(&self.persona().timeout.replace("{p}", prompt), out);
         out.close();

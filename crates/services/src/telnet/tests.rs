@@ -214,7 +214,7 @@ fn silence_ends_with_the_products_words() {
         let mut out = Outbox::new(aviary_event::Timestamp::from_micros(0));
         dialogue.open(&mut out);
         dialogue.feed(sent, &mut out);
-        dialogue.expired(&mut out);
+        dialogue.expired(&[], &mut out);
         let text = format!("{:?}", out.into_steps());
         assert!(text.contains(words) && text.contains("30402"), "{text}");
     }

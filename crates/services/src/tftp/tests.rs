@@ -160,7 +160,7 @@ fn an_upload_that_breaks_off_is_told() {
     }
     let (mut dialogue, _) = conversation(b"\0\x02x\0octet\0", &[]);
     let mut out = Outbox::for_datagrams(Timestamp::from_micros(NOW));
-    dialogue.expired(&mut out);
+    dialogue.expired(&[], &mut out);
     assert!(format!("{:?}", out.into_steps()).contains("the peer fell silent"));
 }
 

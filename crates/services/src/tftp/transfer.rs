@@ -149,7 +149,7 @@ impl Dialogue for Download {
         self.end(self.block.saturating_sub(1), None, out);
     }
 
-    fn expired(&mut self, out: &mut Outbox) {
+    fn expired(&mut self, _rest: &[u8], out: &mut Outbox) {
         self.end(self.block.saturating_sub(1), None, out);
     }
 
@@ -282,7 +282,7 @@ impl Dialogue for Upload {
         self.end("the peer is gone", None, out);
     }
 
-    fn expired(&mut self, out: &mut Outbox) {
+    fn expired(&mut self, _rest: &[u8], out: &mut Outbox) {
         self.end("the peer fell silent", None, out);
     }
 

@@ -59,8 +59,6 @@ pub(super) struct Vnc {
     security: &'static str,
     /// Subtype to go on with when TLS stands.
     inside: u32,
-    /// What was fed and is not whole yet.
-    unfinished: Vec<u8>,
 }
 
 impl Vnc {
@@ -74,7 +72,6 @@ impl Vnc {
             version: Vec::new(),
             security: "",
             inside: 0,
-            unfinished: Vec::new(),
         }
     }
 
@@ -343,18 +340,15 @@ impl Dialogue for Vnc {
     }
 
     fn feed(&mut self, input: &[u8], out: &mut Outbox) -> usize {
-        let used = self.take(input, out);
-        self.unfinished = if used == 0 { input.to_vec() } else { Vec::new() };
-        used
+        self.take(input, out)
     }
 
     fn ended(&mut self, rest: &[u8], out: &mut Outbox) {
         self.leave(rest, out);
     }
 
-    fn expired(&mut self, out: &mut Outbox) {
-        let rest = std::mem::take(&mut self.unfinished);
-        self.leave(&rest, out);
+    fn expired(&mut self, rest: &[u8], out: &mut Outbox) {
+        self.leave(rest, out);
         out.close();
     }
 

@@ -200,7 +200,7 @@ fn silence_loses_nothing_that_came_before_it() {
     let mut out = Outbox::new(Timestamp::from_micros(NOW));
     dialogue.open(&mut out);
     assert_eq!(dialogue.feed(b"RFB\xff", &mut out), 0);
-    dialogue.expired(&mut out);
+    dialogue.expired(b"RFB\xff", &mut out);
     let steps = format!("{:?}", out.into_steps());
     assert!(steps.contains("31203") && steps.contains("RFB\\xff"), "{steps}");
 }

@@ -56,7 +56,7 @@ pub fn chunk_size_changes_nothing(subject: &Subject<'_>) -> Finding {
 /// Only segments are cut: a peer may wait for a reply between two of them.
 fn in_pieces(installation: &Installation, input: &[Vec<u8>], size: usize) -> Vec<Transcript> {
     let chunks: Vec<Vec<u8>> = input.iter().flat_map(|segment| segment.chunks(size)).map(<[u8]>::to_vec).collect();
-    installation.streams(&chunks)
+    installation.streams(&chunks, |talk| talk.end())
 }
 
 /// The transcript without what the peer sent.
@@ -113,6 +113,47 @@ pub fn ends_whatever_comes(subject: &Subject<'_>) -> Finding {
         }
     }
     Ok(())
+}
+
+/// What an event tells of a peer that ends in the middle, one tells of a peer that falls silent there.
+///
+/// # Errors
+/// With the first input of which silence loses something.
+pub fn silence_loses_nothing(subject: &Subject<'_>) -> Finding {
+    let installation = subject.install()?;
+    for input in &subject.inputs {
+        let Some((last, before)) = input.segments.split_last() else { continue };
+        for cut in [last.len() / 2, last.len().saturating_sub(1)] {
+            let sent = [before, &[last.get(..cut).unwrap_or_default().to_vec()]].concat();
+            // In this order, since a service may refuse a peer that came too often.
+            let silent = installation.streams(&sent, |talk| talk.expire());
+            let ended = installation.streams(&sent, |talk| talk.end());
+            let sent = sent.concat();
+            for (ended, silent) in ended.iter().zip(&silent) {
+                let heard = peer_bytes(silent);
+                let lost = peer_bytes(ended).into_iter().find(|told| {
+                    let of_peer = contains(&sent, told) || contains(told, &ended.unused);
+                    of_peer && !heard.contains(told)
+                });
+                if let Some(lost) = lost {
+                    let lost = lost.escape_ascii();
+                    return Err(format!("{}: {}: silence loses `{lost}`", subject.entry.name, input.name));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The bytes of the peer in all events.
+fn peer_bytes(transcript: &Transcript) -> Vec<&[u8]> {
+    let values = transcript.events().into_iter().flat_map(|(_, data)| data.iter());
+    let bytes = values.map(|(_, value)| if let Value::Bytes(bytes) = value { bytes.as_bytes() } else { &[] });
+    bytes.filter(|bytes| !bytes.is_empty()).collect()
+}
+
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    !part.is_empty() && text.windows(part.len()).any(|window| window == part)
 }
 
 /// What it sends is bounded by what it was sent.

@@ -53,7 +53,7 @@ fn answers(seeker: &mut dyn Seeker, entropy: [u8; 32], segments: &[Vec<u8>]) -> 
             for bytes in [segment, &named] {
                 transcript.lines.push(Line::Sent(bytes.clone()));
                 let source = ([192, 0, 2, 7], *port).into();
-                let heard = Heard { interface: "eth0", source, port: *port, hops: Some(64), mac: None, bytes };
+                let heard = Heard { interface: "eth0", source, port: *port, hops: Some(64), bytes };
                 let mut out = Outbox::new(Timestamp::from_micros(NOW));
                 seeker.hear(&heard, &mut out);
                 for step in out.into_steps() {

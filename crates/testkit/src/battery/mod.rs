@@ -22,6 +22,7 @@ use aviary_service::{
 
 pub use bytes::{
     answers_are_bounded, chunk_size_changes_nothing, ends_whatever_comes, fuzz_oracle, names_nothing_of_ours,
+    silence_loses_nothing,
 };
 pub use datagrams::strangers_get_no_more_than_they_send;
 pub use declaration::{declaration_is_whole, reports_what_it_declares};
@@ -108,13 +109,18 @@ impl Installation {
         errands::overheard(&*self.service, entropy, input)
     }
 
-    /// The same for endpoints over TCP alone.
-    fn streams(&self, input: &[Vec<u8>]) -> Vec<Transcript> {
+    /// One exchange on each endpoint over TCP, with this end.
+    fn streams(&self, input: &[Vec<u8>], end: fn(Talk<'_>) -> Transcript) -> Vec<Transcript> {
         let streams = self.service.endpoints().into_iter().enumerate();
         let streams = streams.filter(|(_, endpoint)| endpoint.protocol == Protocol::Tcp);
         let talk = |(index, endpoint): (usize, Endpoint)| {
             let facts = Facts { entropy: [0x42; 32], ..facts(endpoint.port) };
-            converse(self.service.dialogue(index, &facts).as_mut(), input.iter().map(Vec::as_slice))
+            let mut dialogue = self.service.dialogue(index, &facts);
+            let mut talk = Talk::open(dialogue.as_mut());
+            for chunk in input {
+                talk.send(chunk);
+            }
+            end(talk)
         };
         streams.map(talk).collect()
     }
@@ -146,7 +152,7 @@ fn converse<'b>(dialogue: &mut dyn Dialogue, chunks: impl Iterator<Item = &'b [u
 fn cut_off(dialogue: &mut dyn Dialogue, waiting: &[u8], overflow: bool) {
     let mut out = Outbox::new(Timestamp::from_micros(NOW));
     dialogue.open(&mut out);
-    if overflow { dialogue.overflowed(waiting, &mut out) } else { dialogue.expired(&mut out) }
+    if overflow { dialogue.overflowed(waiting, &mut out) } else { dialogue.expired(waiting, &mut out) }
 }
 
 /// A vault that forgets, but tells which secrets were asked for.

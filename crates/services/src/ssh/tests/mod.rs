@@ -370,22 +370,9 @@ fn ping_is_answered_where_the_build_knows_it() {
 fn what_was_left_unfinished_is_reported() {
     let unfinished = |silence: bool, bytes: &[u8]| {
         let mut dialogue = dialogue(BANNER_9_2);
-        let mut transcript = {
-            let mut talk = Talk::open(&mut *dialogue);
-            talk.send(bytes);
-            if silence { None } else { Some(talk.end()) }
-        };
-        let transcript = transcript.get_or_insert_with(|| {
-            let mut out = aviary_service::Outbox::new(aviary_event::Timestamp::from_micros(0));
-            dialogue.expired(&mut out);
-            let mut transcript = Transcript::default();
-            for step in out.into_steps() {
-                if let aviary_service::Step::Report(kind, data) = step {
-                    transcript.lines.push(Line::Event(kind.number, data));
-                }
-            }
-            transcript
-        });
+        let mut talk = Talk::open(&mut *dialogue);
+        talk.send(bytes);
+        let transcript = if silence { talk.expire() } else { talk.end() };
         let data = transcript.events_of(30306).first().and_then(|event| event.get("DATA")).cloned();
         data.and_then(|data| data.as_bytes().map(<[u8]>::to_vec))
     };
