@@ -158,12 +158,23 @@ impl<'a> Client<'a> {
     }
 
     pub(super) fn read(&mut self, file: [u8; 16], offset: u64, length: u32) -> Response {
-        let mut body = vec![49, 0, 80, 0];
-        body.put32(length);
-        body.put64(offset);
-        body.extend_from_slice(&file);
-        body.extend_from_slice(&[0; 17]);
+        let body = read(file, offset, length);
         self.ask(command::READ, &body)
+    }
+
+    /// A compound of requests that do not belong together, with its frame.
+    pub(super) fn compound(&mut self, requests: &[(u16, Vec<u8>)]) -> Vec<u8> {
+        let mut all = Vec::new();
+        for (number, (command, body)) in requests.iter().enumerate() {
+            let mut part = self.message(*command, 0, body);
+            if number + 1 < requests.len() {
+                part.align(8);
+                let next = u32::try_from(part.len()).unwrap().to_le_bytes();
+                part[20..24].copy_from_slice(&next);
+            }
+            all.extend(part);
+        }
+        framed(&all)
     }
 
     pub(super) fn write(&mut self, file: [u8; 16], offset: u64, data: &[u8]) -> Response {
@@ -230,6 +241,29 @@ pub(super) fn create(name: &str, access: u32, disposition: u32, options: u32) ->
     if name.is_empty() {
         body.push(0);
     }
+    body
+}
+
+/// The responses to a compound.
+pub(super) fn parts(reply: &[u8]) -> Vec<Response> {
+    let (mut rest, mut parts) = (&reply[4..], Vec::new());
+    loop {
+        let next = usize::try_from(u32_at(rest, 20).unwrap()).unwrap();
+        let end = if next == 0 { rest.len() } else { next };
+        parts.push(Response(rest[..end].to_vec()));
+        if next == 0 {
+            return parts;
+        }
+        rest = &rest[next..];
+    }
+}
+
+pub(super) fn read(file: [u8; 16], offset: u64, length: u32) -> Vec<u8> {
+    let mut body = vec![49, 0, 80, 0];
+    body.put32(length);
+    body.put64(offset);
+    body.extend_from_slice(&file);
+    body.extend_from_slice(&[0; 17]);
     body
 }
 

@@ -204,9 +204,13 @@ impl Answer {
     }
 }
 
-/// A frame around a message.
+/// Longest message that a frame's length of 3 bytes can name.
+const FRAMED: usize = 0x00ff_ffff;
+
+/// A frame around a message. No answer comes near the longest message; what is beyond it is cut.
 pub(super) fn framed(message: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(message.len()).unwrap_or(u32::MAX).min(0x00ff_ffff);
+    let message = message.get(..message.len().min(FRAMED)).unwrap_or_default();
+    let length = u32::try_from(message.len()).unwrap_or(0);
     let mut out = Vec::with_capacity(message.len().saturating_add(4));
     out.extend_from_slice(&length.to_be_bytes());
     out.extend_from_slice(message);
@@ -348,6 +352,15 @@ mod tests {
         assert!(matches!(frame(&request, true), Frame::SessionRequest(_, 72)));
         assert_eq!(frame(&request[..71], true), Frame::Incomplete);
         assert_eq!(frame(&[0x85, 0, 0, 0], true), Frame::KeepAlive);
+    }
+
+    #[test]
+    fn a_frame_is_never_longer_than_it_says() {
+        for (given, left) in [(0, 0), (70_000, 70_000), (FRAMED, FRAMED), (FRAMED + 5, FRAMED)] {
+            let whole = framed(&vec![7; given]);
+            assert_eq!(whole.len(), left + 4);
+            assert_eq!(whole[..4], u32::try_from(left).unwrap().to_be_bytes());
+        }
     }
 
     #[test]

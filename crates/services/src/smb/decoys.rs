@@ -10,7 +10,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::content::{self, Form, draw, draw_between};
-use super::tree::{Content, Node, Stamp, Tree};
+use super::tree::{Content, Name, Node, Stamp, Tree};
 
 /// Files that are taken from one folder of the operator's.
 const FILES: usize = 500;
@@ -140,13 +140,13 @@ fn plant(tree: &mut Tree, decoy: &Decoy, secret: &[u8]) {
             Content::Given(Arc::clone(bytes))
         }
         (None, Form::Text | Form::Table) => Content::Given(content::text(form, &own, size).into()),
-        (None, form) => Content::Made(form, own),
+        (None, form) => Content::Made(form, own, size),
     };
     let size = match &content {
         Content::Given(bytes) => u64::try_from(bytes.len()).unwrap_or(0),
         _ => size,
     };
-    let node = Node { parent: 0, name: String::new(), size, stamp, content, gone: false };
+    let node = Node { parent: 0, name: Name::default(), size, stamp, content, gone: false };
     // A second file of the same name is left out, as is what does not fit.
     let _ = tree.add_path(&decoy.name, node);
 }

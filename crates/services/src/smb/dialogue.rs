@@ -20,6 +20,9 @@ use super::upload::Stream;
 /// Requests in a compound.
 const COMPOUND: usize = 64;
 
+/// Bytes of all answers to a compound; what comes behind them is refused.
+const COMPOUND_ANSWERS: usize = 1024 * 1024;
+
 /// The size that stands at the beginning of each request's body, by command.
 const SIZES: [u16; 19] = [36, 25, 4, 9, 4, 57, 24, 24, 49, 49, 48, 57, 4, 4, 33, 32, 41, 33, 24];
 
@@ -30,6 +33,8 @@ struct Before {
     tree: u32,
     open: Option<u64>,
     status: u32,
+    /// The answers are as long as they may be: the rest is refused.
+    full: bool,
 }
 
 /// One response in the making.
@@ -80,7 +85,7 @@ impl Smb {
         }
         let mut before = Before::default();
         let mut responses: Vec<Vec<u8>> = Vec::new();
-        let mut at = 0_usize;
+        let (mut at, mut answered) = (0_usize, 0_usize);
         for _ in 0..COMPOUND {
             let rest = message.get(at..).unwrap_or_default();
             let Some(header) = Header::decode(rest).filter(|header| header.flags & 1 == 0) else {
@@ -95,7 +100,14 @@ impl Smb {
                 self.connection.end = Some(End::Close);
                 break;
             }
+            let room = COMPOUND_ANSWERS.saturating_sub(answered);
+            if at > 0 && room == 0 {
+                before.status = status::INSUFFICIENT_RESOURCES;
+                before.full = true;
+            }
+            self.connection.limit(if at == 0 && next == 0 { usize::MAX } else { room });
             if let Some(response) = self.part(header, part, &mut before, out) {
+                answered = answered.saturating_add(response.len());
                 responses.push(response);
             }
             if next == 0 || self.connection.end.is_some() {
@@ -180,7 +192,7 @@ impl Smb {
             header.session = before.session;
             header.tree = before.tree;
         }
-        let reply = if related && before.status & 0xc000_0000 == 0xc000_0000 {
+        let reply = if before.full || related && before.status & 0xc000_0000 == 0xc000_0000 {
             Reply::from(Answer::fail(before.status))
         } else {
             self.hash(&header, part);

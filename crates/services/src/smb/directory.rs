@@ -46,7 +46,6 @@ impl Connection {
         if !matches!(class, 1 | 2 | 3 | 12 | 37 | 38) {
             return Err(status::INVALID_INFO_CLASS);
         }
-        let room = self.allow(most.min(LONGEST), out);
         let file = self.file(position).ok_or(status::INVALID_PARAMETER)?;
         let place = file.place;
         let again = flags & (RESTART | REOPEN) != 0;
@@ -63,7 +62,9 @@ impl Connection {
         if first {
             self.audit(header.session, "fdopendir", self.tree.path(place), status::SUCCESS, out);
         }
+        let room = self.allow(most.min(LONGEST), out);
         let result = self.entries(&mut listing, class, flags & SINGLE != 0, (room, most), out);
+        self.give_back(room.saturating_sub(result.as_ref().map_or(0, Vec::len)));
         listing.begun = true;
         if let Some(file) = self.file(position) {
             file.listing = Some(listing);
@@ -82,7 +83,7 @@ impl Connection {
         let mut all = vec![(".".to_owned(), folder), ("..".to_owned(), parent)];
         for child in self.tree.children(folder) {
             if let Some(node) = self.tree.node(child) {
-                all.push((node.name.clone(), child));
+                all.push((node.name.shown.clone(), child));
             }
         }
         let pattern = if pattern.is_empty() { "*".to_owned() } else { pattern };

@@ -245,7 +245,7 @@ impl Connection {
                 let folder = wish.options & DIRECTORY_FILE != 0;
                 let node = Node {
                     parent,
-                    name: last.to_owned(),
+                    name: last.into(),
                     size: 0,
                     stamp: Stamp::At { created: now, written: now },
                     content: if folder { Content::Folder } else { Content::Written(Vec::new()) },
@@ -339,20 +339,21 @@ impl Connection {
             }
             return Ok(answer);
         }
-        let wanted = self.allow(wanted, out);
         let file = self.file(position).ok_or(status::FILE_CLOSED)?;
         let (place, first) = (file.place, !file.read);
         file.read = true;
         let readable = file.access & 0x9200_0001 != 0;
-        let node = self.tree.node(place).ok_or(status::FILE_CLOSED)?;
-        let result = match node.read(offset, wanted) {
-            _ if node.is_folder() => Err(status::INVALID_DEVICE_REQUEST),
-            _ if !readable => Err(status::ACCESS_DENIED),
-            _ if offset >= node.size => Err(status::END_OF_FILE),
-            // What was written and not kept is gone, as if a scanner had locked it.
-            None => Err(status::ACCESS_DENIED),
-            Some(bytes) if usize::try_from(least).unwrap_or(0) > bytes.len() => Err(status::END_OF_FILE),
-            Some(bytes) => Ok(read_response(&bytes)),
+        let tree = Arc::clone(&self.tree);
+        let node = tree.node(place).ok_or(status::FILE_CLOSED)?;
+        let result = match () {
+            () if node.is_folder() => Err(status::INVALID_DEVICE_REQUEST),
+            () if !readable => Err(status::ACCESS_DENIED),
+            () if offset >= node.size => Err(status::END_OF_FILE),
+            () => {
+                let rest = usize::try_from(node.size.saturating_sub(offset)).unwrap_or(usize::MAX);
+                let least = usize::try_from(least).unwrap_or(usize::MAX);
+                self.read_bytes(node, offset, wanted.min(rest), least, out)
+            }
         };
         if first {
             let status = result.as_ref().map_or_else(|status| *status, |_| status::SUCCESS);
@@ -360,6 +361,23 @@ impl Connection {
             self.audit(header.session, "pread", self.tree.path(place), status, out);
         }
         result
+    }
+
+    /// Reads what may be answered; nothing is made for a reply that will be none.
+    fn read_bytes(
+        &mut self,
+        node: &Node,
+        offset: u64,
+        wanted: usize,
+        least: usize,
+        out: &Outbox,
+    ) -> Result<Answer, u32> {
+        let allowed = self.allow(wanted, out);
+        let bytes = if least > allowed { Some(Vec::new()) } else { node.read(offset, allowed) };
+        self.give_back(allowed.saturating_sub(bytes.as_ref().map_or(0, Vec::len)));
+        // What was written and not kept is gone, as if a scanner had locked it.
+        let bytes = bytes.ok_or(status::ACCESS_DENIED)?;
+        if least > bytes.len() { Err(status::END_OF_FILE) } else { Ok(read_response(&bytes)) }
     }
 
     /// Answers LOCK: nobody else has locks here.

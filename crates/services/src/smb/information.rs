@@ -12,6 +12,7 @@ use super::files::slashes;
 use super::state::{Connection, What};
 use super::status;
 use super::tree::{Node, Place, Stamp};
+use super::upload::WRITING;
 
 /// Bytes of the volume and how many of them are free, in clusters of 4096.
 const CLUSTERS: u64 = 26_083_327;
@@ -295,6 +296,10 @@ impl Connection {
             }
             (1, 20) => {
                 let size = u64_at(data, 0).ok_or(status::INFO_LENGTH_MISMATCH)?;
+                if access & WRITING == 0 {
+                    return Err(status::ACCESS_DENIED);
+                }
+                self.fits(place, size)?;
                 if let Some(node) = Arc::make_mut(&mut self.tree).node_mut(place).filter(|node| !node.is_folder()) {
                     node.size = size;
                 }
@@ -307,6 +312,12 @@ impl Connection {
             _ => return Err(status::NOT_SUPPORTED),
         }
         Ok(Answer::ok(vec![2, 0]))
+    }
+
+    /// Whether a file may become so long: no longer than the volume is, or than it is already.
+    pub(super) fn fits(&self, place: Place, size: u64) -> Result<(), u32> {
+        let most = self.tree.node(place).map_or(0, |node| node.size).max(CLUSTERS.saturating_mul(4096));
+        if size > most { Err(status::DISK_FULL) } else { Ok(()) }
     }
 
     fn set_times(&mut self, place: Place, data: &[u8], out: &Outbox) {
@@ -353,19 +364,14 @@ impl Connection {
             Ok(there) => {
                 let node = self.tree.node(there).filter(|node| replace && !node.is_folder());
                 let parent = node.ok_or(status::OBJECT_NAME_COLLISION)?.parent;
-                if let Some(node) = Arc::make_mut(&mut self.tree).node_mut(there) {
-                    node.gone = true;
-                }
+                Arc::make_mut(&mut self.tree).remove(there);
                 (parent, path.rsplit('\\').next().unwrap_or_default())
             }
         };
         if self.tree.lies_in(parent, place) || !self.tree.node(parent).is_some_and(Node::is_folder) {
             return Err(status::INVALID_PARAMETER);
         }
-        if let Some(node) = Arc::make_mut(&mut self.tree).node_mut(place) {
-            node.parent = parent;
-            name.clone_into(&mut node.name);
-        }
+        Arc::make_mut(&mut self.tree).rename(place, parent, name);
         Ok(())
     }
 
@@ -376,17 +382,15 @@ impl Connection {
         if place == 0 {
             return Err(status::CANNOT_DELETE);
         }
-        if self.tree.children(place).is_empty() { Ok(()) } else { Err(status::DIRECTORY_NOT_EMPTY) }
+        if self.tree.is_empty(place) { Ok(()) } else { Err(status::DIRECTORY_NOT_EMPTY) }
     }
 
     /// Deletes for this connection, and reports it.
     pub(super) fn delete(&mut self, session: u64, place: Place, out: &mut Outbox) {
         let path = self.tree.path(place);
         let status = self.may_delete(place, DELETE).err().unwrap_or(status::SUCCESS);
-        if status == status::SUCCESS
-            && let Some(node) = Arc::make_mut(&mut self.tree).node_mut(place)
-        {
-            node.gone = true;
+        if status == status::SUCCESS {
+            Arc::make_mut(&mut self.tree).remove(place);
         }
         self.audit(session, "unlinkat", &path, status, out);
         let data = LogData::new()

@@ -15,7 +15,8 @@
 //! LIMIT: guests have no key, so their sessions are not signed or encrypted, and clients that demand
 //! either refuse them, as they do with Windows. Ciphers of 128 bits only. No oplocks, leases, durable handles, DFS, extended
 //! attributes, streams, compression, multichannel. SMB1 ends behind the connection to a share. Calls
-//! on authenticated pipes are told, with encrypted arguments, and denied.
+//! on authenticated pipes are told, with encrypted arguments, and denied. Answers to a compound end at
+//! about 1 MiB, and files grow to the size of the volume at most.
 //!
 //! Tried with smbclient and rpcclient 4.17, impacket 0.13, nmap 7.93 and hydra 9.4.
 //!
@@ -24,6 +25,8 @@
 
 mod administration;
 mod audit;
+#[cfg(test)]
+mod bound_tests;
 #[cfg(test)]
 mod client;
 mod codec;

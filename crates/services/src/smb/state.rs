@@ -152,6 +152,10 @@ pub(super) enum End {
 #[derive(Debug)]
 struct Budget {
     left: usize,
+    /// Bytes that were allowed, and so deducted, and have not left yet.
+    allowed: usize,
+    /// The most that is allowed at once.
+    most: usize,
     /// When it was last looked at.
     since: Option<i64>,
 }
@@ -195,7 +199,7 @@ impl Connection {
             pending: Vec::new(),
             end: None,
             tree,
-            budget: Budget { left: BURST, since: None },
+            budget: Budget { left: BURST, allowed: 0, most: usize::MAX, since: None },
             counter: 0,
         }
     }
@@ -216,19 +220,35 @@ impl Connection {
         self.random(purpose, number).first_chunk().map_or(0, |eight| u64::from_le_bytes(*eight))
     }
 
-    /// How much of `wanted` bytes a reply may hold now.
+    /// How much of `wanted` bytes a reply may hold now; they are deducted.
     pub(super) fn allow(&mut self, wanted: usize, out: &Outbox) -> usize {
         let now = out.now().as_micros();
         let since = self.budget.since.replace(now).unwrap_or(now);
         let passed = now.saturating_sub(since).clamp(0, 1_000_000);
         let gained = usize::try_from(passed.saturating_mul(A_SECOND).checked_div(1_000_000).unwrap_or(0)).unwrap_or(0);
         self.budget.left = self.budget.left.saturating_add(gained).min(BURST.saturating_mul(32));
-        wanted.min(self.budget.left.max(LEAST))
+        let allowed = wanted.min(self.budget.left.min(self.budget.most).max(LEAST));
+        self.budget.left = self.budget.left.saturating_sub(allowed);
+        self.budget.allowed = self.budget.allowed.saturating_add(allowed);
+        allowed
     }
 
-    /// A reply of this size leaves.
-    pub(super) const fn spend(&mut self, bytes: usize) {
-        self.budget.left = self.budget.left.saturating_sub(bytes);
+    /// Gives back what was allowed and is not answered.
+    pub(super) const fn give_back(&mut self, bytes: usize) {
+        self.budget.left = self.budget.left.saturating_add(bytes);
+        self.budget.allowed = self.budget.allowed.saturating_sub(bytes);
+    }
+
+    /// Sets the most that is allowed at once, so that the parts of a compound stay within their bound.
+    pub(super) const fn limit(&mut self, most: usize) {
+        self.budget.most = most;
+    }
+
+    /// A reply of this size leaves; what was allowed of it is deducted already.
+    pub(super) fn spend(&mut self, bytes: usize) {
+        let paid = bytes.min(self.budget.allowed);
+        self.budget.allowed = self.budget.allowed.saturating_sub(paid);
+        self.budget.left = self.budget.left.saturating_sub(bytes.saturating_sub(paid));
     }
 
     /// The session of that number, once it stands.

@@ -39,14 +39,14 @@ pub(super) fn text(data: &LogData, key: &str) -> String {
 }
 
 /// Actions and files of the events 5000.
-fn actions(transcript: &Transcript) -> Vec<String> {
+pub(super) fn actions(transcript: &Transcript) -> Vec<String> {
     let told =
         |data: &&LogData| format!("{} {} {}", text(data, "AUDITACTION"), text(data, "FILENAME"), text(data, "STATUS"));
     transcript.events_of(5000).iter().map(told).collect()
 }
 
 /// Names of a listing of class 37.
-fn names(response: &Response) -> Vec<String> {
+pub(super) fn names(response: &Response) -> Vec<String> {
     let (mut rest, mut names) = (response.output(), Vec::new());
     loop {
         let length = usize::try_from(u32_at(rest, 60).unwrap()).unwrap();

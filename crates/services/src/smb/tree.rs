@@ -3,6 +3,7 @@
 //! All connections begin with the same tree and share it until they change something; then the
 //! connection has its own, bounded by [`MOST`].
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::content::{self, Form};
@@ -26,8 +27,8 @@ pub(super) type Place = usize;
 #[derive(Clone, Debug)]
 pub(super) enum Content {
     Folder,
-    /// Made when it is read.
-    Made(Form, [u8; 32]),
+    /// Made when it is read, with the size that it was planted with: behind it are zeros.
+    Made(Form, [u8; 32], u64),
     /// The operator's, or text.
     Given(Arc<[u8]>),
     /// What this connection wrote, so far as it is kept.
@@ -89,11 +90,24 @@ fn working_day(micros: i64) -> i64 {
     micros.saturating_sub(DAY.saturating_mul(back))
 }
 
+/// A name as it is shown, and in lower case as it is looked up.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Name {
+    pub(super) shown: String,
+    lower: String,
+}
+
+impl From<&str> for Name {
+    fn from(name: &str) -> Self {
+        Self { shown: name.to_owned(), lower: name.to_lowercase() }
+    }
+}
+
 /// A file or folder.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
     pub(super) parent: Place,
-    pub(super) name: String,
+    pub(super) name: Name,
     pub(super) size: u64,
     pub(super) stamp: Stamp,
     pub(super) content: Content,
@@ -115,15 +129,20 @@ impl Node {
         if self.is_folder() { 0x10 } else { 0x20 }
     }
 
-    /// Bytes from an offset; `None` where what was written is not kept.
+    /// Bytes from an offset, none beyond the size; `None` where what was written is not kept.
     pub(super) fn read(&self, offset: u64, length: usize) -> Option<Vec<u8>> {
+        let length = usize::try_from(self.size.saturating_sub(offset)).unwrap_or(usize::MAX).min(length);
         let cut = |bytes: &[u8]| {
             let rest = bytes.get(usize::try_from(offset).ok()?..)?;
             Some(rest.get(..rest.len().min(length)).unwrap_or_default().to_vec())
         };
         match &self.content {
             Content::Folder => None,
-            Content::Made(form, secret) => Some(content::read(*form, secret, self.size, offset, length)),
+            Content::Made(form, secret, size) => {
+                let mut bytes = content::read(*form, secret, *size, offset, length);
+                bytes.resize(length, 0);
+                Some(bytes)
+            }
             Content::Given(bytes) => cut(bytes),
             Content::Written(bytes) => cut(bytes).filter(|kept| !kept.is_empty()),
         }
@@ -134,14 +153,16 @@ impl Node {
 #[derive(Clone, Debug)]
 pub(super) struct Tree {
     nodes: Vec<Node>,
+    /// Where a folder's files are, by their names in lower case.
+    places: BTreeMap<(Place, String), Place>,
     written: usize,
 }
 
 impl Tree {
     /// An empty share.
     pub(super) fn new(stamp: Stamp) -> Self {
-        let root = Node { parent: 0, name: String::new(), size: 0, stamp, content: Content::Folder, gone: false };
-        Self { nodes: vec![root], written: 0 }
+        let root = Node { parent: 0, name: Name::default(), size: 0, stamp, content: Content::Folder, gone: false };
+        Self { nodes: vec![root], places: BTreeMap::new(), written: 0 }
     }
 
     /// The node at a place.
@@ -162,16 +183,19 @@ impl Tree {
             .enumerate()
             .skip(1)
             .filter(|(_, node)| node.parent == folder && !node.gone)
-            .map(|(place, node)| (node.name.to_uppercase(), place))
+            .map(|(place, node)| (node.name.shown.to_uppercase(), place))
             .collect();
         found.sort();
         found.into_iter().map(|(_, place)| place).collect()
     }
 
+    /// Whether a folder holds nothing.
+    pub(super) fn is_empty(&self, folder: Place) -> bool {
+        self.places.range((folder, String::new())..).next().is_none_or(|((parent, _), _)| *parent != folder)
+    }
+
     fn child(&self, folder: Place, name: &str) -> Option<Place> {
-        let name = name.to_lowercase();
-        let fits = |node: &Node| node.parent == folder && !node.gone && node.name.to_lowercase() == name;
-        self.nodes.iter().enumerate().skip(1).find(|(_, node)| fits(node)).map(|(place, _)| place)
+        self.places.get(&(folder, name.to_lowercase())).copied()
     }
 
     /// Looks a path up: its place, or the folder that would hold it and its last name.
@@ -187,12 +211,14 @@ impl Tree {
             if depth > DEEPEST || !is_name(part) {
                 return Err(status::OBJECT_NAME_INVALID);
             }
-            match (part, self.child(place, part)) {
-                (".", _) => {}
-                ("..", _) => place = self.node(place).map_or(0, |node| node.parent),
-                (_, Some(found)) => place = found,
-                (_, None) if parts.peek().is_none() => return Ok(Err((place, part))),
-                _ => return Err(status::OBJECT_PATH_NOT_FOUND),
+            match part {
+                "." => {}
+                ".." => place = self.node(place).map_or(0, |node| node.parent),
+                _ => match self.child(place, part) {
+                    Some(found) => place = found,
+                    None if parts.peek().is_none() => return Ok(Err((place, part))),
+                    None => return Err(status::OBJECT_PATH_NOT_FOUND),
+                },
             }
         }
         Ok(Ok(place))
@@ -204,7 +230,7 @@ impl Tree {
         let mut at = place;
         while at != 0 && parts.len() < DEEPEST {
             let Some(node) = self.node(at) else { break };
-            parts.push(node.name.as_str());
+            parts.push(node.name.shown.as_str());
             at = node.parent;
         }
         parts.reverse();
@@ -215,9 +241,33 @@ impl Tree {
     pub(super) fn add(&mut self, node: Node) -> Option<Place> {
         let place = self.nodes.len();
         (place < MOST).then(|| {
+            self.places.insert((node.parent, node.name.lower.clone()), place);
             self.nodes.push(node);
             place
         })
+    }
+
+    /// Takes a node out of its folder.
+    pub(super) fn remove(&mut self, place: Place) {
+        let Some(node) = self.nodes.get_mut(place) else { return };
+        node.gone = true;
+        let key = (node.parent, node.name.lower.clone());
+        // Another may have its name by now.
+        if self.places.get(&key) == Some(&place) {
+            self.places.remove(&key);
+        }
+    }
+
+    /// Puts a node elsewhere. One that is gone stays so.
+    pub(super) fn rename(&mut self, place: Place, parent: Place, name: &str) {
+        let gone = self.nodes.get(place).is_none_or(|node| node.gone);
+        if gone {
+            return;
+        }
+        self.remove(place);
+        let Some(node) = self.nodes.get_mut(place) else { return };
+        (node.parent, node.name, node.gone) = (parent, name.into(), false);
+        self.places.insert((parent, node.name.lower.clone()), place);
     }
 
     /// Adds a file with the folders above it.
@@ -228,14 +278,14 @@ impl Tree {
             parent = match self.child(parent, part) {
                 Some(place) => place,
                 None => {
-                    self.add(Node { parent, name: part.to_owned(), size: 0, content: Content::Folder, ..node.clone() })?
+                    self.add(Node { parent, name: part.into(), size: 0, content: Content::Folder, ..node.clone() })?
                 }
             };
         }
         if self.child(parent, name).is_some() {
             return None;
         }
-        self.add(Node { parent, name: name.to_owned(), ..node })
+        self.add(Node { parent, name: name.into(), ..node })
     }
 
     /// Whether a place lies in a folder, or is it.
@@ -255,6 +305,8 @@ impl Tree {
     pub(super) fn write(&mut self, place: Place, offset: u64, data: &[u8], now: i64) {
         let room = KEPT.saturating_sub(self.written);
         let Some(node) = self.nodes.get_mut(place) else { return };
+        // [MS-FSA] 2.1.5.4: an offset of all ones is the end of the file.
+        let offset = if offset == u64::MAX { node.size } else { offset };
         let end = offset.saturating_add(u64::try_from(data.len()).unwrap_or(0));
         if let Content::Written(kept) = &mut node.content
             && usize::try_from(offset) == Ok(kept.len())
@@ -283,7 +335,7 @@ mod tests {
 
     fn file() -> Node {
         let content = Content::Given(Arc::from(*b"hello"));
-        Node { parent: 0, name: String::new(), size: 5, stamp: OLD, content, gone: false }
+        Node { parent: 0, name: Name::default(), size: 5, stamp: OLD, content, gone: false }
     }
 
     #[test]
@@ -299,6 +351,50 @@ mod tests {
         assert_eq!(tree.find(&"a\\".repeat(40)), Err(status::OBJECT_PATH_NOT_FOUND));
         assert_eq!((tree.path(place).as_str(), tree.path(0).as_str()), ("IT/VPN/access.txt", "."));
         assert!(tree.lies_in(place, 1) && !tree.lies_in(1, place));
+    }
+
+    #[test]
+    fn a_name_is_looked_up_as_it_was_stored_and_goes_with_its_file() {
+        let mut tree = Tree::new(OLD);
+        let first = tree.add_path("A\\One.txt", file()).unwrap();
+        let second = tree.add_path("B\\Two.txt", file()).unwrap();
+        let folder = tree.node(second).unwrap().parent;
+        assert_eq!(tree.node(first).unwrap().name.lower, "one.txt");
+        // What is shown has no part in it.
+        tree.node_mut(first).unwrap().name.shown = "Other".to_owned();
+        assert_eq!(tree.find("a\\ONE.txt"), Ok(Ok(first)));
+        tree.rename(first, folder, "Three.TXT");
+        assert_eq!((tree.find("b\\three.txt"), tree.find("a\\one.txt")), (Ok(Ok(first)), Ok(Err((1, "one.txt")))));
+        assert!(tree.is_empty(1) && !tree.is_empty(folder) && !tree.is_empty(0));
+        tree.remove(first);
+        let again = tree.add_path("B\\THREE.txt", file()).unwrap();
+        tree.remove(first);
+        tree.rename(first, 1, "back");
+        assert_eq!((tree.find("b\\three.txt"), tree.find("a\\back")), (Ok(Ok(again)), Ok(Err((1, "back")))));
+        tree.remove(second);
+        tree.remove(again);
+        assert!(tree.is_empty(folder));
+    }
+
+    #[test]
+    fn dots_are_looked_at_before_names() {
+        let mut tree = Tree::new(OLD);
+        let odd = tree.add(Node { name: "..".into(), ..file() }).unwrap();
+        let place = tree.add_path("a\\b", file()).unwrap();
+        assert_eq!(tree.find("a\\..\\.\\a\\b"), Ok(Ok(place)));
+        assert_eq!((tree.find(".."), odd), (Ok(Ok(0)), 1));
+    }
+
+    #[test]
+    fn a_made_file_that_is_grown_has_zeros_behind_what_was_made() {
+        let content = Content::Made(Form::Opaque, [3; 32], 100);
+        let mut node = Node { size: 100, content, ..file() };
+        let whole = node.read(0, 200).unwrap();
+        node.size = u64::MAX;
+        assert_eq!(node.read(0, 150).unwrap(), [whole.as_slice(), &[0; 50]].concat());
+        assert_eq!(node.read(1 << 60, 9).unwrap(), [0; 9]);
+        node.size = 10;
+        assert_eq!(node.read(4, 150).unwrap(), whole[4..10]);
     }
 
     #[test]

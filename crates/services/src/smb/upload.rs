@@ -13,7 +13,7 @@ use super::status;
 use super::tree::Place;
 
 /// Rights to write: data, append, generic write, all, and what is allowed at most.
-const WRITING: u32 = 0x5200_0006;
+pub(super) const WRITING: u32 = 0x5200_0006;
 
 /// A WRITE whose data come in pieces.
 #[derive(Debug)]
@@ -53,21 +53,29 @@ impl Connection {
         if let Some(What::Pipe(_)) = self.opens.get(position).map(|open| &open.what) {
             self.pipe_input(header.session, position, data, out)?;
         } else {
-            self.may_write(header.session, position, out)?;
+            self.may_write(header.session, position, (offset, data.len()), out)?;
             self.take(position, offset, data, out);
         }
         Ok(written(data.len()))
     }
 
     /// Whether an open file may be written to; the first time this is an event.
-    fn may_write(&mut self, session: u64, position: usize, out: &mut Outbox) -> Result<(), u32> {
+    fn may_write(
+        &mut self,
+        session: u64,
+        position: usize,
+        (offset, length): (u64, usize),
+        out: &mut Outbox,
+    ) -> Result<(), u32> {
         let file = self.file(position).ok_or(status::INVALID_PARAMETER)?;
         let (place, access, first) = (file.place, file.access, file.upload.is_none());
         let folder = self.tree.node(place).is_none_or(super::tree::Node::is_folder);
         let result = match access & WRITING {
             _ if folder => Err(status::INVALID_DEVICE_REQUEST),
             0 => Err(status::ACCESS_DENIED),
-            _ => Ok(()),
+            // Behind the end, which has no place yet.
+            _ if offset == u64::MAX => Ok(()),
+            _ => self.fits(place, offset.saturating_add(u64::try_from(length).unwrap_or(u64::MAX))),
         };
         if first {
             self.audit(session, "pwrite", self.tree.path(place), result.err().unwrap_or(status::SUCCESS), out);
@@ -122,7 +130,7 @@ impl Connection {
             let position = self.opens.iter().position(|open| open.id == id);
             let allowed = match position {
                 Some(_) if stream.begun => Ok(()),
-                Some(position) => self.may_write(stream.header.session, position, out),
+                Some(position) => self.may_write(stream.header.session, position, (stream.offset, stream.data), out),
                 None => Err(status::FILE_CLOSED),
             };
             stream.begun = true;
