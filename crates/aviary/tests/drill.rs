@@ -51,5 +51,5 @@ fn fails_when_a_touch_is_not_reported() {
     let _canary = site.start();
     let table = site.aviary(&["drill", "--wait", "2"]).bad();
     assert!(table.contains("ip.ignorelist"), "{table}");
-    assert!(site.aviary(&["drill", "--service", "no-such"]).bad().contains("no service listens"));
+    assert!(site.aviary(&["drill", "--service", "no-such"]).bad().contains("there are redis"));
 }
