@@ -20,7 +20,7 @@ const WHOLE: Duration = Duration::from_secs(24 * 60);
 const FUZZ_SECONDS: u64 = 20;
 
 /// Time for fuzzing in all.
-const FUZZ_WHOLE: u64 = 300;
+const FUZZ_WHOLE: u64 = 200;
 
 /// What a stage came to.
 #[derive(Debug)]
