@@ -53,3 +53,39 @@ fn fails_when_a_touch_is_not_reported() {
     assert!(table.contains("ip.ignorelist"), "{table}");
     assert!(site.aviary(&["drill", "--service", "no-such"]).bad().contains("there are redis"));
 }
+
+#[test]
+fn every_service_of_opencanarys_file_runs_from_it_and_is_proven() {
+    let shipped = include_str!("../../config/fixtures/opencanary-0.9.10-settings.json");
+    let mut keys: serde_json::Map<String, serde_json::Value> = serde_json::from_str(shipped).expect("JSON");
+    keys.retain(|key, _| key != "logger" && key != "device.node_id");
+    let services: Vec<String> = keys.keys().filter_map(|key| key.strip_suffix(".enabled")).map(str::to_owned).collect();
+    for service in services.iter().map(String::as_str).chain(["mongodb"]) {
+        // The banner's keys that end so are no services.
+        if !service.contains('.') {
+            keys.insert(format!("{service}.enabled"), json!(true));
+            keys.insert(format!("{service}.port"), json!(free_port()));
+        }
+    }
+    for no_port in ["portscan.port", "tcpbanner.port", "llmnr.port"] {
+        keys.remove(no_port);
+    }
+    // What speaks first speaks to nobody here.
+    keys.insert("llmnr.interfaces".to_owned(), json!(["lo"]));
+    let site = Site::new();
+    site.config(keys.into());
+    let _canary = site.start();
+    let table = site.aviary(&["drill", "--wait", "20"]).either();
+    let rows: Vec<&str> = table.lines().filter(|line| line.ends_with("reported")).collect();
+    for service in services.iter().map(String::as_str).chain(["mongodb"]) {
+        // These have no port to be touched at, or none of their own.
+        if service.contains('.') || ["llmnr", "portscan", "tcpbanner"].contains(&service) {
+            continue;
+        }
+        assert!(rows.iter().any(|row| row.split_whitespace().next() == Some(service)), "{service}:\n{table}");
+    }
+    let status = site.aviary(&["status"]).either();
+    assert!(status.lines().any(|line| line.starts_with("llmnr") && line.contains("asking")), "{status}");
+    let scans = status.lines().find(|line| line.starts_with("portscan")).unwrap_or_default();
+    assert!(scans.contains("watching") || scans.contains("CAP_NET_RAW"), "{status}");
+}

@@ -285,6 +285,11 @@ impl Ended {
         self.out()
     }
 
+    /// What it said, whether or not all is well.
+    pub(crate) fn either(&self) -> String {
+        self.out() + &self.err()
+    }
+
     /// What it said against it, on whichever stream; it must have failed.
     #[track_caller]
     pub(crate) fn bad(&self) -> String {
