@@ -274,7 +274,7 @@ def _(canary: Canary) -> Event:
 def display() -> Iterator[str]:
     """An X server without a screen."""
     needs("Xvfb")
-    for number in range(90, 99):
+    for number in range(70, 79):
         if Path(f"/tmp/.X11-unix/X{number}").exists():
             continue
         server = subprocess.Popen(

@@ -24,15 +24,24 @@ pub struct Script {
     pub limit: u64,
 }
 
-/// The scripts, in the order in which they begin: the longest first, since two run at a time.
-pub const SCRIPTS: [Script; 7] = [
-    Script { file: "real_services.py", arguments: &[], limit: 600 },
-    Script { file: "real_clients.py", arguments: &[], limit: 600 },
-    Script { file: "differential.py", arguments: &[], limit: 420 },
-    Script { file: "hostile.py", arguments: &[], limit: 420 },
-    Script { file: "stealth.py", arguments: &[], limit: 300 },
-    Script { file: "article.py", arguments: &[], limit: 300 },
-    Script { file: "kill.py", arguments: &["--rounds", "100"], limit: 420 },
+impl Script {
+    /// Its name in what is printed.
+    #[must_use]
+    pub fn name(&self) -> String {
+        [&[self.file], self.arguments].concat().join(" ")
+    }
+}
+
+/// The scripts, in the order in which they begin: the longest first, since several run at a time.
+pub const SCRIPTS: [Script; 8] = [
+    Script { file: "real_services.py", arguments: &["--part", "1"], limit: 900 },
+    Script { file: "real_services.py", arguments: &["--part", "2"], limit: 900 },
+    Script { file: "real_clients.py", arguments: &[], limit: 900 },
+    Script { file: "differential.py", arguments: &[], limit: 900 },
+    Script { file: "hostile.py", arguments: &[], limit: 600 },
+    Script { file: "stealth.py", arguments: &[], limit: 600 },
+    Script { file: "article.py", arguments: &[], limit: 600 },
+    Script { file: "kill.py", arguments: &["--rounds", "100"], limit: 900 },
 ];
 
 /// Lines of a list of packages, without remarks and empty lines.
