@@ -295,7 +295,7 @@ def display() -> Iterator[str]:
 
 # -- scans -----------------------------------------------------------------------------------------
 
-HERE, THERE = "aviary-here", "aviary-there"
+HERE, THERE = (f"aviary-{os.getpid()}-{end}" for end in ("here", "there"))
 OURS, THEIRS = "10.213.77.1", "10.213.77.2"
 
 SCANS = (

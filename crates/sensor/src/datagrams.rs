@@ -45,7 +45,7 @@ const QUEUED_BYTES: usize = 16 * 1024 * 1024;
 const RECEIVE_BUFFER: usize = 8 * 1024 * 1024;
 /// Conversations from ports of their own at once, and with one source.
 const TALKS: usize = 256;
-const TALKS_PER_SOURCE: usize = 4;
+const TALKS_PER_SOURCE: usize = 32;
 
 thread_local! {
     static SLOTS: RefCell<Vec<u8>> = RefCell::new(vec![0; BATCH * LARGEST]);
