@@ -85,7 +85,7 @@ impl Plan {
         let host_name = host_name(settings);
         let services = aviary_services::ALL
             .iter()
-            .filter(|entry| settings.flag(&format!("{}.enabled", entry.name)))
+            .filter(|entry| entry.is_enabled(settings))
             .map(|entry| plan_service(entry, settings, vault, &host_name))
             .collect();
         let outputs = settings.handlers().iter().map(|handler| plan_output(handler.clone(), settings)).collect();
