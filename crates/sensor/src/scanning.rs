@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use aviary_config::Settings;
 use aviary_event::{Origin, Port};
-use aviary_scan::{Detector, Packet, Rules};
+use aviary_scan::{Detector, Direction, Moment, Packet, Rules};
 use nix::sys::socket::{LinkAddr, MsgFlags, recvmsg};
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 use tokio::io::Interest;
@@ -41,19 +41,7 @@ const RECEIVE_BUFFER: usize = 1024 * 1024;
 /// What scanning needs of the settings; `None` when it is off.
 #[must_use]
 pub(crate) fn rules(settings: &Settings) -> Option<Rules> {
-    let rate = |name| u64::try_from(settings.int(name)).unwrap_or(1);
-    settings.flag("portscan.enabled").then(|| Rules {
-        syn_rate: rate("portscan.synrate"),
-        nmap_rate: rate("portscan.nmaposrate"),
-        loopback_rate: rate("portscan.lorate"),
-        ignore_localhost: settings.flag("portscan.ignore_localhost"),
-        ignore_ports: settings
-            .list("portscan.ignore_ports")
-            .iter()
-            .filter_map(|port| port.as_u64().or_else(|| port.as_str()?.trim().parse().ok()))
-            .filter_map(|port| u16::try_from(port).ok())
-            .collect(),
-    })
+    Rules::of(settings)
 }
 
 /// A packet socket that is open and maybe watched.
@@ -154,33 +142,34 @@ async fn run(
             ready = socket.readable() => ready?,
         }
         for _ in 0..ROUND {
-            let Ok(received) = socket.try_io(Interest::READABLE, || receive(&socket)) else { break };
-            let Some((packet, interface)) = received else { continue };
+            let mut head = [0; HEAD];
+            let Ok(received) = socket.try_io(Interest::READABLE, || receive(&socket, &mut head)) else { break };
+            let Some((length, interface)) = received else { continue };
+            let Some(packet) = head.get(..length).and_then(Packet::parse) else { continue };
             seen.fetch_add(1, Ordering::Relaxed);
             let now = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
-            let finding = {
+            let moment = Moment { now, wall: crate::clock::now().as_micros() };
+            let observed = {
                 let mut detector = detector.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                detector.judge(&packet, |port| open.contains(port), now)
+                detector.observe(&packet, Direction::Incoming, |_, _, port| open.contains(port), moment)
             };
-            let Some(finding) = finding else { continue };
+            let (Some(kind), Some((from, to))) = (observed.compatible, packet.ports()) else { continue };
             let origin = |host: std::net::IpAddr, port: u16| Origin {
                 host: host.to_canonical().to_string(),
                 port: Port::Text(port.to_string()),
             };
-            let (from, to) =
-                (origin(packet.source, packet.tcp.source), origin(packet.destination, packet.tcp.destination));
+            let ends = (origin(packet.source, from), origin(packet.destination, to));
             let data = aviary_scan::log_data(&packet, &interface);
-            reporter.report_observed(finding.kind, data, aviary_scan::NAME, packet.source, (from, to));
+            reporter.report_observed(kind, data, aviary_scan::NAME, packet.source, ends);
         }
         tokio::task::yield_now().await;
     }
 }
 
-/// One frame: what it carries and by which interface it came, if it is for this machine.
-fn receive(socket: &UdpSocket) -> io::Result<Option<(Packet, String)>> {
-    let mut head = [0; HEAD];
+/// One frame: how long it is and by which interface it came, if it is for this machine.
+fn receive(socket: &UdpSocket, head: &mut [u8]) -> io::Result<Option<(usize, String)>> {
     let (length, address) = {
-        let mut slices = [io::IoSliceMut::new(&mut head)];
+        let mut slices = [io::IoSliceMut::new(head)];
         let received = recvmsg::<LinkAddr>(socket.as_raw_fd(), &mut slices, None, MsgFlags::MSG_DONTWAIT)?;
         (received.bytes, received.address)
     };
@@ -188,10 +177,9 @@ fn receive(socket: &UdpSocket) -> io::Result<Option<(Packet, String)>> {
     if address.pkttype() != FOR_US || !WITH_HEADER.contains(&address.hatype()) {
         return Ok(None);
     }
-    let Some(packet) = Packet::parse(head.get(..length).unwrap_or_default()) else { return Ok(None) };
     let index = u32::try_from(address.ifindex()).unwrap_or(0);
     let name = nix::net::if_::if_indextoname(index).ok().and_then(|name| name.into_string().ok());
-    Ok(Some((packet, name.unwrap_or_default())))
+    Ok(Some((length, name.unwrap_or_default())))
 }
 
 /// Ports where anything on this machine listens over TCP, looked up again after a while.
