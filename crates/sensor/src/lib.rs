@@ -25,6 +25,7 @@ mod session;
 mod testing;
 mod tls;
 mod vault;
+mod who;
 
 pub use canary::{Canary, StartError, Startup};
 pub use clock::{now, now_micros};
@@ -34,6 +35,7 @@ pub use plan::{Plan, PortRule, port_trouble, unknown_class};
 pub use ports::holder;
 pub use post::PostView;
 pub use privileges::{Identity, PrivilegeError, held};
+pub use who::{Description, Frame, Sighting, Who};
 
 /// An error with all its causes on one line.
 #[must_use]
