@@ -113,6 +113,13 @@ impl Scan {
         }
     }
 
+    /// Bytes that it takes.
+    pub(crate) const fn memory(&self) -> usize {
+        let hosts = self.hosts.capacity().saturating_mul(size_of::<IpAddr>());
+        let ports = self.tcp.memory().saturating_add(self.udp.memory());
+        size_of::<Self>().saturating_add(hosts).saturating_add(ports)
+    }
+
     /// Counts packets that belong to it.
     pub(crate) fn note(&mut self, hit: &Hit, stock: &mut Stock) {
         let new_port = match hit.port {

@@ -1,0 +1,2 @@
+//! What a packet costs: reading it and judging it.
+fn main() {}
