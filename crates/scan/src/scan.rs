@@ -10,7 +10,7 @@ use crate::rate::HOUR;
 use crate::summary::{PortList, State, Summary};
 use crate::tool::Tool;
 
-/// Addresses of ours that are kept of one scan, and of all scans together.
+/// Addresses of ours that are kept of one scan, and of all scans together beside the first of each.
 const HOSTS: usize = 64;
 const HOSTS_OF_ALL: usize = 16_384;
 /// Bitmaps of all scans together: 1 MiB.
@@ -154,18 +154,21 @@ impl Scan {
         if self.hosts.last() == Some(&host) || self.hosts.contains(&host) {
             return false;
         }
-        if self.hosts.len() >= HOSTS || stock.hosts == 0 {
+        // The first is everybody's own.
+        if self.hosts.len() >= HOSTS || stock.hosts == 0 && !self.hosts.is_empty() {
             self.more_hosts = true;
             return false;
         }
-        stock.hosts = stock.hosts.saturating_sub(1);
+        if !self.hosts.is_empty() {
+            stock.hosts = stock.hosts.saturating_sub(1);
+        }
         self.hosts.push(host);
         true
     }
 
     /// Gives back what it had of the stock.
     pub(crate) fn release(&mut self, stock: &mut Stock) {
-        stock.hosts = stock.hosts.saturating_add(self.hosts.len());
+        stock.hosts = stock.hosts.saturating_add(self.hosts.len().saturating_sub(1));
         stock.bitmaps.give_back(&mut self.tcp);
         stock.bitmaps.give_back(&mut self.udp);
     }
