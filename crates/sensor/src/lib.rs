@@ -1,6 +1,7 @@
 //! A running canary: listeners, TLS, limits, the pipeline from report to output, reload, privileges.
 
 mod canary;
+mod capture;
 mod clock;
 mod connections;
 mod control;
@@ -12,6 +13,7 @@ mod ground;
 mod kinds;
 mod listener;
 mod neighbours;
+mod own;
 mod plan;
 mod ports;
 mod post;

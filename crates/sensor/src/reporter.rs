@@ -157,13 +157,14 @@ impl Reporter {
         }
     }
 
-    /// Reports what was observed on the wire rather than said to a service, between these two ends.
+    /// Reports what was observed on the wire rather than said to a service, from one address to another of
+    /// this machine's, whose origins as events name them these are.
     pub(crate) fn report_observed(
         &self,
         kind: Kind,
         data: LogData,
         service: &str,
-        source: IpAddr,
+        (source, _destination): (IpAddr, IpAddr),
         (src, dst): (Origin, Origin),
     ) {
         let rules = self.rules();

@@ -425,7 +425,7 @@ async fn events_that_are_no_sessions_say_who_it_was_too() {
     let end = |host: &str, port| aviary_event::Origin { host: host.to_owned(), port };
     let ends = (end("198.51.100.66", text(40000)), end("192.0.2.1", text(23)));
     let data = || aviary_event::LogData::new().with("WHAT", "observed");
-    rig.reporter().report_observed(&crate::testing::KIND, data(), "portscan", source.ip(), ends);
+    rig.reporter().report_observed(&crate::testing::KIND, data(), "portscan", (source.ip(), source.ip()), ends);
     let event = rig.told("observed").await;
     let more = &event.aviary.as_ref().unwrap().more;
     assert_eq!(more.get("src_mac").and_then(|mac| mac.as_str()), Some("02:00:00:00:00:66"));
