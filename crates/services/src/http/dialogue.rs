@@ -10,7 +10,7 @@ use aviary_service::{Dialogue, Facts, Outbox, Transport};
 use sha2::{Digest as _, Sha256};
 
 use super::challenge::{Auth, Challenger};
-use super::codec::{BodyFault, BodyReader, Checked, Detail, Fault, Framing, Request, RequestLine};
+use super::codec::{BodyFault, BodyReader, Checked, Detail, Fault, Framing, JA4H, Request, RequestLine};
 use super::delivery::{Delivery, accepts_gzip};
 use super::personas::{Family, Persona};
 use super::report::{Reporter, malformed};
@@ -185,6 +185,7 @@ impl Http {
     /// HTTP/0.9: a line and nothing more.
     fn old_request(&mut self, line: RequestLine, rest: &[u8], out: &mut Outbox) {
         let mut request = Request { line, ..Request::default() };
+        out.note(JA4H, request.ja4h());
         match self.check(&mut request) {
             Ok(_) if self.facts.transport == Transport::PlainOnTlsPort => {
                 self.reporter().refused(&request, rest, out);
@@ -253,6 +254,7 @@ impl Http {
 
     /// The head is complete; `rest` waits behind it. Says how much of that was used.
     fn head_done(&mut self, mut request: Request, raw: &[u8], rest: &[u8], out: &mut Outbox) -> usize {
+        out.note(JA4H, request.ja4h());
         let checked = self.check(&mut request);
         let fault = match &checked {
             Err(fault) => {
@@ -528,6 +530,7 @@ impl Http {
             return input.len();
         }
         let (request, rest) = lenient_head(input);
+        out.note(JA4H, request.ja4h());
         self.reporter().refused(&request, rest, out);
         let page =
             Request { line: RequestLine { version: Some((1, 0)), ..RequestLine::default() }, ..Request::default() };
