@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -108,9 +109,10 @@ pub struct Canary {
     workshop: Arc<Semaphore>,
     quarantine: Arc<Quarantine>,
     datagrams: Arc<Guard>,
-    /// The watch for scans, or why there is none though it was asked for.
+    /// What looks at packets, or why there is nothing though it was asked for.
     scanner: Option<Result<Scanner, String>>,
-    scanner_stop: watch::Sender<bool>,
+    /// Whether scans are watched for.
+    scans: AtomicBool,
     started: Instant,
     posts: Mutex<Vec<Post>>,
     errands: Mutex<Vec<Errand>>,
@@ -147,7 +149,7 @@ impl Canary {
             posts.extend(bind_service(service, &plan.addresses, port_rule, &[]));
         }
         let reserved = Reserved::open(&plan);
-        let scanner = plan.scan.clone().map(Scanner::open);
+        let scanner = Scanner::open(&plan.capture);
         if let Some(identity) = identity {
             prepare_files(&state_dir, &plan, identity);
         }
@@ -171,7 +173,7 @@ impl Canary {
             quarantine,
             datagrams: Guard::new(plan.datagram_rate),
             scanner,
-            scanner_stop: watch::Sender::new(false),
+            scans: AtomicBool::new(plan.capture.scans.is_some()),
             started,
             posts: Mutex::new(posts),
             errands: Mutex::default(),
@@ -267,22 +269,33 @@ impl Canary {
 
     fn watch_for_scans(&self) {
         let class = aviary_scan::OPENCANARY;
-        match &self.scanner {
-            None => {}
+        let watching = match &self.scanner {
+            None => return,
             Some(Ok(scanner)) => {
-                scanner.watch(Arc::clone(&self.reporter), self.scanner_stop.subscribe());
-                self.say(format!("Added service from class {class} to fake"));
+                scanner.watch(Arc::clone(&self.reporter)).map_err(|error| format!("no thread for packets: {error}"))
             }
-            Some(Err(why)) => {
+            Some(Err(why)) => Err(why.clone()),
+        };
+        match watching {
+            Ok(()) if self.scans() => self.say(format!("Added service from class {class} to fake")),
+            Ok(()) => {}
+            Err(why) if self.scans() => {
                 tracing::error!(service = aviary_scan::NAME, "{why}");
                 self.say(format!("Failed to add service from class {class}. {why}"));
             }
+            // Events say less of who is behind an address; `status` says why.
+            Err(why) => tracing::info!("who is behind an address is known from the kernel alone: {why}"),
         }
     }
 
-    /// The watch for scans, or why there is none though it was asked for.
+    /// What looks at packets, or why there is nothing though it was asked for.
     pub(crate) const fn scanner(&self) -> Option<&Result<Scanner, String>> {
         self.scanner.as_ref()
+    }
+
+    /// Whether scans are to be watched for.
+    pub(crate) fn scans(&self) -> bool {
+        self.scans.load(Ordering::Relaxed)
     }
 
     /// Host keys and certificates are made after the ports are open: an RSA key takes seconds.
@@ -567,9 +580,16 @@ impl Canary {
             changes.push("limits, the journal's bounds and the state folder change with the next start".to_owned());
         }
         self.reporter.set_rules(plan.rules.clone());
+        let scans = plan.capture.scans.is_some();
+        let before = self.scans.swap(scans, Ordering::Relaxed);
         match &self.scanner {
-            Some(Ok(scanner)) => scanner.set_rules(plan.scan.clone()),
-            _ if plan.scan.is_some() => changes.push("the watch for scans begins with the next start".to_owned()),
+            Some(Ok(scanner)) => {
+                scanner.set(&plan.capture);
+                if scans != before {
+                    changes.push(format!("the watch for scans {}", if scans { "began" } else { "ended" }));
+                }
+            }
+            _ if scans && !before => changes.push("the watch for scans begins with the next start".to_owned()),
             _ => {}
         }
         changes.extend(self.open_outlets(plan.outputs));
@@ -627,7 +647,9 @@ impl Canary {
     async fn stop(&self) {
         lock(&self.errands).clear();
         let ending: Vec<_> = lock(&self.posts).iter_mut().filter_map(Post::end).collect();
-        let _ = self.scanner_stop.send(true);
+        if let Some(Ok(scanner)) = &self.scanner {
+            scanner.stop();
+        }
         let begun = tokio::time::Instant::now();
         while begun.elapsed() < STOP_PATIENCE {
             // Again each time: a listener may have been about to take one in.

@@ -207,9 +207,9 @@ async fn status(canary: &Arc<Canary>, config: &str) -> Value {
         services.extend(rejected.iter().map(
             |service| json!({"service": service.label, "state": "failed", "reason": service.why, "connections": 0}),
         ));
-        services.extend(canary.scanner().map(|scanner| {
+        services.extend(canary.scanner().filter(|_| canary.scans()).map(|scanner| {
             let (state, reason, seen) = match scanner {
-                Ok(scanner) => ("watching", None, scanner.seen()),
+                Ok(scanner) => ("watching", None, scanner.seen().packets),
                 Err(why) => ("failed", Some(why), 0),
             };
             json!({"service": aviary_scan::NAME, "state": state, "reason": reason, "connections": seen})

@@ -1,6 +1,7 @@
 //! A running canary: listeners, TLS, limits, the pipeline from report to output, reload, privileges.
 
 mod canary;
+mod capture;
 mod clock;
 mod connections;
 mod control;
@@ -12,6 +13,7 @@ mod ground;
 mod kinds;
 mod listener;
 mod neighbours;
+mod own;
 mod plan;
 mod ports;
 mod post;
@@ -25,6 +27,7 @@ mod session;
 mod testing;
 mod tls;
 mod vault;
+mod who;
 
 pub use canary::{Canary, StartError, Startup};
 pub use clock::{now, now_micros};
@@ -34,6 +37,7 @@ pub use plan::{Plan, PortRule, port_trouble, unknown_class};
 pub use ports::holder;
 pub use post::PostView;
 pub use privileges::{Identity, PrivilegeError, held};
+pub use who::{Description, Frame, Sighting, Who};
 
 /// An error with all its causes on one line.
 #[must_use]

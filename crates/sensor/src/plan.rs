@@ -10,6 +10,7 @@ use aviary_service::{Endpoint, Entry, Materials, Protocol, Service, Vault};
 use jiff::tz::TimeZone;
 
 use crate::reporter::Rules;
+use crate::scanning::Wanted;
 use crate::tls::Tls;
 
 /// What to do with a port that may not be bound.
@@ -59,8 +60,8 @@ pub struct Plan {
     pub outputs: Vec<PlannedOutput>,
     /// Rules for the reporter.
     pub rules: Rules,
-    /// How scans are watched for, when they are.
-    pub scan: Option<aviary_scan::Rules>,
+    /// What is looked at on the wire.
+    pub(crate) capture: Wanted,
     /// Addresses to bind; `None` stands for all.
     pub addresses: Vec<Option<IpAddr>>,
     /// Host name that the canary plays.
@@ -85,7 +86,7 @@ impl Plan {
         let host_name = host_name(settings);
         let services = aviary_services::ALL
             .iter()
-            .filter(|entry| settings.flag(&format!("{}.enabled", entry.name)))
+            .filter(|entry| entry.is_enabled(settings))
             .map(|entry| plan_service(entry, settings, vault, &host_name))
             .collect();
         let outputs = settings.handlers().iter().map(|handler| plan_output(handler.clone(), settings)).collect();
@@ -104,7 +105,7 @@ impl Plan {
         Self {
             services,
             outputs,
-            scan: crate::scanning::rules(settings),
+            capture: Wanted::of(settings),
             rules: rules(settings),
             addresses,
             host_name,

@@ -15,6 +15,7 @@ use aviary_service::{SessionId, Told};
 use jiff::tz::TimeZone;
 use uuid::{Builder, Uuid};
 
+use crate::who::Who;
 use crate::{clock, kinds};
 
 /// Passwords up to this many bytes take much the same time to hash, whatever the hash; SHA-crypt's
@@ -41,6 +42,7 @@ pub struct Rules {
 #[derive(Debug)]
 pub(crate) struct Reporter {
     journal: Journal,
+    who: Arc<Who>,
     rules: std::sync::RwLock<Arc<Rules>>,
     ids: Ids,
     ignored: AtomicU64,
@@ -72,6 +74,7 @@ impl Reporter {
     pub(crate) fn new(journal: Journal, rules: Rules) -> Self {
         Self {
             journal,
+            who: Arc::default(),
             rules: std::sync::RwLock::new(Arc::new(rules)),
             ids: Ids::new(),
             ignored: AtomicU64::new(0),
@@ -95,6 +98,12 @@ impl Reporter {
     #[must_use]
     pub(crate) fn ignored(&self) -> u64 {
         self.ignored.load(Ordering::Relaxed)
+    }
+
+    /// What is known of those behind addresses; the capture feeds it.
+    #[must_use]
+    pub(crate) const fn who(&self) -> &Arc<Who> {
+        &self.who
     }
 
     /// The journal.
@@ -125,7 +134,8 @@ impl Reporter {
         }
         let now = clock::now();
         let (id, zone, node_id) = (self.ids.next(now.as_micros()), &rules.zone, &rules.node_id);
-        let event = Event::new(kind, data, id, now, zone, node_id, service, None, source, target);
+        let mut event = Event::new(kind, data, id, now, zone, node_id, service, None, source, target);
+        self.tell_who(&mut event);
         Some(self.journal.append(event).await)
     }
 
@@ -147,13 +157,14 @@ impl Reporter {
         }
     }
 
-    /// Reports what was observed on the wire rather than said to a service, between these two ends.
+    /// Reports what was observed on the wire rather than said to a service, from one address to another of
+    /// this machine's, whose origins as events name them these are.
     pub(crate) fn report_observed(
         &self,
         kind: Kind,
         data: LogData,
         service: &str,
-        source: IpAddr,
+        (source, _destination): (IpAddr, IpAddr),
         (src, dst): (Origin, Origin),
     ) {
         let rules = self.rules();
@@ -163,7 +174,8 @@ impl Reporter {
         }
         let now = clock::now();
         let id = self.ids.next(now.as_micros());
-        let event = Event::new(kind, data, id, now, &rules.zone, &rules.node_id, service, None, src, dst);
+        let mut event = Event::new(kind, data, id, now, &rules.zone, &rules.node_id, service, None, src, dst);
+        self.tell_who(&mut event);
         drop(self.journal.append_now(event));
     }
 
@@ -187,7 +199,7 @@ impl Reporter {
             return None;
         }
         let now = clock::now();
-        let event = Event::new(
+        let mut event = Event::new(
             kind,
             data,
             self.ids.next(now.as_micros()),
@@ -199,6 +211,7 @@ impl Reporter {
             src,
             Origin::none(),
         );
+        self.tell_who(&mut event);
         Some(self.journal.append_now(event))
     }
 
@@ -260,7 +273,24 @@ impl Reporter {
         {
             ours.more.insert("fingerprint".to_owned(), Value::Map(notes.clone()));
         }
+        self.who.describe(context.peer, context.local.port()).write(&mut event);
         Some(event)
+    }
+
+    /// Writes who the peer is into an event that is no session's, if it has a peer.
+    fn tell_who(&self, event: &mut Event) {
+        let Some(src) = &event.src else { return };
+        let Ok(address) = src.host.parse() else { return };
+        let local = event.dst.as_ref().map_or(0, |dst| number(&dst.port));
+        self.who.describe(SocketAddr::new(address, number(&src.port)), local).write(event);
+    }
+}
+
+/// The port, or 0 where there is none.
+fn number(port: &Port) -> u16 {
+    match port {
+        Port::Number(number) => u16::try_from(*number).unwrap_or(0),
+        Port::Text(text) => text.parse().unwrap_or(0),
     }
 }
 

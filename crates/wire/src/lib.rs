@@ -18,7 +18,10 @@
 pub mod ber;
 pub mod digest;
 pub mod fingerprint;
+pub mod dns;
 pub mod guess;
 pub mod line;
+pub mod names;
 pub mod ntlm;
 pub mod spnego;
+pub mod vendor;

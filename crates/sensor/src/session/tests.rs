@@ -484,3 +484,50 @@ async fn many_lines_at_once_are_all_answered() {
     assert_eq!(ask(&mut peer, "report x"), "reported");
     assert_eq!(rig.told("report").await.logtype, Some(KIND.number));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_connections_first_packet_told_stands_in_all_its_events() {
+    let rig = Rig::new(Security::Plain);
+    let mut peer = rig.greeted();
+    let frame = crate::Frame { mac: Some([2, 0, 0, 0, 0, 0x66]), ttl: Some(62), hops: Some(2) };
+    let sighting = crate::Sighting { frame, tcp: Some("4:62+2".to_owned()), ja4t: Some("64240_2".to_owned()) };
+    rig.reporter().who().saw_syn(peer.local_addr().unwrap(), rig.address, sighting);
+    assert_eq!(ask(&mut peer, "report x"), "reported");
+    let more = &rig.told("report").await.aviary.as_ref().unwrap().more.clone();
+    assert_eq!(more.get("src_ttl"), Some(&62_i64.into()));
+    assert_eq!(more.get("src_hops"), Some(&2_i64.into()));
+    assert_eq!(more.get("src_mac"), None, "not of the loopback");
+    let prints = more.get("fingerprint").unwrap();
+    assert_eq!(prints.get("tcp").and_then(|print| print.as_str()), Some("4:62+2"));
+    assert_eq!(prints.get("ja4t").and_then(|print| print.as_str()), Some("64240_2"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_that_are_no_sessions_say_who_it_was_too() {
+    let rig = Rig::new(Security::Plain);
+    // An address of documentation, whose frame came by a router: what the kernel says of it depends on the machine.
+    let (mac, source) = ([2, 0, 0, 0, 0, 0x66], "198.51.100.66:40000".parse::<std::net::SocketAddr>().unwrap());
+    let who = rig.reporter().who();
+    let frame = crate::Frame { mac: Some(mac), ttl: Some(61), hops: Some(3) };
+    let sighting = crate::Sighting { frame, tcp: Some("4:61+3".to_owned()), ja4t: None };
+    who.saw_syn(source, "192.0.2.1:23".parse().unwrap(), sighting);
+    who.saw_name(None, Some(source.ip()), "LAPTOP-7", aviary_wire::names::NameSource::Dhcp);
+    let text = |port: u16| aviary_event::Port::Text(port.to_string());
+    let end = |host: &str, port| aviary_event::Origin { host: host.to_owned(), port };
+    let ends = (end("198.51.100.66", text(40000)), end("192.0.2.1", text(23)));
+    let data = || aviary_event::LogData::new().with("WHAT", "observed");
+    rig.reporter().report_observed(&crate::testing::KIND, data(), "portscan", (source.ip(), source.ip()), ends);
+    let event = rig.told("observed").await;
+    let more = &event.aviary.as_ref().unwrap().more;
+    assert_eq!(more.get("src_mac").and_then(|mac| mac.as_str()), Some("02:00:00:00:00:66"));
+    assert_eq!(more.get("src_name").and_then(|name| name.as_str()), Some("LAPTOP-7"));
+    assert_eq!(more.get("src_name_from").and_then(|name| name.as_str()), Some("dhcp"));
+    let prints = more.get("fingerprint").unwrap();
+    assert_eq!((prints.get("tcp").and_then(|print| print.as_str()), prints.get("ja4t")), (Some("4:61+3"), None));
+    rig.reporter().report_limited(source.ip(), 3);
+    let limited = rig.event(|event| event.logtype == Some(kinds::LIMITED.number)).await;
+    assert_eq!(limited.aviary.as_ref().unwrap().more.get("src_ttl"), Some(&61_i64.into()));
+    rig.reporter().report_own(&kinds::UNREPORTED, data().with("OWN", "yes"));
+    let own = rig.event(|event| event.logdata.get("OWN").is_some()).await;
+    assert!(own.aviary.as_ref().unwrap().more.is_empty(), "the canary's own events have no peer");
+}
