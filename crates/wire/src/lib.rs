@@ -17,8 +17,8 @@
 
 pub mod ber;
 pub mod digest;
-pub mod fingerprint;
 pub mod dns;
+pub mod fingerprint;
 pub mod guess;
 pub mod line;
 pub mod names;

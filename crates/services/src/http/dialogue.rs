@@ -562,7 +562,7 @@ fn misplaced() -> Fault {
 }
 
 /// A request read for its event alone, with whatever lines are good, and what stands behind it.
-fn lenient_head(input: &[u8]) -> (Request, &[u8]) {
+pub(crate) fn lenient_head(input: &[u8]) -> (Request, &[u8]) {
     let mut request = Request::default();
     let mut rest = input;
     let mut first = true;
@@ -575,6 +575,7 @@ fn lenient_head(input: &[u8]) -> (Request, &[u8]) {
             request.line.method = words.next().unwrap_or_default();
             request.line.target = words.next().unwrap_or_default();
             request.line.version_text = words.next().unwrap_or_default();
+            request.line.version = plain_version(&request.line.version_text);
         } else if line == b"\r" || line.is_empty() {
             return (request, rest);
         } else if nginx::read_header(line, &mut request).is_err() {
@@ -582,6 +583,12 @@ fn lenient_head(input: &[u8]) -> (Request, &[u8]) {
         }
     }
     (request, rest)
+}
+
+/// `HTTP/1.1` and its like, with a digit on each side.
+fn plain_version(text: &[u8]) -> Option<(u16, u16)> {
+    let [major @ b'0'..=b'9', b'.', minor @ b'0'..=b'9'] = text.strip_prefix(b"HTTP/")? else { return None };
+    Some((u16::from(major.saturating_sub(b'0')), u16::from(minor.saturating_sub(b'0'))))
 }
 
 impl Dialogue for Http {

@@ -55,6 +55,7 @@ use aviary_service::{
 use ring::rand::SecureRandom as _;
 
 use challenge::Auth;
+pub(crate) use dialogue::lenient_head;
 use dialogue::{Http, Site};
 use personas::Persona;
 use skin::Skin;

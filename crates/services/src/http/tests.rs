@@ -461,6 +461,10 @@ fn refused_requests_are_fingerprinted_when_their_head_is_whole() {
             [(b"Host".as_slice(), b"a".as_slice()), (b"x_y", b"z"), (b"B", b"c")].into_iter()
         )
     );
+    let service = build(&HTTPS, &[("http.banner", "\"Apache/2.4.71 (Debian)\"")]);
+    let plain = Facts { transport: Transport::PlainOnTlsPort, ..facts(443) };
+    let misplaced = exchange(&mut *service.dialogue(0, &plain), &[b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"]);
+    assert!(super::tests::noted(&misplaced)[0].1.starts_with("ge11nn010000_"));
     assert!(noted(b"GET /\r\n")[0].1.starts_with("ge09nn000000_000000000000_"));
     // A head that breaks off is none, and neither is what is no request.
     assert_eq!(noted(b"GET / HTTP/1.1\r\nHost: a\r\n"), []);
