@@ -98,7 +98,7 @@ fn packets(c: &mut Criterion) {
                     let moment = Moment { now: number / 100, wall: number as i64 * 10 };
                     let Some(packet) = Packet::parse(black_box(frame)) else { continue };
                     black_box(detector.observe(&packet, *direction, |_, _, port| port == 80, moment));
-                    if number % 100_000 == 0 {
+                    if number.is_multiple_of(100_000) {
                         black_box(detector.due(moment));
                     }
                 }
