@@ -7,9 +7,7 @@
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
 
-use nix::sys::socket::{
-    ControlMessageOwned, LinkAddr, MsgFlags, MultiHeaders, recvmmsg, setsockopt, sockopt,
-};
+use nix::sys::socket::{ControlMessageOwned, LinkAddr, MsgFlags, MultiHeaders, recvmmsg, setsockopt, sockopt};
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
 /// `ETH_P_ALL` of Linux's `if_ether.h`: every protocol.
@@ -233,9 +231,11 @@ impl Program {
                 u8::try_from(place.saturating_sub(from + 1)).unwrap_or(u8::MAX)
             }
         };
-        let built = self.steps.iter().enumerate().map(|(at, step)| {
-            (step.code, distance(at, step.yes), distance(at, step.no), step.operand)
-        });
+        let built = self
+            .steps
+            .iter()
+            .enumerate()
+            .map(|(at, step)| (step.code, distance(at, step.yes), distance(at, step.no), step.operand));
         built.collect()
     }
 }

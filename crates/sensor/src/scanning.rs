@@ -16,7 +16,9 @@ use std::time::{Duration, Instant};
 
 use aviary_config::Settings;
 use aviary_event::{Origin, Port};
-use aviary_scan::{Detector, Direction, Fingerprint, Flags, Moment, Observed, Packet, Proto, Rules, Summary, Transport};
+use aviary_scan::{
+    Detector, Direction, Fingerprint, Flags, Moment, Observed, Packet, Proto, Rules, Summary, Transport,
+};
 use aviary_wire::names::{self, Sender};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -149,12 +151,13 @@ impl Scanner {
         let Some(capture) = lock(&self.capture).take() else { return Ok(()) };
         let (ours, theirs) = UnixStream::pair()?;
         let shared = Arc::clone(&self.shared);
-        let thread = std::thread::Builder::new().name("capture".to_owned()).stack_size(256 * 1024).spawn(move || {
-            let result = Watch::new(capture, theirs, shared, reporter).run();
-            if let Err(error) = result {
-                tracing::error!(%error, "packets are no longer seen: no scans are reported");
-            }
-        })?;
+        let thread =
+            std::thread::Builder::new().name("capture".to_owned()).stack_size(256 * 1024).spawn(move || {
+                let result = Watch::new(capture, theirs, shared, reporter).run();
+                if let Err(error) = result {
+                    tracing::error!(%error, "packets are no longer seen: no scans are reported");
+                }
+            })?;
         *lock(&self.stop) = Some(ours);
         *lock(&self.thread) = Some(thread);
         Ok(())
@@ -321,7 +324,9 @@ fn mac_of(packet: &Packet<'_>) -> [u8; 6] {
 /// Whether a packet goes to where something listens, so that an event of its sender may follow.
 fn meets_service(packet: &Packet<'_>, open: &mut OpenPorts) -> bool {
     match &packet.transport {
-        Transport::Tcp(tcp) => tcp.flags.classic() == Flags::SYN && open.contains(packet.destination, Proto::Tcp, tcp.destination),
+        Transport::Tcp(tcp) => {
+            tcp.flags.classic() == Flags::SYN && open.contains(packet.destination, Proto::Tcp, tcp.destination)
+        }
         Transport::Udp(udp) => open.contains(packet.destination, Proto::Udp, udp.destination),
         _ => false,
     }
@@ -330,8 +335,7 @@ fn meets_service(packet: &Packet<'_>, open: &mut OpenPorts) -> bool {
 /// Remembers what a packet says of its sender.
 fn meet(packet: &Packet<'_>, reporter: &Reporter) {
     let ttl = packet.ip.ttl();
-    let frame =
-        who::Frame { mac: Some(mac_of(packet)), ttl: Some(ttl), hops: Some(aviary_scan::distance(ttl)) };
+    let frame = who::Frame { mac: Some(mac_of(packet)), ttl: Some(ttl), hops: Some(aviary_scan::distance(ttl)) };
     match (Fingerprint::of(packet), packet.ports()) {
         (Some(fingerprint), Some((from, to))) => {
             let Fingerprint { tcp, ja4t } = fingerprint;
