@@ -133,7 +133,7 @@ fn schema(groups: &[Group]) -> String {
                 "type": "object",
                 "description": "What OpenCanary's keys have no place for; absent with `logger.kwargs.extended: false`.",
                 "properties": {
-                    "fingerprint": {"type": "object", "description": "Facts about the peer, such as `hassh`, `ja4` and `tcp`."},
+                    "fingerprint": {"type": "object", "description": "Facts about the peer, such as `ja3`, `ja4`, `ja4h`, `ja4t`, `tcp` and `hassh`."},
                     "id": {"type": "string", "format": "uuid", "description": "Unique for ever; UUID version 7."},
                     "kind": {"enum": classes, "description": "What it means, shared by all services."},
                     "raw": {

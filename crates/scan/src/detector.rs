@@ -113,6 +113,12 @@ impl Detector {
         self.state.untold
     }
 
+    /// Bytes that it holds, by its own account: all that grows, without what an allocator adds.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        size_of::<Self>().saturating_add(self.state.sources.memory()).saturating_add(self.state.flows.memory())
+    }
+
     /// Looks at a packet. `open` says whether something listens at an address and port of ours.
     pub fn observe(
         &mut self,

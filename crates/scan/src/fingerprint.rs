@@ -193,3 +193,6 @@ fn ja4t(tcp: &Tcp<'_>, told: &Told) -> String {
         or_none(told.has_scale && told.scale != 0, told.scale.to_string()),
     )
 }
+
+#[cfg(test)]
+mod tests;

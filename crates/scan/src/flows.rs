@@ -38,6 +38,12 @@ impl Flows {
         Self { keys: RandomState::new(), connections: Table::new(CONNECTIONS), datagrams: Table::new(DATAGRAMS) }
     }
 
+    /// Bytes of both tables.
+    pub(crate) const fn memory(&self) -> usize {
+        let places = self.connections.places.capacity().saturating_add(self.datagrams.places.capacity());
+        places.saturating_mul(size_of::<[Entry; WAYS]>())
+    }
+
     /// Remembers a connection between a peer's port and one of ours. `now` is in seconds.
     pub(crate) fn connection(&mut self, peer: IpAddr, theirs: u16, ours: u16, now: u32) {
         let hash = self.keys.hash_one((number(peer), theirs, ours));

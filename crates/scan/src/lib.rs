@@ -91,24 +91,24 @@ pub static KEYS: &[Key] = &[
         "portscan.threshold",
         Shape::Int { min: 1, max: 16 },
         "3",
-        "Ports where nothing listens, over all addresses, that make a scan of those who try them.",
+        "So many ports where nothing listens, over all addresses, make a scan when one source tries them.",
     ),
     key(
         "portscan.window_hours",
         Shape::Int { min: 1, max: 168 },
         "6",
-        "How far apart they may be tried and still make one scan.",
+        "Hours within which so many ports must be tried to make a scan.",
     ),
     key(
         "portscan.quiet_seconds",
         Shape::Int { min: 5, max: 3600 },
         "60",
-        "How long nothing comes before a scan is over; longer for slow ones, up to an hour.",
+        "Seconds without a packet after which a scan is over; longer for slow ones, up to an hour.",
     ),
     key(
         "portscan.update_seconds",
         Shape::Int { min: 2, max: 3600 },
         "10",
-        "How often a scan that goes on is reported, if at all.",
+        "Seconds between two reports of a scan that goes on.",
     ),
 ];

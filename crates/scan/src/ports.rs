@@ -66,6 +66,15 @@ impl Ports {
         is_new
     }
 
+    /// Bytes beside those of the value itself.
+    pub(crate) const fn memory(&self) -> usize {
+        let bitmap = match &self.bitmap {
+            Some(bitmap) => bitmap.len().saturating_mul(size_of::<u64>()),
+            None => 0,
+        };
+        self.order.capacity().saturating_mul(size_of::<u16>()).saturating_add(bitmap)
+    }
+
     /// The first ports, in the order in which they were tried.
     pub(crate) fn order(&self) -> &[u16] {
         &self.order

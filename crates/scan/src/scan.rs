@@ -10,7 +10,7 @@ use crate::rate::HOUR;
 use crate::summary::{PortList, State, Summary};
 use crate::tool::Tool;
 
-/// Addresses of ours that are kept of one scan, and of all scans together.
+/// Addresses of ours that are kept of one scan, and of all scans together beside the first of each.
 const HOSTS: usize = 64;
 const HOSTS_OF_ALL: usize = 16_384;
 /// Bitmaps of all scans together: 1 MiB.
@@ -113,6 +113,13 @@ impl Scan {
         }
     }
 
+    /// Bytes that it takes.
+    pub(crate) const fn memory(&self) -> usize {
+        let hosts = self.hosts.capacity().saturating_mul(size_of::<IpAddr>());
+        let ports = self.tcp.memory().saturating_add(self.udp.memory());
+        size_of::<Self>().saturating_add(hosts).saturating_add(ports)
+    }
+
     /// Counts packets that belong to it.
     pub(crate) fn note(&mut self, hit: &Hit, stock: &mut Stock) {
         let new_port = match hit.port {
@@ -147,18 +154,21 @@ impl Scan {
         if self.hosts.last() == Some(&host) || self.hosts.contains(&host) {
             return false;
         }
-        if self.hosts.len() >= HOSTS || stock.hosts == 0 {
+        // The first is everybody's own.
+        if self.hosts.len() >= HOSTS || stock.hosts == 0 && !self.hosts.is_empty() {
             self.more_hosts = true;
             return false;
         }
-        stock.hosts = stock.hosts.saturating_sub(1);
+        if !self.hosts.is_empty() {
+            stock.hosts = stock.hosts.saturating_sub(1);
+        }
         self.hosts.push(host);
         true
     }
 
     /// Gives back what it had of the stock.
     pub(crate) fn release(&mut self, stock: &mut Stock) {
-        stock.hosts = stock.hosts.saturating_add(self.hosts.len());
+        stock.hosts = stock.hosts.saturating_add(self.hosts.len().saturating_sub(1));
         stock.bitmaps.give_back(&mut self.tcp);
         stock.bitmaps.give_back(&mut self.udp);
     }

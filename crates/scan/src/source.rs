@@ -31,6 +31,12 @@ impl Source {
         Self { address, seen: now, syn: full, nmap: full, attempts: Vec::new(), scan: None }
     }
 
+    /// Bytes beside those of the value itself.
+    pub(crate) fn memory(&self) -> usize {
+        let attempts = self.attempts.capacity().saturating_mul(size_of::<Hit>());
+        self.scan.as_ref().map_or(0, |scan| scan.memory()).saturating_add(attempts)
+    }
+
     /// Remembers what may become a scan.
     pub(crate) fn attempt(&mut self, hit: Hit, window: u64) {
         self.attempts.retain(|known| hit.at.saturating_sub(known.at) <= window);

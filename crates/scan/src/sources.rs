@@ -49,6 +49,17 @@ impl Sources {
         0..u32::try_from(self.places.len()).unwrap_or(0)
     }
 
+    /// Bytes of all that is remembered.
+    pub(crate) fn memory(&self) -> usize {
+        // A byte beside each entry, and at most an eighth of them free.
+        let entry = size_of::<(u128, u32)>().saturating_add(1);
+        let index = self.index.capacity().saturating_add(self.index.capacity().div_ceil(7)).saturating_mul(entry);
+        let places = self.places.capacity().saturating_mul(size_of::<Place>());
+        let free = self.free.capacity().saturating_mul(size_of::<u32>());
+        let sources = self.places.iter().filter_map(|place| place.source.as_ref());
+        sources.map(Source::memory).fold(index.saturating_add(places).saturating_add(free), usize::saturating_add)
+    }
+
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.index.len()

@@ -261,6 +261,7 @@ impl Canary {
         // First, so that the position of an output that is new lies before the start-up lines.
         self.open_outlets(std::mem::take(&mut plan.outputs));
         self.note_rejected(&plan);
+        self.show_ports();
         self.watch_for_scans();
         self.open_posts(&plan);
         self.open_errands(&plan);
@@ -291,6 +292,15 @@ impl Canary {
     /// What looks at packets, or why there is nothing though it was asked for.
     pub(crate) const fn scanner(&self) -> Option<&Result<Scanner, String>> {
         self.scanner.as_ref()
+    }
+
+    /// Tells what looks at packets where the services stand.
+    fn show_ports(&self) {
+        if let Some(Ok(scanner)) = &self.scanner {
+            let posts = lock(&self.posts);
+            let bound = posts.iter().filter(|post| post.failure.is_none());
+            scanner.serve(bound.map(|post| (post.proto(), post.port)));
+        }
     }
 
     /// Whether scans are to be watched for.
@@ -574,6 +584,7 @@ impl Canary {
             }
             *posts = kept;
         }
+        self.show_ports();
         changes.extend(self.open_errands(&plan));
         self.note_rejected(&plan);
         if plan.fixed != self.fixed {

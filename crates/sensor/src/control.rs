@@ -279,6 +279,13 @@ async fn status(canary: &Arc<Canary>, config: &str) -> Value {
             "unsaved": stats.unsaved,
             "trouble": stats.trouble,
         },
+        "capture": canary.scanner().map(|scanner| match scanner {
+            Ok(scanner) => {
+                let seen = scanner.seen();
+                json!({"packets": seen.packets, "dropped": seen.dropped, "untold_scans": seen.untold})
+            }
+            Err(why) => json!({"reason": why}),
+        }),
         "connections": canary.connections().count(),
         "withheld": canary.datagrams().withheld(),
         "ignored": canary.reporter().ignored(),

@@ -4,12 +4,12 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-/// How long the list is believed.
-const FRESH: Duration = Duration::from_secs(5);
-/// How soon it is looked up again for an address that is not in it.
+/// How soon the list is looked up again for an address that is not in it.
 const SOON: Duration = Duration::from_millis(500);
+/// How long an address is believed to be there.
+const OLD: Duration = Duration::from_secs(60);
 
-/// This machine's addresses, looked up again after a while.
+/// This machine's addresses, looked up again when one is missed.
 #[derive(Debug, Default)]
 pub(crate) struct OwnAddresses {
     addresses: HashSet<IpAddr>,
@@ -19,16 +19,12 @@ pub(crate) struct OwnAddresses {
 impl OwnAddresses {
     /// Whether an address is this machine's.
     pub(crate) fn contains(&mut self, address: IpAddr) -> bool {
-        let age = self.looked.map(|looked| looked.elapsed());
-        if age.is_none_or(|age| age > FRESH) {
-            self.look();
-        }
         let address = address.to_canonical();
-        if address.is_loopback() || self.addresses.contains(&address) {
+        let age = self.looked.map(|looked| looked.elapsed());
+        if address.is_loopback() || age.is_some_and(|age| age < OLD) && self.addresses.contains(&address) {
             return true;
         }
-        // It may be new.
-        if age.is_some_and(|age| age > SOON) {
+        if age.is_none_or(|age| age > SOON) {
             self.look();
         }
         self.addresses.contains(&address)

@@ -38,8 +38,9 @@ pub fn holder(port: u16, protocol: Protocol) -> Option<String> {
     None
 }
 
-/// How long the list of open ports is believed.
+/// How long the list of open ports is believed where it says that a port is closed, and where it says open.
 const FRESH: Duration = Duration::from_secs(1);
+const OLD: Duration = Duration::from_secs(10);
 
 /// Ports where anything on this machine listens, looked up again after a while.
 #[derive(Debug, Default)]
@@ -50,11 +51,23 @@ pub(crate) struct OpenPorts {
 }
 
 impl OpenPorts {
-    /// Whether something listens at a port of an address.
+    /// Whether something listens at a port of an address. A port that is not in the list may be new: the list
+    /// is looked up again, which takes some milliseconds, but not more often than once a second.
     pub(crate) fn contains(&mut self, address: IpAddr, proto: Proto, port: u16) -> bool {
-        if self.looked.is_none_or(|looked| looked.elapsed() > FRESH) {
+        if self.looked.is_none_or(|looked| looked.elapsed() > OLD) {
             self.look();
         }
+        if self.knows(address, proto, port) {
+            return true;
+        }
+        let is_fresh = self.looked.is_some_and(|looked| looked.elapsed() < FRESH);
+        if !is_fresh {
+            self.look();
+        }
+        !is_fresh && self.knows(address, proto, port)
+    }
+
+    fn knows(&self, address: IpAddr, proto: Proto, port: u16) -> bool {
         let Some(addresses) = self.ports.get(&(proto, port)) else { return false };
         // A socket of IPv6 may take IPv4 too; which of them does, the table does not say.
         addresses.iter().any(|open| open.is_unspecified() || *open == address.to_canonical())

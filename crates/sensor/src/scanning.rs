@@ -4,7 +4,7 @@
 //! A thread of its own and not a task: under a flood the kernel shares the processor between it and the
 //! services, and what it cannot keep up with is dropped and counted.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -79,6 +79,8 @@ struct Shared {
     detector: Mutex<Detector>,
     /// A change that the thread has not applied yet.
     scope: Mutex<Option<Scope>>,
+    /// Ports of this canary's services.
+    served: Mutex<HashSet<(Proto, u16)>>,
     packets: AtomicU64,
     dropped: AtomicU64,
 }
@@ -118,6 +120,7 @@ impl Scanner {
             shared: Arc::new(Shared {
                 detector: Mutex::new(detector),
                 scope: Mutex::default(),
+                served: Mutex::default(),
                 packets: AtomicU64::new(0),
                 dropped: AtomicU64::new(0),
             }),
@@ -131,6 +134,11 @@ impl Scanner {
     pub(crate) fn set(&self, wanted: &Wanted) {
         lock(&self.shared.detector).set_rules(wanted.scans.clone());
         *lock(&self.shared.scope) = Some(wanted.scope().unwrap_or(Scope::Newcomers));
+    }
+
+    /// Names the ports at which services stand, whose visitors are remembered.
+    pub(crate) fn serve(&self, ports: impl Iterator<Item = (Proto, u16)>) {
+        *lock(&self.shared.served) = ports.collect();
     }
 
     /// What was seen since the start.
@@ -192,12 +200,14 @@ struct Eyes {
 
 impl Watch {
     fn new(capture: Capture, stop: UnixStream, shared: Arc<Shared>, reporter: Arc<Reporter>) -> Self {
-        let eyes = Eyes {
+        let mut eyes = Eyes {
             open: OpenPorts::default(),
             own: OwnAddresses::default(),
             names: HashMap::new(),
             again: Again::default(),
         };
+        // Looked up now, which the first packet then need not wait for.
+        let _ = eyes.own.contains(IpAddr::from([0, 0, 0, 0]));
         Self { capture, stop, shared, reporter, start: Instant::now(), eyes }
     }
 
@@ -251,9 +261,9 @@ impl Watch {
     fn look(&mut self) -> io::Result<usize> {
         let moment = Self::moment(self.start);
         let (eyes, reporter) = (&mut self.eyes, &self.reporter);
-        let mut detector = lock(&self.shared.detector);
-        let count = self.capture.read(|frame| eyes.look(frame, &mut detector, reporter, moment))?;
-        drop(detector);
+        let (mut detector, served) = (lock(&self.shared.detector), lock(&self.shared.served));
+        let count = self.capture.read(|frame| eyes.look(frame, &mut detector, &served, reporter, moment))?;
+        drop((detector, served));
         self.shared.packets.fetch_add(u64::try_from(count).unwrap_or(0), Ordering::Relaxed);
         self.shared.dropped.store(self.capture.dropped().into(), Ordering::Relaxed);
         Ok(count)
@@ -267,7 +277,14 @@ impl Watch {
 }
 
 impl Eyes {
-    fn look(&mut self, frame: Frame<'_>, detector: &mut Detector, reporter: &Reporter, moment: Moment) {
+    fn look(
+        &mut self,
+        frame: Frame<'_>,
+        detector: &mut Detector,
+        served: &HashSet<(Proto, u16)>,
+        reporter: &Reporter,
+        moment: Moment,
+    ) {
         let Some(packet) = Packet::parse(frame.bytes) else { return };
         let direction = match frame.way {
             Way::In => Direction::Incoming,
@@ -287,10 +304,11 @@ impl Eyes {
         if self.again.is(frame, &packet) {
             return;
         }
-        let open = &mut self.open;
-        if direction == Direction::Incoming && meets_service(&packet, open) {
+        // Before anything that takes time: the service may be about to tell of its visitor.
+        if direction == Direction::Incoming && meets_service(&packet, served) {
             meet(&packet, reporter);
         }
+        let open = &mut self.open;
         let Observed { compatible, scan } =
             detector.observe(&packet, direction, |address, proto, port| open.contains(address, proto, port), moment);
         if compatible.is_some() || scan.is_some() {
@@ -321,13 +339,11 @@ fn mac_of(packet: &Packet<'_>) -> [u8; 6] {
     [a, b, c, d, e, f]
 }
 
-/// Whether a packet goes to where something listens, so that an event of its sender may follow.
-fn meets_service(packet: &Packet<'_>, open: &mut OpenPorts) -> bool {
+/// Whether a packet goes to a service, so that an event of its sender may follow.
+fn meets_service(packet: &Packet<'_>, served: &HashSet<(Proto, u16)>) -> bool {
     match &packet.transport {
-        Transport::Tcp(tcp) => {
-            tcp.flags.classic() == Flags::SYN && open.contains(packet.destination, Proto::Tcp, tcp.destination)
-        }
-        Transport::Udp(udp) => open.contains(packet.destination, Proto::Udp, udp.destination),
+        Transport::Tcp(tcp) => tcp.flags.classic() == Flags::SYN && served.contains(&(Proto::Tcp, tcp.destination)),
+        Transport::Udp(udp) => served.contains(&(Proto::Udp, udp.destination)),
         _ => false,
     }
 }

@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use aviary_service::{Limits, Security};
+use aviary_wire::fingerprint::{Heard, HelloReader};
 
 use crate::kinds;
 use crate::testing::{KIND, Rig, ask, closed_in_order, framed, line, reset, send, text};
@@ -195,6 +196,96 @@ async fn speaks_tls_from_the_first_byte() {
     let event = rig.told("report").await;
     assert_eq!(text(&event, "DATA"), "inside");
     assert!(event.to_line(true).contains("test.local"), "the name that was asked for is noted");
+}
+
+/// What events say of the client's hello, which is the first flight that `tls` has to send.
+fn prints_of(flight: &[u8]) -> [String; 2] {
+    let Heard::Whole(hello) = HelloReader::default().push(flight) else { panic!("no hello") };
+    [format!("\"ja3\": \"{}\"", hello.ja3()), format!("\"ja4\": \"{}\"", hello.ja4())]
+}
+
+fn carries(event: &aviary_event::Event, prints: &[String; 2]) -> bool {
+    let line = event.to_line(true);
+    prints.iter().all(|print| line.contains(print))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_carry_the_fingerprints_of_the_hello_however_it_came() {
+    for size in [1, 300, usize::MAX] {
+        let rig = Rig::new(Security::Tls);
+        let (mut peer, mut tls) = (rig.connect(), rig.tls());
+        let mut flight = Vec::new();
+        tls.write_tls(&mut flight).unwrap();
+        let prints = prints_of(&flight);
+        flight.chunks(size).for_each(|piece| send(&mut peer, piece));
+        let mut stream = rustls::Stream::new(&mut tls, &mut peer);
+        assert_eq!(ask(&mut stream, "report inside"), "hello");
+        assert!(carries(&*rig.told("report").await, &prints), "{size}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hello_in_frames_of_another_protocol_has_its_fingerprints_too() {
+    for heard in [false, true] {
+        let rig = Rig::with(Security::OnDemand, true, Limits::default());
+        let mut peer = rig.greeted();
+        let mut tls = rig.tls();
+        let mut flight = Vec::new();
+        tls.write_tls(&mut flight).unwrap();
+        let prints = prints_of(&flight);
+        // As a part of what the dialogue used of the handshake already, or in a frame that comes in pieces.
+        let begun = if heard { flight.len() } else { 0 };
+        send(&mut peer, format!("wraptls {begun}\n").as_bytes());
+        let sent = if heard { flight } else { framed(&flight) };
+        sent.chunks(100).for_each(|piece| send(&mut peer, piece));
+        shake_hands_in_frames(&mut peer, &mut tls, usize::MAX);
+        let mut stream = rustls::Stream::new(&mut tls, &mut peer);
+        assert_eq!(line(&mut stream), "TLSv1.2");
+        assert_eq!(ask(&mut stream, "report inside"), "reported");
+        assert!(carries(&*rig.told("report").await, &prints), "{heard}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handshake_that_fails_or_ends_behind_the_hello_has_its_fingerprints() {
+    let rig = Rig::with(Security::Tls, false, Limits::default());
+    let mut peer = rig.connect();
+    let mut flight = Vec::new();
+    rig.tls().write_tls(&mut flight).unwrap();
+    let prints = prints_of(&flight);
+    send(&mut peer, &[flight.as_slice(), b"\x17\x03\x03\0\x05hello"].concat());
+    let event = rig.event(|event| event.logtype == Some(kinds::TLS_FAILED.number)).await;
+    assert!(carries(&event, &prints));
+    let mut peer = rig.connect();
+    send(&mut peer, &flight);
+    peer.read_exact(&mut [0; 5]).unwrap();
+    drop(peer);
+    assert!(carries(&*rig.unreported().await, &prints));
+    // A hello that no version or cipher of ours fits: TLS 1.0 alone, with one old cipher.
+    let mut peer = rig.connect();
+    let body = [&[3, 1][..], &[7; 32], &[0, 0, 2, 0, 5, 1, 0]].concat();
+    let message = [&[1, 0, 0, 41][..], &body].concat();
+    let hello = [&[0x16, 3, 1, 0, 45][..], &message].concat();
+    send(&mut peer, &hello);
+    let event = rig.event(|event| event.to_line(true).contains("t10i010000_")).await;
+    assert_eq!(event.logtype, Some(kinds::TLS_FAILED.number));
+    assert!(carries(&event, &prints_of(&hello)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_hello_has_no_fingerprint() {
+    let rig = Rig::new(Security::Tls);
+    for bytes in [&b"\x16\x03\x01\x00\x05hello"[..], b"\x80\x2e\x01\x03\x01\0\x15\0\0\0\x10"] {
+        let mut peer = rig.connect();
+        send(&mut peer, bytes);
+        let event = rig
+            .event(|event| {
+                event.logtype == Some(kinds::TLS_FAILED.number)
+                    && event.logdata.get("DATA").and_then(|data| data.as_bytes()) == Some(bytes)
+            })
+            .await;
+        assert!(!event.to_line(true).contains("ja3"), "{}", event.to_line(true));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

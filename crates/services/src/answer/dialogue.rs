@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use aviary_event::LogData;
 use aviary_service::{Dialogue, Outbox};
+use aviary_wire::fingerprint::{Heard, HelloReader};
 
 use super::{codec, events};
+use crate::http::codec::JA4H;
+use crate::http::lenient_head;
 
 /// Bytes that are kept.
 const KEPT: usize = 4096;
@@ -35,12 +38,31 @@ impl Answer {
     fn tell(&mut self, out: &mut Outbox) {
         if !std::mem::replace(&mut self.told, true) {
             let bytes = i64::try_from(self.bytes).unwrap_or(i64::MAX);
-            let mut data = LogData::new().with("BYTES", bytes).with("DATA", std::mem::take(&mut self.heard));
-            if let Some(protocol) = data.get("DATA").and_then(|data| codec::likely(data.as_bytes()?)) {
+            let mut data = LogData::new().with("BYTES", bytes);
+            let heard = std::mem::take(&mut self.heard);
+            if let Some(protocol) = codec::likely(&heard) {
+                note(protocol, &heard, out);
                 data.insert("PROTOCOL", protocol);
             }
-            out.report(&events::ANSWERED, data);
+            data.insert("DATA", heard);
+            out.report(events::ANSWERED, data);
         }
+    }
+}
+
+/// Notes the fingerprint of a whole TLS hello or HTTP head.
+fn note(protocol: &str, heard: &[u8], out: &mut Outbox) {
+    match protocol {
+        "tls" => {
+            if let Heard::Whole(hello) = HelloReader::default().push(heard) {
+                out.note("ja3", hello.ja3());
+                out.note("ja4", hello.ja4());
+            }
+        }
+        "http" if memchr::memmem::find(heard, b"\n\r\n").is_some() => {
+            out.note(JA4H, lenient_head(heard).0.ja4h());
+        }
+        _ => {}
     }
 }
 

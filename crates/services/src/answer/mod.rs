@@ -4,6 +4,8 @@
 //! port scan or a worm that finds one shows what it is after. Off unless ports are named. A port of the list where
 //! a service of this canary stands is that service's.
 //!
+//! Whole TLS hellos and HTTP heads are fingerprinted (`ja3`, `ja4`, `ja4h`).
+//!
 //! Events: 32001, once a connection, when the peer has said enough, falls silent or leaves: the first bytes, how
 //! many there were, and the protocol that they look like.
 //!

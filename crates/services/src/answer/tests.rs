@@ -1,6 +1,6 @@
 use aviary_config::Settings;
 use aviary_event::Value as Told;
-use aviary_testkit::{exchange, facts};
+use aviary_testkit::{Line, exchange, facts};
 use serde_json::json;
 
 use super::*;
@@ -56,6 +56,33 @@ fn what_comes_first_is_told_once_with_its_likely_protocol() {
     assert_eq!(heard(&[first, rest]), (28, request.to_vec(), Some("http".to_owned())));
     assert_eq!(heard(&[b"\xff\xfe?"]), (3, b"\xff\xfe?".to_vec(), None));
     assert_eq!(heard(&[]), (0, Vec::new(), None), "a bare handshake");
+}
+
+fn noted(chunks: &[&[u8]]) -> Vec<(&'static str, String)> {
+    let service = AnswerService { ports: vec![8080] };
+    let got = exchange(&mut *service.dialogue(0, &facts(8080)), chunks);
+    let notes = got.lines.into_iter().filter_map(|line| match line {
+        Line::Note(name, Told::Text(text)) => Some((name, text)),
+        _ => None,
+    });
+    notes.collect()
+}
+
+#[test]
+fn whole_heads_and_hellos_have_their_fingerprints() {
+    // TLS 1.0, RC4-SHA, no extensions. The last byte is that of the compression methods.
+    let body = [&[3, 1][..], &[7; 32], &[0, 0, 2, 0, 5, 1, 0]].concat();
+    let hello = [&[0x16, 3, 1, 0, 45, 1, 0, 0, 41][..], &body].concat();
+    let (first, rest) = hello.split_at(20);
+    let notes = noted(&[first, rest]);
+    assert_eq!(notes.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["ja3", "ja4"]);
+    assert!(notes[1].1.starts_with("t10i010000_"), "{notes:?}");
+    assert_eq!(noted(&[first]), []);
+    // The hash is that of a capture among JA4H's own tests.
+    let print = "ge11nn040000_ad0fd3707af2_000000000000_000000000000".to_owned();
+    let head = b"GET / HTTP/1.1\r\nHost: x\r\nUser-Agent: y\r\nAccept: */*\r\nRange: z\r\n\r\nmore";
+    assert_eq!(noted(&[head]), [("ja4h", print)]);
+    assert_eq!(noted(&[b"GET / HTTP/1.1\r\nHost: x\r\n"]), []);
 }
 
 #[test]
