@@ -44,11 +44,19 @@ peer.sendto(bytes.fromhex(sys.argv[4]), to)
 """One datagram: address and port, source port, bytes."""
 
 LABEL = bytes(letter for byte in b"LAPTOP-7".ljust(15) + b"\0" for letter in (65 + (byte >> 4), 65 + (byte & 15)))
-NETBIOS = bytes.fromhex("80012910000100000000000120") + LABEL + bytes.fromhex("0000200001c00c002000010000000000060000c6336442")
+NETBIOS = (
+    bytes.fromhex("80012910000100000000000120")
+    + LABEL
+    + bytes.fromhex("0000200001c00c002000010000000000060000c6336442")
+)
 MDNS = b"\0\0\x84\0\0\0\0\1\0\0\0\0\x07mac-pro\x05local\0\0\1\x80\1\0\0\0\x78\0\4" + bytes.fromhex("c6336442")
 DHCP = (
-    bytes.fromhex("01010600") + bytes(24) + bytes.fromhex("020000000066") + bytes(10 + 64 + 128)
-    + bytes.fromhex("63825363") + b"\x35\1\1\x0c\x06KIOSK1\xff"
+    bytes.fromhex("01010600")
+    + bytes(24)
+    + bytes.fromhex("020000000066")
+    + bytes(10 + 64 + 128)
+    + bytes.fromhex("63825363")
+    + b"\x35\1\1\x0c\x06KIOSK1\xff"
 )
 
 
@@ -62,7 +70,9 @@ def login(asking: Canary, namespace: str, source: str) -> dict[str, Any]:
     assert asking.wait_for(lambda e: "running" in str(e["logdata"])), asking.last_output()
     mark = asking.mark()
     inside(namespace, TOUCH, source)
-    event: Event | None = asking.wait_for(lambda e: e["logtype"] == 2000 and e["src_host"] == source, since=mark, timeout=10)
+    event: Event | None = asking.wait_for(
+        lambda e: e["logtype"] == 2000 and e["src_host"] == source, since=mark, timeout=10
+    )
     assert event, asking.events()
     return event["aviary"]
 
@@ -115,4 +125,6 @@ def _(canary: Canary) -> None:
         near = login(asking, theirs, FOUR)
         assert (near["src_name"], near["src_name_from"]) == ("KIOSK1", "dhcp"), near
         far = login(asking, theirs, FAR)
-        assert far["src_mac_router"] is True and "src_name" not in far, "a router's name is not that of who is behind it"
+        assert far["src_mac_router"] is True and "src_name" not in far, (
+            "a router's name is not that of who is behind it"
+        )
