@@ -3,6 +3,7 @@
 //! Each plays the handler classes that an OpenCanary configuration names, with their keys. None of
 //! them opens a file or connection before the first delivery, and none can make another wait.
 
+mod chat;
 mod console;
 mod file;
 mod http;
@@ -14,8 +15,25 @@ mod worker;
 use aviary_output::Entry;
 
 /// Every output, in alphabetical order. A new output is one file or folder and two lines here.
-pub static ALL: &[&Entry] =
-    &[&console::ENTRY, &file::ENTRY, &file::ROTATING, &syslog::ENTRY, &file::TIMED, &webhook::ENTRY];
+pub static ALL: &[&Entry] = &[
+    &chat::ALERTMANAGER,
+    &console::ENTRY,
+    &chat::DINGTALK,
+    &chat::DISCORD,
+    &chat::FEISHU,
+    &file::ENTRY,
+    &chat::MATTERMOST,
+    &chat::NTFY,
+    &chat::PUSHOVER,
+    &file::ROTATING,
+    &chat::SLACK,
+    &syslog::ENTRY,
+    &chat::TEAMS,
+    &chat::TELEGRAM,
+    &file::TIMED,
+    &webhook::ENTRY,
+    &chat::WECOM,
+];
 
 /// Handler classes that OpenCanary's users have in their files and that nothing here plays yet.
 pub const FORESEEN: &[&str] = &[
@@ -29,9 +47,7 @@ pub const FORESEEN: &[&str] = &[
     "logging.handlers.SMTPHandler",
     "logging.handlers.SocketHandler",
     "opencanary.logger.HpfeedsHandler",
-    "opencanary.logger.SlackHandler",
     "opencanary.logger.SocketJSONHandler",
-    "opencanary.logger.TeamsHandler",
 ];
 
 /// The output that plays a handler class.
