@@ -227,3 +227,21 @@ fn names_what_it_does_not_take_and_repeats_no_secret() {
     let rejection = Setup::new("aviary.alertmanager", options).try_build().map(|_| ()).expect_err("a bad label");
     assert_eq!(rejection.option, "labels.no-name");
 }
+
+#[test]
+fn every_example_of_the_documentation_can_be_built() {
+    let page = include_str!("../../../../docs/outputs/chat.md");
+    let mut classes = std::collections::BTreeSet::new();
+    for block in page.split("```json\n").skip(1) {
+        let text = block.split("```").next().expect("a block");
+        let handlers: Json = serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"));
+        for (name, handler) in handlers.as_object().expect("handlers") {
+            let class = handler["class"].as_str().expect("a class");
+            let class = CLASSES.iter().find(|known| **known == class).unwrap_or_else(|| panic!("{name}: {class}"));
+            Setup::new(class, handler.clone()).build();
+            classes.insert(*class);
+        }
+    }
+    // Lark's is Feishu's.
+    assert_eq!(classes.len(), CLASSES.len() - 1, "{classes:?}");
+}
