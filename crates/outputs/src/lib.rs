@@ -5,6 +5,7 @@
 
 mod chat;
 mod console;
+mod dshield;
 mod file;
 mod http;
 mod options;
@@ -20,6 +21,7 @@ pub static ALL: &[&Entry] = &[
     &console::ENTRY,
     &chat::DINGTALK,
     &chat::DISCORD,
+    &dshield::ENTRY,
     &chat::FEISHU,
     &file::ENTRY,
     &chat::MATTERMOST,

@@ -52,7 +52,7 @@ use verdict::Verdict;
 pub(crate) use alertmanager::ENTRY as ALERTMANAGER;
 pub(crate) use dingtalk::ENTRY as DINGTALK;
 pub(crate) use discord::ENTRY as DISCORD;
-pub(crate) use feishu::ENTRY as FEISHU;
+pub(crate) use feishu::{ENTRY as FEISHU, hmac_base64};
 pub(crate) use mattermost::ENTRY as MATTERMOST;
 pub(crate) use ntfy::ENTRY as NTFY;
 pub(crate) use pushover::ENTRY as PUSHOVER;

@@ -230,18 +230,66 @@ fn names_what_it_does_not_take_and_repeats_no_secret() {
 
 #[test]
 fn every_example_of_the_documentation_can_be_built() {
-    let page = include_str!("../../../../docs/outputs/chat.md");
+    let page =
+        concat!(include_str!("../../../../docs/outputs/chat.md"), include_str!("../../../../docs/outputs/dshield.md"));
+    let known = [CLASSES, &["aviary.dshield"]].concat();
     let mut classes = std::collections::BTreeSet::new();
     for block in page.split("```json\n").skip(1) {
         let text = block.split("```").next().expect("a block");
         let handlers: Json = serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"));
         for (name, handler) in handlers.as_object().expect("handlers") {
             let class = handler["class"].as_str().expect("a class");
-            let class = CLASSES.iter().find(|known| **known == class).unwrap_or_else(|| panic!("{name}: {class}"));
+            let class = known.iter().find(|known| **known == class).unwrap_or_else(|| panic!("{name}: {class}"));
             Setup::new(class, handler.clone()).build();
             classes.insert(*class);
         }
     }
     // Lark's is Feishu's.
-    assert_eq!(classes.len(), CLASSES.len() - 1, "{classes:?}");
+    assert_eq!(classes.len(), known.len() - 1, "{classes:?}");
+}
+
+/// The DShield output's submissions: the kind, and what was submitted.
+fn submissions(receiver: &Receiver) -> Vec<(String, Json)> {
+    let submission = |request: &crate::webhook::Request| {
+        assert_eq!(request.line, "POST /submitapi/ HTTP/1.1");
+        let body: Json = serde_json::from_str(&request.body).expect("JSON");
+        assert_eq!(request.header("x-isc-authorization"), body["authheader"].as_str());
+        assert_eq!(request.header("x-isc-logtype"), body["type"].as_str());
+        (body["type"].as_str().expect("a kind").to_owned(), body["logs"].clone())
+    };
+    receiver.requests().iter().map(submission).collect()
+}
+
+#[tokio::test]
+async fn dshield_gets_each_login_and_each_connection_once() {
+    let taken = answer("200 OK", "OK");
+    let receiver = Receiver::answering(&[
+        &answer("200 OK", "ERROR: no authinfo"),
+        &taken,
+        &answer("503 Busy", ""),
+        &taken,
+        &taken,
+    ]);
+    let server = format!("http://127.0.0.1:{}", receiver.listen(None));
+    let options = json!({"server": server, "userid": 7, "auth_key": "key", "interval": 0.001});
+    let mut output = Setup::new("aviary.dshield", options).build();
+    let mut batch = events(1..=3);
+    // The second is a login at SSH; first and third are of one connection.
+    let mut ssh = (*batch[1]).clone();
+    ssh.logtype = Some(4002);
+    ssh.logdata = aviary_event::LogData::new().with("USERNAME", "root").with("PASSWORD", "x").into();
+    batch[1] = std::sync::Arc::new(ssh);
+    let (delivered, reason) = temporary(&mut output, &batch).await;
+    assert_eq!((delivered, reason.as_str()), (0, "the receiver answered: ERROR: no authinfo"));
+    // The logins arrive, the rest does not, and only the rest comes again.
+    temporary(&mut output, &batch).await;
+    deliver_all(&mut output, &batch).await;
+    deliver_all(&mut output, &events(4..=4)).await;
+    let sent = submissions(&receiver);
+    let kinds: Vec<&str> = sent.iter().map(|(kind, _)| kind.as_str()).collect();
+    assert_eq!(kinds, ["cowrie", "cowrie", "firewall", "firewall"], "the fourth event's connection is known");
+    assert_eq!((&sent[1].1[0]["user"], &sent[1].1[0]["password"]), (&json!("root"), &json!("x")));
+    assert_eq!(sent[3].1.as_array().map(Vec::len), Some(1), "{}", sent[3].1);
+    assert_eq!((&sent[3].1[0]["sip"], &sent[3].1[0]["dport"]), (&json!("192.0.2.7"), &json!(21)));
+    assert!(output.wants(&event(1)) && !output.takes_lifecycle());
 }
