@@ -349,9 +349,7 @@ impl Memory {
             if self.waiting && source.scan.is_none() && source.waits() {
                 source.give_up_waiting(now);
                 waiting |= source.waits();
-                told.extend(self.begin(rules, place, moment));
             }
-            let Some(source) = self.sources.at(place) else { continue };
             let address = source.address;
             let Some(scan) = &mut source.scan else {
                 if now.saturating_sub(source.seen) > rules.window {
