@@ -5,4 +5,5 @@ mod compatible;
 mod never;
 mod replay;
 mod scans;
+mod settings;
 mod tools;
