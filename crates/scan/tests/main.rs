@@ -1,7 +1,7 @@
 //! Captures in, events out: what is told of every kind of scan, and that nothing is told of anything else.
 
-mod captures;
 mod compatible;
+mod floods;
 mod never;
 mod replay;
 mod scans;
