@@ -78,6 +78,32 @@ fn connections_that_are_older_than_we_are_none() {
 }
 
 #[test]
+fn connections_that_services_break_off_are_none() {
+    let mut capture = Capture::default();
+    for port in [22, 80, 443] {
+        let (them, us) = ((SCANNER, 40_000 + port), (OURS[0], port));
+        let mut add =
+            |from, to, flags| capture.add(f64::from(port), Segment { from, to, flags, ..Segment::default() }.frame());
+        add(them, us, 0x02);
+        add(them, us, 0x10);
+        add(us, them, 0x04);
+    }
+    capture.play(Rules { threshold: 1, ..Rules::default() }, SERVICES, 100).nothing();
+}
+
+#[test]
+fn a_reset_long_after_an_acknowledgement_is_none() {
+    let mut capture = Capture::default();
+    for port in [1, 2, 3] {
+        let (them, us) = ((SCANNER, 40_000), (OURS[0], port));
+        capture.add(0.0, Segment { from: them, to: us, flags: 0x10, ..Segment::default() }.frame());
+        capture.add(10.0, Segment { from: us, to: them, flags: 0x04, ..Segment::default() }.frame());
+    }
+    capture.0.sort_by_key(|(at, _)| *at);
+    capture.play(Rules { threshold: 1, ..Rules::default() }, SERVICES, 100).nothing();
+}
+
+#[test]
 fn answers_to_our_datagrams_are_none() {
     let mut capture = Capture::default();
     for number in 0..100_u16 {
@@ -135,6 +161,11 @@ fn noise_for_everybody_is_none() {
     let mut for_many = datagram((SCANNER, 1), (OURS[0], 1), b"noise");
     for_many[..6].copy_from_slice(&[1, 0, 0x5e, 0, 0, 1]);
     capture.add(41.0, for_many);
+    for address in [[255, 255, 255, 255], [224, 0, 0, 1]] {
+        let mut for_many = datagram((SCANNER, 1), (OURS[0], 1), b"noise");
+        for_many[30..34].copy_from_slice(&address);
+        capture.add(41.0, for_many);
+    }
     capture.play(Rules { threshold: 1, ..Rules::default() }, SERVICES, 100).nothing();
 }
 
