@@ -305,13 +305,13 @@ impl Eyes {
             return;
         }
         // Before anything that takes time: the service may be about to tell of its visitor.
-        if direction == Direction::Incoming && meets_service(&packet, served) {
+        if direction == Direction::Incoming && is_awaited(&packet, served) {
             meet(&packet, reporter);
         }
         let open = &mut self.open;
         let Observed { compatible, scan } =
             detector.observe(&packet, direction, |address, proto, port| open.contains(address, proto, port), moment);
-        if compatible.is_some() || scan.is_some() {
+        if direction == Direction::Incoming && (compatible.is_some() || scan.is_some()) {
             meet(&packet, reporter);
         }
         if let (Some(kind), Some((from, to))) = (compatible, packet.ports()) {
@@ -339,10 +339,14 @@ fn mac_of(packet: &Packet<'_>) -> [u8; 6] {
     [a, b, c, d, e, f]
 }
 
-/// Whether a packet goes to a service, so that an event of its sender may follow.
-fn meets_service(packet: &Packet<'_>, served: &HashSet<(Proto, u16)>) -> bool {
+/// Whether an event of the packet's sender may follow that is not written at once: it goes to a service, or is an
+/// acknowledgement of nothing, which counts only when this machine has answered with RST.
+fn is_awaited(packet: &Packet<'_>, served: &HashSet<(Proto, u16)>) -> bool {
     match &packet.transport {
-        Transport::Tcp(tcp) => tcp.flags.classic() == Flags::SYN && served.contains(&(Proto::Tcp, tcp.destination)),
+        Transport::Tcp(tcp) => match tcp.flags.classic() {
+            Flags::SYN => served.contains(&(Proto::Tcp, tcp.destination)),
+            flags => flags & Flags::ACK != 0,
+        },
         Transport::Udp(udp) => served.contains(&(Proto::Udp, udp.destination)),
         _ => false,
     }
