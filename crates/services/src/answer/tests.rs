@@ -1,3 +1,5 @@
+//! Which ports are taken, and what is told of who comes.
+
 use aviary_config::Settings;
 use aviary_event::Value as Told;
 use aviary_testkit::{Line, Talk, exchange, facts};
