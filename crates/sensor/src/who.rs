@@ -21,7 +21,7 @@ pub(crate) use self::description::mac_text;
 use self::recent::Recent;
 use crate::neighbours::{self, Mac, Standing};
 
-/// Addresses, SYNs and names that are remembered. Filled, they take some 4 MiB.
+/// Addresses, SYNs and names that are remembered. Filled, they take some 6 MiB.
 const ADDRESSES: usize = 8192;
 const SYNS: usize = 8192;
 const NAMES: usize = 4096;
@@ -37,7 +37,7 @@ const FRESH: Duration = Duration::from_secs(300);
 const NAME_STANDS: Duration = Duration::from_secs(24 * 60 * 60);
 /// Longest name that is kept, in bytes.
 const LONGEST_NAME: usize = 255;
-/// Different names that an address or a MAC address may go by before none of them is believed: poisoners
+/// Different names that an address or a MAC address may answer to before none of them is believed: poisoners
 /// answer to whatever is asked for.
 const MOST_NAMES: usize = 4;
 
@@ -80,7 +80,7 @@ struct Named {
     name: Box<str>,
     from: NameSource,
     told: Instant,
-    /// Names that it has had.
+    /// Names that it has answered to, one after the other.
     names: usize,
 }
 
@@ -213,7 +213,8 @@ impl Memory {
                 held.from = from;
             }
         } else if !stands {
-            *held = Named { name: name.into(), from, told, names: held.names.saturating_add(1) };
+            let names = if from.is_an_answer() { held.names.saturating_add(1) } else { 1 };
+            *held = Named { name: name.into(), from, told, names };
         }
     }
 
@@ -237,6 +238,9 @@ impl Memory {
         let (tcp, ja4t) = syn.map_or((None, None), |syn| (syn.tcp.clone(), syn.ja4t.clone()));
         let path = syn.map(|syn| syn.frame).filter(|frame| frame.ttl.is_some());
         let (ttl, hops) = path.map_or((known.ttl, known.hops), |frame| (frame.ttl, frame.hops));
+        // A neighbour has no router before it, whatever TTL its tools choose.
+        let is_neighbour = standing.mac.is_some() && !standing.is_routed;
+        let hops = if is_neighbour && hops.is_some() { Some(0) } else { hops };
         let own = mac.filter(|_| !standing.is_routed).map(Owner::Mac);
         let name = [Some(Owner::Address(address)), own].into_iter().flatten().find_map(|owner| self.name(owner));
         Description { mac, is_router: mac.is_some() && standing.is_routed, name, ttl, hops, tcp, ja4t }

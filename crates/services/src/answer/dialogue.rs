@@ -92,4 +92,8 @@ impl Dialogue for Answer {
     fn expired(&mut self, rest: &[u8], out: &mut Outbox) {
         self.ended(rest, out);
     }
+
+    fn overflowed(&mut self, rest: &[u8], out: &mut Outbox) {
+        self.ended(rest, out);
+    }
 }

@@ -1,4 +1,4 @@
-//! Which ports are taken, and what is told of who comes.
+//! Ports of the list, and what is told of connections to them.
 
 use aviary_config::Settings;
 use aviary_event::Value as Told;
