@@ -187,12 +187,15 @@ async fn tail(mut stream: UnixStream, canary: &Canary, history: u64) -> io::Resu
 
 async fn status(canary: &Arc<Canary>, config: &str) -> Value {
     let stats = canary.reporter().journal().stats();
+    let rules = canary.reporter().rules();
     let mut outputs = Vec::new();
     let (services, found) = canary.inspect(|posts, rejected, outlets| {
         let mut services: Vec<Value> = posts
             .iter()
             .map(|post| {
                 json!({
+                    "host": post.host.as_deref(),
+                    "node_id": rules.node_id_of(post.host.as_deref()),
                     "service": post.label,
                     "address": post.address.map_or_else(|| "*".to_owned(), |address| address.to_string()),
                     "protocol": if post.endpoint.protocol == Protocol::Udp { "udp" } else { "tcp" },
@@ -204,9 +207,12 @@ async fn status(canary: &Arc<Canary>, config: &str) -> Value {
                 })
             })
             .collect();
-        services.extend(rejected.iter().map(
-            |service| json!({"service": service.label, "state": "failed", "reason": service.why, "connections": 0}),
-        ));
+        services.extend(rejected.iter().map(|service| {
+            json!({
+                "host": service.host.as_deref(), "service": service.label, "state": "failed",
+                "reason": service.why, "connections": 0,
+            })
+        }));
         services.extend(canary.scanner().map(|scanner| {
             let (state, reason, seen) = match scanner {
                 Ok(scanner) => ("watching", None, scanner.seen()),
@@ -220,7 +226,8 @@ async fn status(canary: &Arc<Canary>, config: &str) -> Value {
                 Some(Trouble::Waiting(what)) => (errand.word, Some(what.to_owned())),
                 Some(Trouble::Failed(why)) => ("failed", Some(why)),
             };
-            json!({"service": errand.entry, "state": state, "reason": reason, "connections": errand.events()})
+            let (host, events) = (errand.host.as_deref(), errand.events());
+            json!({"host": host, "service": errand.entry, "state": state, "reason": reason, "connections": events})
         }));
         let outlets: Vec<_> = outlets
             .iter()

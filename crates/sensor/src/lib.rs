@@ -11,6 +11,7 @@ mod follow;
 mod ground;
 mod kinds;
 mod listener;
+mod machine;
 mod neighbours;
 mod plan;
 mod ports;
@@ -30,8 +31,8 @@ pub use canary::{Canary, StartError, Startup};
 pub use clock::{now, now_micros};
 pub use control::{ControlError, Reload, ask, follow, socket_path};
 pub use kinds::ALL as KINDS;
-pub use plan::{Plan, PortRule, port_trouble, unknown_class};
-pub use ports::holder;
+pub use plan::{Plan, PortRule, unknown_class};
+pub use ports::{holder, port_trouble};
 pub use post::PostView;
 pub use privileges::{Identity, PrivilegeError, held};
 

@@ -27,8 +27,10 @@ pub(crate) struct Station {
     pub shared: Arc<Shared>,
     /// Word in `aviary.service`.
     pub label: Arc<str>,
-    /// Name of the service's entry.
-    pub entry: &'static str,
+    /// The host whose service it is; `None` for the canary's own.
+    pub host: Option<Arc<str>>,
+    /// Name under which planted credentials are configured: `ssh`, or `hosts.printer.ssh`.
+    pub entry: Arc<str>,
     /// Limits of each connection.
     pub limits: Limits,
     /// Host name that the canary plays.
@@ -168,7 +170,8 @@ impl Listener {
                 connections.admit(stream, peer.ip(), self.number, limits.connections, (limits.idle, limits.total));
             let context = Context {
                 service: Arc::clone(&station.label),
-                entry: station.entry,
+                host: station.host.clone(),
+                entry: Arc::clone(&station.entry),
                 session,
                 peer,
                 local,

@@ -15,6 +15,7 @@ use aviary_service::{SessionId, Told};
 use jiff::tz::TimeZone;
 use uuid::{Builder, Uuid};
 
+use crate::machine::Machine;
 use crate::{clock, kinds};
 
 /// Passwords up to this many bytes take much the same time to hash, whatever the hash; SHA-crypt's
@@ -29,12 +30,32 @@ const HURRIED_HASHES: u32 = 4;
 pub struct Rules {
     /// The canary's name.
     pub node_id: String,
+    /// Machines at addresses of their own, which have names of their own.
+    pub hosts: Vec<Arc<Machine>>,
     /// What is not reported.
     pub ignore: IgnoreRules,
-    /// Planted credentials by service.
+    /// Planted credentials by service: `ssh`, or `hosts.printer.ssh`.
     pub honeycreds: BTreeMap<String, HoneyCreds>,
     /// Local time zone.
     pub zone: TimeZone,
+}
+
+impl Rules {
+    /// The name in events of a host, or of the canary.
+    #[must_use]
+    pub(crate) fn node_id_of(&self, host: Option<&str>) -> &str {
+        let Some(host) = host else { return &self.node_id };
+        let machine = self.hosts.iter().find(|machine| machine.host.as_deref() == Some(host));
+        machine.map_or(&self.node_id, |machine| &machine.node_id)
+    }
+
+    /// The name in events of whoever plays at an address: a host, or the canary.
+    #[must_use]
+    pub(crate) fn node_id_at(&self, address: IpAddr) -> &str {
+        let address = Some(address.to_canonical());
+        let machine = self.hosts.iter().find(|machine| machine.addresses.contains(&address));
+        machine.map_or(&self.node_id, |machine| &machine.node_id)
+    }
 }
 
 /// Turns reports into events.
@@ -54,8 +75,10 @@ pub(crate) struct Reporter {
 pub(crate) struct Context {
     /// Word in `aviary.service`.
     pub service: Arc<str>,
-    /// Name under which planted credentials are configured.
-    pub entry: &'static str,
+    /// The host whose service it is; `None` for the canary's own.
+    pub host: Option<Arc<str>>,
+    /// Name under which planted credentials are configured: `ssh`, or `hosts.printer.ssh`.
+    pub entry: Arc<str>,
     /// The connection.
     pub session: SessionId,
     /// The peer.
@@ -80,8 +103,13 @@ impl Reporter {
         }
     }
 
-    /// Replaces the rules.
-    pub(crate) fn set_rules(&self, rules: Rules) {
+    /// Replaces the rules. A host that is gone leaves its name, without addresses, for what its last
+    /// sessions have to report.
+    pub(crate) fn set_rules(&self, mut rules: Rules) {
+        let before = self.rules();
+        let gone = before.hosts.iter().filter(|old| !rules.hosts.iter().any(|host| host.host == old.host));
+        let gone: Vec<_> = gone.map(|old| Arc::new(Machine { addresses: Vec::new(), ..Machine::clone(old) })).collect();
+        rules.hosts.extend(gone);
         *self.rules.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(rules);
     }
 
@@ -116,7 +144,7 @@ impl Reporter {
     }
 
     /// Reports what a line of another program's file tells of; `None` if an ignore rule keeps it out.
-    pub(crate) async fn report_told(&self, service: &str, told: Told) -> Option<Receipt> {
+    pub(crate) async fn report_told(&self, service: &str, host: Option<&str>, told: Told) -> Option<Receipt> {
         let Told { kind, data, source, target } = told;
         let rules = self.rules();
         if rules.ignore.passes_over(source.host.parse().ok(), kind.number) {
@@ -124,7 +152,7 @@ impl Reporter {
             return None;
         }
         let now = clock::now();
-        let (id, zone, node_id) = (self.ids.next(now.as_micros()), &rules.zone, &rules.node_id);
+        let (id, zone, node_id) = (self.ids.next(now.as_micros()), &rules.zone, rules.node_id_of(host));
         let event = Event::new(kind, data, id, now, zone, node_id, service, None, source, target);
         Some(self.journal.append(event).await)
     }
@@ -147,7 +175,8 @@ impl Reporter {
         }
     }
 
-    /// Reports what was observed on the wire rather than said to a service, between these two ends.
+    /// Reports what was observed on the wire rather than said to a service, between these two ends. The
+    /// event is of the machine that plays at the second.
     pub(crate) fn report_observed(
         &self,
         kind: Kind,
@@ -163,7 +192,8 @@ impl Reporter {
         }
         let now = clock::now();
         let id = self.ids.next(now.as_micros());
-        let event = Event::new(kind, data, id, now, &rules.zone, &rules.node_id, service, None, src, dst);
+        let node_id = dst.host.parse().map_or(rules.node_id.as_str(), |address| rules.node_id_at(address));
+        let event = Event::new(kind, data, id, now, &rules.zone, node_id, service, None, src, dst);
         drop(self.journal.append_now(event));
     }
 
@@ -211,10 +241,10 @@ impl Reporter {
     ) -> Option<Event> {
         let rules = self.rules();
         let mut event = self.stamp(&rules, context, kind, data, notes)?;
-        if let Some(creds) = rules.honeycreds.get(context.entry) {
+        if let Some(creds) = rules.honeycreds.get(&*context.entry) {
             let poise = (!context.hurried).then_some(&self.poise);
             if !context.hurried || creds.is_cheap() || self.may_hash() {
-                event.honeycred = judge(creds, &event.logdata, &rules, context.entry, poise).await;
+                event.honeycred = judge(creds, &event.logdata, &rules, &context.entry, poise).await;
             }
         }
         Some(event)
@@ -249,7 +279,7 @@ impl Reporter {
             self.ids.next(now.as_micros()),
             now,
             &rules.zone,
-            &rules.node_id,
+            rules.node_id_of(context.host.as_deref()),
             &context.service,
             Some(&context.session.to_string()),
             context.peer.into(),
@@ -274,7 +304,7 @@ async fn judge(
     creds: &HoneyCreds,
     data: &Value,
     rules: &Arc<Rules>,
-    entry: &'static str,
+    entry: &str,
     poise: Option<&Poise>,
 ) -> Option<bool> {
     let bytes = |keys: &[&str]| {
@@ -295,9 +325,9 @@ async fn judge(
     let begun = tokio::time::Instant::now();
     let fits = creds.hashes_for(&username);
     let verdict = if fits || poise.is_some() && password.len() > SHORT_PASSWORD {
-        let rules = Arc::clone(rules);
+        let (rules, entry) = (Arc::clone(rules), entry.to_owned());
         let hashed = tokio::task::spawn_blocking(move || {
-            let Some(creds) = rules.honeycreds.get(entry) else { return false };
+            let Some(creds) = rules.honeycreds.get(&entry) else { return false };
             if !fits {
                 creds.rehearse(&password);
             }
@@ -316,12 +346,12 @@ async fn judge(
 /// How long each login waits where planted passwords are hashed, whatever comes of it. Only users who
 /// are planted cost a hash, and a reply that took as long as one would name them.
 #[derive(Debug, Default)]
-struct Poise(tokio::sync::Mutex<BTreeMap<&'static str, (Arc<Rules>, Duration)>>);
+struct Poise(tokio::sync::Mutex<BTreeMap<String, (Arc<Rules>, Duration)>>);
 
 impl Poise {
     /// What a service's logins wait: twice what it takes to hash for all planted users, measured once
     /// for each set of rules.
-    async fn of(&self, entry: &'static str, rules: &Arc<Rules>) -> Duration {
+    async fn of(&self, entry: &str, rules: &Arc<Rules>) -> Duration {
         let mut measured = self.0.lock().await;
         let Some(creds) = rules.honeycreds.get(entry) else { return Duration::ZERO };
         if let Some((known, wait)) = measured.get(entry)
@@ -336,7 +366,7 @@ impl Poise {
             begun.elapsed() * 2
         });
         let wait = wait.await.unwrap_or_default();
-        measured.insert(entry, (Arc::clone(rules), wait));
+        measured.insert(entry.to_owned(), (Arc::clone(rules), wait));
         wait
     }
 }
@@ -395,7 +425,13 @@ mod tests {
         let (creds, faults) = HoneyCreds::parse(&items);
         assert!(faults.is_empty(), "{faults:?}");
         let honeycreds = [("ftp".to_owned(), creds)].into();
-        Arc::new(Rules { node_id: String::new(), ignore: IgnoreRules::default(), honeycreds, zone: TimeZone::UTC })
+        Arc::new(Rules {
+            node_id: String::new(),
+            hosts: Vec::new(),
+            ignore: IgnoreRules::default(),
+            honeycreds,
+            zone: TimeZone::UTC,
+        })
     }
 
     #[tokio::test]
