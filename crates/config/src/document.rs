@@ -15,6 +15,7 @@ use serde_json::Value;
 use crate::problem::{Location, Problem};
 use crate::space::KeySpace;
 
+pub(crate) use hosts::HOSTS;
 pub use hosts::HostPart;
 use lines::Lines;
 
