@@ -40,6 +40,12 @@ impl Document {
         (!self.is_host()).then(|| (host.to_owned(), key.to_owned()))
     }
 
+    /// `printer` of `hosts.printer`, at the top of a file.
+    pub(super) fn host_alone(&self, key: &str) -> Option<String> {
+        let host = key.strip_prefix(HOSTS)?.strip_prefix('.')?;
+        (!self.is_host() && !host.contains('.')).then(|| host.to_owned())
+    }
+
     /// Tells of a member of `hosts` that holds no keys.
     pub(super) fn refuse_host(&mut self, name: &str, value: &Value, location: Location) {
         let key = format!("{HOSTS}.{name}");

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::hints::{json_error, loose_end};
 use super::hosts::HOSTS;
 use super::{Document, Entry, Lines, Parts, below, twice};
-use crate::problem::Problem;
+use crate::problem::{Location, Problem};
 
 const STRICT: ParseOptions = ParseOptions {
     allow_comments: true,
@@ -50,10 +50,16 @@ fn add(lines: &Lines<'_>, document: &mut Document, property: ObjectProp<'_>) -> 
     let key = property.name.into_string();
     let value = match property.value {
         Node::Object(members) if key == HOSTS && !document.is_host() => {
-            return members.properties.into_iter().try_for_each(|member| add_host(lines, document, member));
+            return members.properties.into_iter().try_for_each(|member| {
+                let location = lines.location(member.range.start);
+                add_host(lines, document, &member.name.into_string(), location, member.value)
+            });
         }
         value => value,
     };
+    if let Some(name) = document.host_alone(&key) {
+        return add_host(lines, document, &name, location, value);
+    }
     let mut reader = Reader { lines, parts: Parts::new(), problems: Vec::new(), key: &key };
     let value = reader.value(value, "")?;
     let Reader { parts, problems, .. } = reader;
@@ -62,19 +68,23 @@ fn add(lines: &Lines<'_>, document: &mut Document, property: ObjectProp<'_>) -> 
     Ok(())
 }
 
-fn add_host(lines: &Lines<'_>, document: &mut Document, member: ObjectProp<'_>) -> Result<(), Box<Problem>> {
-    let location = lines.location(member.range.start);
-    let name = member.name.into_string();
-    match member.value {
+fn add_host(
+    lines: &Lines<'_>,
+    document: &mut Document,
+    name: &str,
+    location: Location,
+    value: Node<'_>,
+) -> Result<(), Box<Problem>> {
+    match value {
         Node::Object(host) => {
-            document.note_second(&name, &location);
-            let part = document.host(&name, &location);
+            document.note_second(name, &location);
+            let part = document.host(name, &location);
             host.properties.into_iter().try_for_each(|property| add(lines, part, property))
         }
         other => {
             let mut reader = Reader { lines, parts: Parts::new(), problems: Vec::new(), key: HOSTS };
             let value = reader.value(other, "")?;
-            document.refuse_host(&name, &value, location);
+            document.refuse_host(name, &value, location);
             Ok(())
         }
     }
