@@ -73,8 +73,8 @@ fn listen(address: SocketAddr, both: bool) -> io::Result<std::net::TcpListener> 
     Ok(socket.into())
 }
 
-/// Why a port is not bound, and what to do.
-pub(crate) fn explain(port: u16, protocol: Protocol, error: &std::io::Error) -> String {
+/// Why a port of an address is not bound, and what to do.
+pub(crate) fn explain(address: Option<IpAddr>, port: u16, protocol: Protocol, error: &std::io::Error) -> String {
     match error.kind() {
         std::io::ErrorKind::AddrInUse => match ports::holder(port, protocol) {
             Some(holder) => format!("port {port} is taken by {holder}; stop it or choose another port"),
@@ -87,7 +87,8 @@ pub(crate) fn explain(port: u16, protocol: Protocol, error: &std::io::Error) -> 
             )
         }
         std::io::ErrorKind::AddrNotAvailable => {
-            format!("port {port} cannot be bound: this machine has no such address; see `device.listen_addr`")
+            let address = address.map_or_else(|| "*".to_owned(), |address| address.to_string());
+            format!("port {port} cannot be bound: this machine has no address {address}; see `device.listen_addr`")
         }
         _ => format!("port {port} cannot be bound: {error}"),
     }

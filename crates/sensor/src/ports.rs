@@ -59,7 +59,7 @@ pub fn port_trouble(plan: &Plan) -> Vec<String> {
                 };
                 if let Err(error) = bound {
                     let (label, whose) = (&endpoint.label, service.machine.suffix());
-                    let why = crate::listener::explain(endpoint.port, endpoint.protocol, &error);
+                    let why = crate::listener::explain(*address, endpoint.port, endpoint.protocol, &error);
                     trouble.push(format!("service `{label}`{whose}: {why}"));
                 }
             }

@@ -198,7 +198,7 @@ fn bind_post(planned: &PlannedService, endpoint: Endpoint, address: Option<IpAdd
     }
     let (sockets, failure) = match result {
         Ok(sockets) => (sockets, None),
-        Err(error) => (Sockets::None, Some(explain(port, endpoint.protocol, &error))),
+        Err(error) => (Sockets::None, Some(explain(address, port, endpoint.protocol, &error))),
     };
     Post {
         label: endpoint.label.clone(),
