@@ -478,4 +478,39 @@ mod tests {
         assert_eq!(made.len(), 10_000);
         assert!(made.iter().all(|id| id.get_version_num() == 7));
     }
+
+    fn host(name: &str, address: &str) -> Arc<Machine> {
+        let addresses = vec![Some(address.parse().unwrap())];
+        Arc::new(Machine {
+            host: Some(Arc::from(name)),
+            node_id: format!("n/{name}"),
+            host_name: String::new(),
+            addresses,
+        })
+    }
+
+    #[tokio::test]
+    async fn an_event_is_of_the_machine_at_its_address() {
+        let rig = crate::testing::Rig::new(aviary_service::Security::Plain);
+        let reporter = rig.reporter();
+        let before =
+            Rules { hosts: vec![host("a", "10.0.0.7"), host("b", "2001:db8::8")], ..(*reporter.rules()).clone() };
+        reporter.set_rules(before.clone());
+        let rules = reporter.rules();
+        let at = |text: &str| rules.node_id_at(text.parse().unwrap()).to_owned();
+        assert_eq!([at("10.0.0.7"), at("::ffff:10.0.0.7"), at("2001:db8::8")], ["n/a", "n/a", "n/b"]);
+        assert_eq!([at("10.0.0.8"), rules.node_id_of(None).to_owned()], ["node", "node"]);
+        let origin = |host: &str| Origin { host: host.to_owned(), port: Port::Number(1) };
+        for (port, target) in [("x", "10.0.0.7"), ("y", "10.0.0.9")] {
+            let data = LogData::new().with("WHAT", port);
+            let ends = (origin("192.0.2.1"), origin(target));
+            reporter.report_observed(&crate::testing::KIND, data, "portscan", "192.0.2.1".parse().unwrap(), ends);
+        }
+        assert_eq!(rig.told("x").await.node_id.as_deref(), Some("n/a"));
+        assert_eq!(rig.told("y").await.node_id.as_deref(), Some("node"));
+        // What is left of a host that goes is its name; its address is anybody's.
+        reporter.set_rules(Rules { hosts: vec![host("b", "10.0.0.7")], ..before });
+        let rules = reporter.rules();
+        assert_eq!([rules.node_id_of(Some("a")), rules.node_id_at("10.0.0.7".parse().unwrap())], ["n/a", "n/b"]);
+    }
 }
