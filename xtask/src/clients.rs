@@ -33,7 +33,7 @@ impl Script {
 }
 
 /// The scripts, in the order in which they begin: the longest first, since several run at a time.
-pub const SCRIPTS: [Script; 8] = [
+pub const SCRIPTS: [Script; 9] = [
     Script { file: "real_services.py", arguments: &["--part", "1"], limit: 900 },
     Script { file: "real_services.py", arguments: &["--part", "2"], limit: 900 },
     Script { file: "real_clients.py", arguments: &[], limit: 900 },
@@ -41,6 +41,7 @@ pub const SCRIPTS: [Script; 8] = [
     Script { file: "hostile.py", arguments: &[], limit: 600 },
     Script { file: "stealth.py", arguments: &[], limit: 600 },
     Script { file: "article.py", arguments: &[], limit: 600 },
+    Script { file: "hosts.py", arguments: &[], limit: 600 },
     Script { file: "kill.py", arguments: &["--rounds", "100"], limit: 900 },
 ];
 
