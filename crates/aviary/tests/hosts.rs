@@ -1,12 +1,13 @@
 //! `hosts`: one canary that plays several machines at addresses of the loopback network.
 
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::{PATIENCE, Site, connect, free_port, line, redis, say_redis, until};
+use crate::harness::{AVIARY, PATIENCE, Site, connect, free_port, line, redis, say_redis, until};
 
 const FIRST: &str = "127.0.0.2";
 const SECOND: &str = "127.0.0.3";
@@ -73,6 +74,13 @@ fn two_machines_on_the_same_ports_are_told_apart() {
         until("both logins", || Some(names(&site, |event| event["logtype"] == 2000)).filter(|it| it.len() == 2));
     assert_eq!(logins, [format!("test-node/linux {FIRST} ftp"), format!("win-7 {SECOND} ftp")]);
     assert_eq!(site.redis_event("mine")["node_id"], "test-node");
+    let mut tail =
+        site.command(AVIARY, &["tail", "--node", "win-7", "--last", "100"]).stdout(Stdio::piped()).spawn().unwrap();
+    let shown = BufReader::new(tail.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let login = shown.take_while(|line| !line.contains("linux")).find(|line| line.contains("PASSWORD=planted"));
+    tail.kill().unwrap();
+    tail.wait().unwrap();
+    assert!(login.is_some_and(|line| line.contains(&format!("127.0.0.1 → win-7:{ftp}"))));
     let planted: Vec<Value> = site.events().into_iter().filter(|event| event["honeycred"] == true).collect();
     assert_eq!(planted.len(), 1);
     assert_eq!(planted[0]["node_id"], "win-7");
@@ -225,6 +233,23 @@ fn a_busy_port_of_one_host_leaves_the_others() {
     let table = site.aviary(&["drill"]).bad();
     let row = |host: &str| table.lines().find(|line| line.starts_with(host)).unwrap_or_default().to_owned();
     assert!(row("b ").ends_with("reported") && row("a ").contains("failed"), "{table}");
+}
+
+#[test]
+fn the_settings_in_force_are_shown_host_by_host() {
+    let site = Site::new();
+    let host = json!({"device.listen_addr": FIRST, "redis.enabled": true, "redis.port": 6380});
+    let path = site.config(json!({"ftp.enabled": true, "hosts": {"a": host}}));
+    let shown = site.aviary(&["config", "show", path.to_str().unwrap()]).good();
+    for line in [
+        "ftp.enabled = true",
+        "# host a, in events test-node/a",
+        "hosts.a.redis.port = 6380",
+        "hosts.a.redis.mode = \"requirepass\"  # default",
+    ] {
+        assert!(shown.lines().any(|shown| shown == line), "{line}: {shown}");
+    }
+    assert!(!shown.contains("hosts.a.ftp") && !shown.contains("hosts.a.logger"), "{shown}");
 }
 
 #[test]

@@ -192,6 +192,12 @@ impl Canary {
         lock(&self.posts).iter().map(Post::view).collect()
     }
 
+    /// The canary's own name in events.
+    #[must_use]
+    pub fn node_id(&self) -> String {
+        self.reporter.rules().node_id.clone()
+    }
+
     /// The folder of the journal, the secrets and the control socket.
     #[must_use]
     pub fn state_dir(&self) -> &Path {

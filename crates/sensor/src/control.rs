@@ -273,6 +273,7 @@ async fn status(canary: &Arc<Canary>, config: &str) -> Value {
     }
     json!({
         "version": env!("CARGO_PKG_VERSION"),
+        "node_id": rules.node_id,
         "pid": std::process::id(),
         "config": config,
         "state_dir": canary.state_dir().display().to_string(),

@@ -100,7 +100,7 @@ fn show_events(canary: &Arc<Canary>, json: bool) -> impl Future<Output = ()> + u
     let canary = Arc::clone(canary);
     async move {
         let mut events = canary.events();
-        let painter = Painter::new(Style::of_stdout());
+        let painter = Painter::new(Style::of_stdout(), canary.node_id());
         loop {
             let batch = events.next(64).await;
             let mut text = String::new();
