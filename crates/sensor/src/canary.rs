@@ -32,7 +32,8 @@ use crate::{clock, kinds};
 const STOP_PATIENCE: Duration = Duration::from_secs(3);
 /// How long a stop leaves sessions time to say goodbye to peers that do not read.
 const CUT_AFTER: Duration = Duration::from_secs(2);
-/// File descriptors that are not for connections: the journal, outputs, listeners, the runtime.
+/// File descriptors that are not for connections: the journal, outputs, listeners, the runtime. Those of
+/// hosts' listeners come on top.
 const RESERVED_FILES: u64 = 96;
 
 /// How to start.
@@ -157,7 +158,9 @@ impl Canary {
         let options = journal_options(&state_dir, &plan);
         let (journal, guard) = Journal::open(&options, clock::now_micros)?;
         let (cap, per_source) = plan.connections;
-        let cap = cap.min(usize::try_from(files.saturating_sub(RESERVED_FILES)).unwrap_or(usize::MAX)).max(16);
+        let of_hosts = posts.iter().filter(|post| post.host.is_some()).count();
+        let files = usize::try_from(files.saturating_sub(RESERVED_FILES)).unwrap_or(usize::MAX);
+        let cap = cap.min(files.saturating_sub(of_hosts)).max(16);
         let reporter = Arc::new(Reporter::new(journal, plan.rules.clone()));
         let quarantine = Quarantine::new(state_dir.join("quarantine"), plan.quarantine);
         Ok(Arc::new(Self {

@@ -20,8 +20,8 @@ use crate::{clock, privileges};
 
 /// Longest request in bytes.
 const REQUEST: u64 = 4096;
-/// Longest answer to one question in bytes.
-const ANSWER: u64 = 1 << 20;
+/// Longest answer to one question in bytes: some 300 for each of the services of a rack of hosts.
+const ANSWER: u64 = 16 << 20;
 /// How long a client may take to ask, and a canary to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Requests at once.

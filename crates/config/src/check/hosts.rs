@@ -33,6 +33,7 @@ pub(super) fn check(
         check.ports(&host.settings);
         taken.addresses(part, &mut check.problems);
         taken.node_id(part, host.node_id(&canary.node_id()), &mut check.problems);
+        taken.audit_file(part, &host.settings, &mut check.problems);
         problems.append(&mut check.problems);
         hosts.push(host);
     }
@@ -99,6 +100,13 @@ impl Check<'_> {
 struct Taken {
     addresses: BTreeMap<IpAddr, String>,
     node_ids: BTreeMap<String, String>,
+    audit_files: BTreeMap<String, String>,
+}
+
+/// The file of another program that SMB follows, where it does.
+fn audit_file(settings: &Settings) -> Option<String> {
+    let file = settings.text("smb.auditfile");
+    (settings.flag("smb.enabled") && settings.is_set("smb.auditfile") && !file.is_empty()).then_some(file)
 }
 
 impl Taken {
@@ -110,6 +118,20 @@ impl Taken {
         Self {
             addresses: own.map(|(address, _)| (address, "device.listen_addr".to_owned())).collect(),
             node_ids: BTreeMap::from([node_id]),
+            audit_files: audit_file(canary).map(|file| (file, "smb.auditfile".to_owned())).into_iter().collect(),
+        }
+    }
+
+    fn audit_file(&mut self, part: &HostPart, settings: &Settings, problems: &mut Vec<Problem>) {
+        let (path, entry) = (part.document.path("smb.auditfile"), part.document.entry("smb.auditfile"));
+        let (Some(file), Some(entry)) = (audit_file(settings), entry) else { return };
+        match self.audit_files.get(&file) {
+            None => drop(self.audit_files.insert(file, path)),
+            Some(owner) => {
+                let message = format!("`{path}` is \"{file}\", as `{owner}` is: each line becomes two events");
+                let problem = Problem::warning(entry.location.clone(), message).of_key(path);
+                problems.push(problem.hint("let one machine follow it"));
+            }
         }
     }
 

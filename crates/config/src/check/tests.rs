@@ -114,6 +114,17 @@ fn a_host_plays_its_own_persona() {
 }
 
 #[test]
+fn a_file_that_two_machines_follow_is_told() {
+    let text = r#"{"smb.enabled": true, "smb.auditfile": "/a", "hosts": {
+        "a": {"device.listen_addr": "10.0.0.7", "smb.enabled": true, "smb.auditfile": "/a"},
+        "b": {"device.listen_addr": "10.0.0.8", "smb.enabled": false, "smb.auditfile": "/a"}}}"#;
+    let (_, problems) = check(&crate::testing::document(text), &space());
+    let told: Vec<_> = problems.iter().filter(|problem| problem.message.contains("two events")).collect();
+    assert_eq!(told.len(), 1, "{problems:?}");
+    assert_eq!(told[0].key.as_deref(), Some("hosts.a.smb.auditfile"));
+}
+
+#[test]
 fn ports_clash_within_a_host_and_not_between_hosts() {
     let clashes = |text: &str| {
         let (_, problems) = check(&crate::testing::document(text), &space());
