@@ -37,6 +37,7 @@ from canary import (
 )
 from check_list import Checks
 from client_programs import SCRATCH, run
+from two_hosts import OURS, THEIRS, ScannedCanary, two_hosts
 
 CRATES = Path(__file__).parents[2] / "crates"
 SAMPLES: list[Event] = [
@@ -295,9 +296,6 @@ def display() -> Iterator[str]:
 
 # -- scans -----------------------------------------------------------------------------------------
 
-HERE, THERE = (f"aviary-{os.getpid()}-{end}" for end in ("here", "there"))
-OURS, THEIRS = "10.213.77.1", "10.213.77.2"
-
 SCANS = (
     (15, "nmap -O", ("-O", "-p", "21,22"), 5002),
     (16, "nmap -sS", ("-sS", "-p", "20-30"), 5001),
@@ -308,58 +306,19 @@ SCANS = (
 """Line of the samples, name, nmap's options, and the log type."""
 
 
-class ScannedCanary(Canary):
-    """A canary in a network namespace."""
-
-    def _command(self) -> list[str]:
-        return ["ip", "netns", "exec", HERE, *super()._command()]
-
-    def start(self, timeout: float = 30.0) -> None:
-        # Ports in a namespace stand in no table that is read here; the start-up line says enough.
-        ports, self.ports = self.ports, {}
-        super().start(timeout)
-        self.ports = ports
-        deadline = time.monotonic() + timeout
-        while not any(b"Canary running" in line for line in self.lines()) and time.monotonic() < deadline:
-            time.sleep(0.02)
-
-
-@contextmanager
-def two_hosts() -> Iterator[None]:
-    """Two namespaces joined by a pair of interfaces."""
-    needs("ip", "nmap")
-    if os.geteuid() != 0:
-        raise Skip("only root makes network namespaces")
-
-    def ip(*words: str) -> bool:
-        return subprocess.run(["ip", *words], capture_output=True, check=False).returncode == 0
-
-    try:
-        if not (ip("netns", "add", HERE) and ip("netns", "add", THERE)):
-            raise Skip("network namespaces are not permitted here")
-        ip("link", "add", "eth1", "netns", HERE, "type", "veth", "peer", "name", "eth1", "netns", THERE)
-        for name, address in ((HERE, OURS), (THERE, THEIRS)):
-            ip("-n", name, "addr", "add", f"{address}/24", "dev", "eth1")
-            ip("-n", name, "link", "set", "eth1", "up")
-            ip("-n", name, "link", "set", "lo", "up")
-        yield
-    finally:
-        ip("netns", "del", HERE)
-        ip("netns", "del", THERE)
-
-
 def scans(bin_dir: Path, report: Report) -> None:
     """The five lines of scans, and that a handshake with a service is none."""
     try:
+        needs("nmap")
         with (
-            two_hosts(),
+            two_hosts() as there,
             ScannedCanary(
                 bin_dir, {"portscan.enabled": True, "device.listen_addr": "", "ftp.port": 21}, services=("ftp",)
             ) as canary,
         ):
 
             def nmap(*options: str) -> str:
-                return run("ip", "netns", "exec", THERE, "nmap", "-n", "-Pn", *options, OURS, timeout=120)
+                return there("nmap", "-n", "-Pn", *options, OURS)
 
             for line, name, options, logtype in SCANS:
 

@@ -261,15 +261,23 @@ class Canary:
             time.sleep(0.01)
 
     def logged(
-        self, since: int, logtype: int | None, data: dict[str, str], context: str = "", timeout: float = 5.0
+        self,
+        since: int,
+        logtype: int | None,
+        data: dict[str, str],
+        context: str = "",
+        timeout: float = 5.0,
+        from_port: int | None = None,
     ) -> Event:
         """The event of that type (any if none) with that log data; its absence is a failure.
 
-        `context` is what the client printed, for the message.
+        `context` is what the client printed, for the message. `from_port` keeps out what an earlier client sent
+        and the canary is still working on, as may be over UDP.
         """
         event = self.wait_for(
             lambda e: (
                 logtype in (None, e["logtype"])
+                and from_port in (None, e["src_port"])
                 and isinstance(e["logdata"], dict)
                 and data.items() <= e["logdata"].items()
             ),

@@ -133,7 +133,7 @@ fn schema(groups: &[Group]) -> String {
                 "type": "object",
                 "description": "What OpenCanary's keys have no place for; absent with `logger.kwargs.extended: false`.",
                 "properties": {
-                    "fingerprint": {"type": "object", "description": "Facts about the peer, such as `hassh` and `ja4`."},
+                    "fingerprint": {"type": "object", "description": "Facts about the peer, such as `ja3`, `ja4`, `ja4h`, `ja4t`, `tcp` and `hassh`."},
                     "id": {"type": "string", "format": "uuid", "description": "Unique for ever; UUID version 7."},
                     "kind": {"enum": classes, "description": "What it means, shared by all services."},
                     "raw": {
@@ -144,7 +144,13 @@ fn schema(groups: &[Group]) -> String {
                     "seq": {"type": "integer", "minimum": 0, "description": "Position in the canary's journal."},
                     "service": text("The imitated service, or `aviary` for the canary itself."),
                     "session": text("All events of one connection share it."),
-                    "src_mac": text("The peer's MAC address, when it is on the same link."),
+                    "src_hops": {"type": "integer", "description": "Routers between, guessed from the TTL."},
+                    "src_mac": text("The peer's MAC address, or that of the router it came by."),
+                    "src_mac_router": {"const": true, "description": "`src_mac` is a router's."},
+                    "src_name": text("The name that the peer's host tells of itself."),
+                    "src_name_from": {"enum": ["dhcp", "llmnr", "mdns", "netbios"], "description": "How it was heard."},
+                    "src_ttl": {"type": "integer", "description": "TTL or hop limit as it arrived."},
+                    "src_vendor": text("To whom the IEEE gave the block that `src_mac` is in."),
                     "technique": {"type": "array", "items": {"type": "string"}, "description": "MITRE ATT&CK techniques."},
                     "time": {"type": "string", "format": "date-time", "description": "RFC 3339 with the zone's offset."},
                 },

@@ -6,6 +6,7 @@ pub mod docs;
 pub mod fuzz;
 pub mod house;
 pub mod measure;
+pub mod oui;
 pub mod run;
 pub mod scaffold;
 pub mod stages;

@@ -10,7 +10,7 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 /// Lines of output that are kept for counting and for telling what failed.
-const KEPT: usize = 400;
+const KEPT: usize = 4000;
 
 /// How a program ended.
 #[derive(Debug)]
@@ -107,6 +107,28 @@ fn end_group(child: &mut Child) {
     let _ = child.wait();
 }
 
+/// Longest extract of what failed.
+const EXTRACT: usize = 40;
+
+/// What a program that failed said of it: its lines that begin with `FAIL`, each with the indented ones below
+/// it; where there are none, its last lines.
+#[must_use]
+pub fn complaint(lines: &[String]) -> Vec<String> {
+    let mut told = Vec::new();
+    let mut below = false;
+    for line in lines {
+        below = line.trim_start().starts_with("FAIL") || below && line.starts_with("     ");
+        if below {
+            told.push(line.clone());
+        }
+    }
+    if told.is_empty() {
+        told = lines.iter().rev().take(EXTRACT / 2).rev().cloned().collect();
+    }
+    told.truncate(EXTRACT);
+    told
+}
+
 /// Tests or checks that a program counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Count {
@@ -168,6 +190,15 @@ mod tests {
         ] {
             assert_eq!(Count::of(&lines(text)), Count { passed, failed, skipped }, "{text}");
         }
+    }
+
+    #[test]
+    fn complaints_are_what_failed_or_the_last_lines() {
+        let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
+        let told = complaint(&lines("PASS a\nFAIL b: no\n     at line 3\nPASS c\n     detail\n  FAIL [0.1s] d\n"));
+        assert_eq!(told, ["FAIL b: no", "     at line 3", "  FAIL [0.1s] d"]);
+        let long: String = (0..100).map(|number| format!("{number}\n")).collect();
+        assert_eq!(complaint(&lines(&long)).first().map(String::as_str), Some("80"));
     }
 
     #[test]

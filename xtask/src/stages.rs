@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::clients::{self, SCRIPTS};
 use crate::fuzz;
-use crate::run::{Count, Ended, command, exists, run, run_beside};
+use crate::run::{Count, Ended, command, complaint, exists, run, run_beside};
 
 /// Longest time of everything: twice what it takes on two cores, since a machine may be busy.
 const WHOLE: Duration = Duration::from_secs(45 * 60);
@@ -34,6 +34,8 @@ pub struct Outcome {
     count: Count,
     failure: Option<String>,
     skipped: Vec<String>,
+    /// What it said of its failure.
+    complaint: Vec<String>,
 }
 
 impl fmt::Display for Outcome {
@@ -71,7 +73,8 @@ impl Stages<'_> {
     }
 
     fn note(&mut self, name: &str, took: Duration, failure: Option<String>, skipped: Vec<String>) {
-        self.outcomes.push(Outcome { name: name.to_owned(), took, count: Count::default(), failure, skipped });
+        let (name, count, complaint) = (name.to_owned(), Count::default(), Vec::new());
+        self.outcomes.push(Outcome { name, took, count, failure, skipped, complaint });
     }
 
     /// Keeps how a program ended; a count of failures is one too, whatever it returned.
@@ -81,7 +84,9 @@ impl Stages<'_> {
             .then(|| ended.why.clone())
             .or_else(|| (count.failed > 0).then(|| "it says so itself".to_owned()));
         let ok = failure.is_none();
-        self.outcomes.push(Outcome { name: name.to_owned(), took: ended.took, count, failure, skipped: Vec::new() });
+        let complaint = if ok { Vec::new() } else { complaint(&ended.lines) };
+        let (name, took, skipped) = (name.to_owned(), ended.took, Vec::new());
+        self.outcomes.push(Outcome { name, took, count, failure, skipped, complaint });
         ok
     }
 
@@ -209,6 +214,12 @@ fn beside<T: Sync>(lanes: usize, items: &[T], work: impl Fn(&T) -> Ended + Sync)
 }
 
 fn summary(outcomes: &[Outcome], took: Duration) -> ExitCode {
+    for outcome in outcomes.iter().filter(|outcome| outcome.failure.is_some()) {
+        println!("\n== what failed in {}", outcome.name);
+        for line in &outcome.complaint {
+            println!("{line}");
+        }
+    }
     println!("\n== summary");
     let mut sum = Count::default();
     for outcome in outcomes {

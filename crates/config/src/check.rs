@@ -97,7 +97,7 @@ impl Check<'_> {
             }
         }
         match key.as_str() {
-            "ip.ignorelist" => self.items(entry, ignore::sources(list(value)).1),
+            "ip.ignorelist" | "portscan.ignore_sources" => self.items(entry, ignore::sources(list(value)).1),
             "logtype.ignorelist" => self.items(entry, ignore::kinds(list(value)).1),
             "device.listen_addr" => self.listen_addr(entry),
             "logger" => {

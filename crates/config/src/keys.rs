@@ -90,6 +90,12 @@ pub(crate) static CORE: &[Key] = &[
         "Connections at once from one source address.",
     ),
     key(
+        "aviary.capture",
+        Shape::Flag,
+        "true",
+        "Whether packets are looked at, where that is permitted, to tell who is behind an address; nothing is sent.",
+    ),
+    key(
         "aviary.limits.datagrams_per_source",
         count(1, 1_000_000),
         "200",

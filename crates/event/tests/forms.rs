@@ -35,6 +35,8 @@ fn login() -> Event {
     let ours = event.aviary.as_mut().unwrap();
     ours.seq = 7;
     ours.more.insert("src_mac".to_owned(), "08:00:27:da:4c:e2".into());
+    ours.more.insert("src_name".to_owned(), "LAPTOP-7".into());
+    ours.more.insert("src_ttl".to_owned(), 62_i64.into());
     ours.more.insert("fingerprint".to_owned(), Value::from(LogData::new().with("hassh", "aabb")));
     event
 }
@@ -89,6 +91,18 @@ fn ocsf_of_a_foreign_scan() {
 #[test]
 fn the_line_of_a_login() {
     assert_snapshot!(login().to_line(true));
+}
+
+#[test]
+fn a_routers_mac_address_is_not_the_sources() {
+    let mut event = login();
+    event.aviary.as_mut().unwrap().more.insert("src_mac_router".to_owned(), true.into());
+    for (form, source, ours) in [(event.to_ecs(), "source", "aviary"), (event.to_ocsf(), "src_endpoint", "unmapped")] {
+        let form: serde_json::Value = serde_json::from_str(&form).unwrap();
+        assert_eq!(form[source].get("mac"), None, "{form}");
+        assert_eq!(form[ours]["src_mac"], "08:00:27:da:4c:e2", "{form}");
+        assert_eq!(form[ours]["src_mac_router"], true, "{form}");
+    }
 }
 
 #[test]

@@ -1,67 +1,105 @@
 //! What a packet is part of, and how much of it is reported.
 
-use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 
 use aviary_event::Kind;
 
 use crate::events;
-use crate::packet::{Flags, Packet};
+use crate::flows::{Flows, number};
+use crate::packet::{Flags, Packet, Transport};
+use crate::probe::{self, Probe};
+use crate::rate::{BURST, Bucket, HOUR, SECOND};
+use crate::rules::{Events, Rules};
+use crate::scan::{Hit, Proto, Scan, Standing, Stock};
+use crate::source::Source;
+use crate::sources::Sources;
+use crate::summary::{State, Summary};
+use crate::tool::Tool;
 
-/// Sources that are remembered.
-const SOURCES: usize = 4096;
-/// What may come at once beyond a rate: the burst that the kernel's `limit` match has by default.
-const BURST: u64 = 5;
 /// Packets a second that are reported of all sources together, and a second's worth at once: a flood with made-up
 /// sources must not fill the journal.
 const OVERALL: u64 = 100;
-/// Parts of a packet, so many that a rate an hour gains whole ones in every millisecond.
-const WHOLE: u64 = HOUR;
-const SECOND: u64 = 1000;
-const HOUR: u64 = 3_600_000;
+/// Scans a second of which anybody is told for the first time, and so many at once, for the same reason.
+const TOLD: u64 = 16;
+const TOLD_AT_ONCE: u64 = 64;
+/// Ends of scans that had to make room, until they are asked for.
+const ENDED: usize = 256;
 
-/// What the operator asked for.
-#[derive(Clone, Debug, Default)]
-pub struct Rules {
-    /// SYN packets a second of one source.
-    pub syn_rate: u64,
-    /// Packets of nmap's making a second of one source.
-    pub nmap_rate: u64,
-    /// Packets an hour on the loopback.
-    pub loopback_rate: u64,
-    /// Whether scans from this machine are passed over.
-    pub ignore_localhost: bool,
-    /// Ports that are passed over.
-    pub ignore_ports: HashSet<u16>,
+/// How a frame met us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// For this machine.
+    Incoming,
+    /// For everybody.
+    Broadcast,
+    /// For a group.
+    Multicast,
+    /// From this machine.
+    Outgoing,
 }
 
-/// A packet that is to be reported.
-#[derive(Clone, Copy, Debug)]
-pub struct Finding {
-    /// As what.
-    pub kind: Kind,
+/// When something happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// Milliseconds of any clock that does not go back.
+    pub now: u64,
+    /// Microseconds since 1970, for people.
+    pub wall: i64,
 }
 
-/// Judges packets one after the other.
+/// What is to be reported of a packet.
 #[derive(Debug, Default)]
+pub struct Observed {
+    /// The packet itself, as this kind of OpenCanary's.
+    pub compatible: Option<Kind>,
+    /// The scan that it makes known.
+    pub scan: Option<Summary>,
+}
+
+/// Judges packets one after the other. Memory is bounded whatever comes: at most 4,096 sources, 256 ports in order
+/// of each scan, and bitmaps for 128 scans with more ports than that.
+#[derive(Debug)]
 pub struct Detector {
     rules: Option<Rules>,
-    sources: HashMap<(IpAddr, bool), Bucket>,
-    overall: Option<Bucket>,
+    state: Memory,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Bucket {
-    /// Packets that may be reported, in [`WHOLE`]ths.
-    room: u64,
-    seen: u64,
+#[derive(Debug)]
+struct Memory {
+    sources: Sources,
+    flows: Flows,
+    stock: Stock,
+    overall: Option<Bucket>,
+    told: Option<Bucket>,
+    ended: Vec<Summary>,
+    /// Scans of which nobody was told.
+    untold: u64,
+    /// Whether any source may have acknowledgements that wait for an answer of ours.
+    waiting: bool,
+    ids: RandomState,
+    begun: u64,
 }
 
 impl Detector {
     /// A detector that has seen nothing.
     #[must_use]
     pub fn new(rules: Rules) -> Self {
-        Self { rules: Some(rules), sources: HashMap::new(), overall: None }
+        Self {
+            rules: Some(rules),
+            state: Memory {
+                sources: Sources::new(),
+                flows: Flows::new(),
+                stock: Stock::new(),
+                overall: None,
+                told: None,
+                ended: Vec::new(),
+                untold: 0,
+                waiting: false,
+                ids: RandomState::new(),
+                begun: 0,
+            },
+        }
     }
 
     /// Replaces the rules; without any it finds nothing.
@@ -69,182 +107,280 @@ impl Detector {
         self.rules = rules;
     }
 
-    /// What a packet that came in is, if it is to be reported. `open` says whether something listens on a
-    /// port; `now` is milliseconds of any clock that does not go back.
-    pub fn judge(&mut self, packet: &Packet, open: impl FnOnce(u16) -> bool, now: u64) -> Option<Finding> {
-        let kind = kind_of(packet.tcp.flags)?;
-        let rules = self.rules.as_ref()?;
-        let is_syn = std::ptr::eq(kind, events::SYN);
-        let port = packet.tcp.destination;
+    /// Scans that came and went while too many others did, so that nobody was told of them.
+    #[must_use]
+    pub const fn untold(&self) -> u64 {
+        self.state.untold
+    }
+
+    /// Bytes that it holds, by its own account: all that grows, without what an allocator adds.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        size_of::<Self>().saturating_add(self.state.sources.memory()).saturating_add(self.state.flows.memory())
+    }
+
+    /// Looks at a packet. `open` says whether something listens at an address and port of ours.
+    pub fn observe(
+        &mut self,
+        packet: &Packet<'_>,
+        direction: Direction,
+        open: impl FnMut(IpAddr, Proto, u16) -> bool,
+        moment: Moment,
+    ) -> Observed {
+        match (direction, &self.rules) {
+            (Direction::Outgoing, rules) => {
+                Observed { compatible: None, scan: self.state.sent(rules.as_ref(), packet, moment) }
+            }
+            (Direction::Incoming, Some(rules)) => self.state.received(rules, packet, open, moment),
+            _ => Observed::default(),
+        }
+    }
+
+    /// What is to be told because time passed: of scans that go on or are over. To be asked about once a second.
+    pub fn due(&mut self, moment: Moment) -> Vec<Summary> {
+        let mut told = std::mem::take(&mut self.state.ended);
+        if let Some(rules) = &self.rules {
+            self.state.pass(rules, moment, &mut told);
+        }
+        told
+    }
+
+    /// Ends every scan, as when the canary stops.
+    pub fn finish(&mut self, moment: Moment) -> Vec<Summary> {
+        for place in self.state.sources.places() {
+            if let Some(mut source) = self.state.sources.remove(place) {
+                self.state.end(&mut source, moment.now);
+            }
+        }
+        std::mem::take(&mut self.state.ended)
+    }
+}
+
+impl Memory {
+    fn received(
+        &mut self,
+        rules: &Rules,
+        packet: &Packet<'_>,
+        mut open: impl FnMut(IpAddr, Proto, u16) -> bool,
+        moment: Moment,
+    ) -> Observed {
+        let nothing = Observed::default();
+        let Some(probe) = Probe::of(packet) else { return nothing };
         let is_local = packet.source.is_loopback() || packet.source == packet.destination;
-        if is_local && rules.ignore_localhost || rules.ignore_ports.contains(&port) {
-            return None;
+        if packet.is_for_many()
+            || packet.source.is_unspecified()
+            || is_local && rules.ignore_localhost
+            || packet.ports().is_some_and(|(_, port)| rules.ignore_ports.contains(&port))
+            || rules.ignore_sources.contains(packet.source)
+        {
+            return nothing;
         }
-        // A handshake with a service is the service's to report.
-        if is_syn && open(port) || packet.destination.is_multicast() {
-            return None;
+        let mut listens = |proto, port| {
+            let is_decoy = proto == Proto::Tcp && rules.is_decoy(packet.destination, port);
+            !is_decoy && open(packet.destination, proto, port)
+        };
+        let (standing, is_served) = match &packet.transport {
+            Transport::Tcp(tcp) if tcp.flags.classic() == Flags::SYN && listens(Proto::Tcp, tcp.destination) => {
+                self.flows.connection(packet.source, tcp.source, tcp.destination, seconds(moment));
+                (if probe == Probe::Os { Standing::Odd } else { Standing::Served }, true)
+            }
+            Transport::Tcp(tcp) => match probe {
+                Probe::Syn | Probe::Connect => (Standing::Target, false),
+                Probe::Ack | Probe::Maimon => {
+                    if self.flows.has_connection(packet.source, tcp.source, tcp.destination) {
+                        return nothing;
+                    }
+                    (Standing::Waiting, false)
+                }
+                _ => (Standing::Odd, false),
+            },
+            Transport::Udp(udp) => {
+                if self.flows.is_answer(packet.source, udp.destination, seconds(moment)) {
+                    return nothing;
+                }
+                match probe {
+                    Probe::Os => (Standing::Odd, false),
+                    _ if listens(Proto::Udp, udp.destination) => (Standing::Served, true),
+                    _ => (Standing::Target, false),
+                }
+            }
+            Transport::Icmp(_) => match probe::echo(packet) {
+                Some(true) if probe != Probe::Os => (Standing::Ping, false),
+                Some(false) => (Standing::Target, false),
+                _ => (Standing::Odd, false),
+            },
+            Transport::Cut(_) => (Standing::Odd, false),
+        };
+        let kind = packet.tcp().and_then(|tcp| kind_of(tcp.flags)).filter(|_| !is_served);
+        let kind = kind.filter(|_| rules.events != Events::Aggregated);
+        if rules.events == Events::Compatible && kind.is_none() {
+            return nothing;
         }
+        let (place, evicted) = self.sources.see(packet.source, moment.now);
+        if let Some(mut evicted) = evicted {
+            self.end(&mut evicted, moment.now);
+        }
+        let compatible = kind.filter(|kind| self.may_report(rules, place, kind, is_local, moment.now));
+        let scan = if rules.events == Events::Compatible {
+            None
+        } else {
+            let (proto, ports) = match &packet.transport {
+                Transport::Udp(_) => (Proto::Udp, packet.ports()),
+                _ => (Proto::Tcp, packet.ports()),
+            };
+            let hit = Hit {
+                host: packet.destination,
+                port: ports.map(|(_, port)| (proto, port)),
+                from_port: ports.map(|(port, _)| port),
+                probe,
+                tool: Tool::of(packet, probe),
+                standing,
+                count: 1,
+                at: moment.now,
+                wall: moment.wall,
+            };
+            self.note(rules, place, hit, moment)
+        };
+        Observed { compatible, scan }
+    }
+
+    /// Whether one more packet of a source may be reported by itself.
+    fn may_report(&mut self, rules: &Rules, place: u32, kind: &Kind, is_local: bool, now: u64) -> bool {
+        let is_syn = std::ptr::eq(*kind, events::SYN);
         let (rate, per) = match (is_local, is_syn) {
             (true, _) => (rules.loopback_rate, HOUR),
             (false, true) => (rules.syn_rate, SECOND),
             (false, false) => (rules.nmap_rate, SECOND),
         };
-        let own = self.has_room((packet.source, is_syn), rate, per, now);
-        (own && take(self.overall.get_or_insert_with(|| full(OVERALL, now)), OVERALL, OVERALL, SECOND, now))
-            .then_some(Finding { kind })
+        let Some(source) = self.sources.at(place) else { return false };
+        let own = if is_syn { &mut source.syn } else { &mut source.nmap };
+        own.take(BURST, rate, per, now)
+            && self.overall.get_or_insert(Bucket::full(OVERALL, now)).take(OVERALL, OVERALL, SECOND, now)
     }
 
-    fn has_room(&mut self, source: (IpAddr, bool), rate: u64, per: u64, now: u64) -> bool {
-        if self.sources.len() >= SOURCES && !self.sources.contains_key(&source) {
-            // Whoever was quiet for long is as good as new.
-            self.sources.retain(|_, bucket| now.saturating_sub(bucket.seen) < 10_000);
-            if self.sources.len() >= SOURCES {
-                self.sources.clear();
+    /// Counts a packet into its source's scan, or into what may become one.
+    fn note(&mut self, rules: &Rules, place: u32, hit: Hit, moment: Moment) -> Option<Summary> {
+        let source = self.sources.at(place)?;
+        if let Some(scan) = &mut source.scan {
+            scan.note(&hit, &mut self.stock);
+            return None;
+        }
+        source.attempt(hit, rules.window);
+        self.waiting |= hit.standing == Standing::Waiting;
+        self.begin(rules, place, moment)
+    }
+
+    /// Makes a scan of what a source did, if it is enough, and tells of it.
+    fn begin(&mut self, rules: &Rules, place: u32, moment: Moment) -> Option<Summary> {
+        let source = self.sources.at(place)?;
+        if source.scan.is_some() || !source.does_scan(rules.threshold) {
+            return None;
+        }
+        let attempts = source.take_attempts();
+        let first = *attempts.first()?;
+        self.begun = self.begun.wrapping_add(1);
+        // Twelve hexadecimal digits.
+        let id = self.ids.hash_one((number(source.address), first.wall, self.begun)) >> 16;
+        let mut scan = Box::new(Scan::new(id, first));
+        for attempt in &attempts {
+            scan.note(attempt, &mut self.stock);
+        }
+        scan.seen(moment.now, moment.wall);
+        let may = self.told.get_or_insert(Bucket::full(TOLD_AT_ONCE, moment.now));
+        let may = may.take(TOLD_AT_ONCE, TOLD, SECOND, moment.now);
+        let told = may.then(|| scan.tell(source.address, State::Begun, moment.now));
+        source.scan = Some(scan);
+        told
+    }
+
+    /// Ends a source's scan, if it has one.
+    fn end(&mut self, source: &mut Source, now: u64) {
+        let Some(mut scan) = source.scan.take() else { return };
+        scan.release(&mut self.stock);
+        let may = scan.is_told() || {
+            let told = self.told.get_or_insert(Bucket::full(TOLD_AT_ONCE, now));
+            told.take(TOLD_AT_ONCE, TOLD, SECOND, now)
+        };
+        if may && self.ended.len() < ENDED {
+            self.ended.push(scan.tell(source.address, State::Ended, now));
+        } else {
+            self.untold = self.untold.saturating_add(1);
+        }
+    }
+
+    /// Something that we sent: it explains what comes back.
+    fn sent(&mut self, rules: Option<&Rules>, packet: &Packet<'_>, moment: Moment) -> Option<Summary> {
+        match &packet.transport {
+            Transport::Tcp(tcp) => {
+                let is_reset = tcp.flags.has(Flags::RST);
+                if !is_reset {
+                    self.flows.connection(packet.destination, tcp.destination, tcp.source, seconds(moment));
+                }
+                let rules = rules.filter(|_| self.waiting)?;
+                let place = self.sources.find(packet.destination)?;
+                self.sources.at(place)?.answered(tcp.source, is_reset);
+                self.begin(rules, place, moment)
+            }
+            Transport::Udp(udp) => {
+                let now = seconds(moment);
+                if packet.is_for_many() {
+                    self.flows.datagram(None, udp.source, now);
+                } else {
+                    self.flows.datagram(Some(packet.destination), udp.source, now);
+                }
+                None
+            }
+            Transport::Icmp(_) | Transport::Cut(_) => None,
+        }
+    }
+
+    fn pass(&mut self, rules: &Rules, moment: Moment, told: &mut Vec<Summary>) {
+        let now = moment.now;
+        let mut waiting = false;
+        for place in self.sources.places() {
+            let Some(source) = self.sources.at(place) else { continue };
+            if self.waiting && source.scan.is_none() && source.waits() {
+                source.give_up_waiting(now);
+                waiting |= source.waits();
+                told.extend(self.begin(rules, place, moment));
+            }
+            let Some(source) = self.sources.at(place) else { continue };
+            let address = source.address;
+            let Some(scan) = &mut source.scan else {
+                if now.saturating_sub(source.seen) > rules.window {
+                    self.sources.remove(place);
+                }
+                continue;
+            };
+            if scan.is_over(rules.quiet, now) {
+                let mut source = Source::new(address, now);
+                source.scan = self.sources.at(place).and_then(|known| known.scan.take());
+                self.end(&mut source, now);
+            } else if scan.has_news(rules.update, now) {
+                told.push(scan.tell(address, State::GoingOn, now));
+            } else if !scan.is_told()
+                && self.told.get_or_insert(Bucket::full(TOLD_AT_ONCE, now)).take(TOLD_AT_ONCE, TOLD, SECOND, now)
+            {
+                told.push(scan.tell(address, State::Begun, now));
             }
         }
-        take(self.sources.entry(source).or_insert_with(|| full(BURST, now)), BURST, rate, per, now)
+        self.waiting = waiting;
+        told.append(&mut self.ended);
     }
 }
 
-/// A bucket that nothing was taken from.
-const fn full(burst: u64, now: u64) -> Bucket {
-    Bucket { room: burst.saturating_mul(WHOLE), seen: now }
+fn seconds(moment: Moment) -> u32 {
+    u32::try_from(moment.now.checked_div(SECOND).unwrap_or(0)).unwrap_or(u32::MAX)
 }
 
-/// Takes one packet from a bucket that regains `rate` of them in `per` milliseconds; whether there was one.
-fn take(bucket: &mut Bucket, burst: u64, rate: u64, per: u64, now: u64) -> bool {
-    let passed = now.saturating_sub(bucket.seen);
-    let gained = passed.saturating_mul(rate).saturating_mul(WHOLE).checked_div(per).unwrap_or(0);
-    // Time too short for a whole part counts on.
-    if gained > 0 {
-        bucket.room = bucket.room.saturating_add(gained).min(burst.saturating_mul(WHOLE));
-        bucket.seen = now;
-    }
-    let has = bucket.room >= WHOLE;
-    if has {
-        bucket.room = bucket.room.saturating_sub(WHOLE);
-    }
-    has
-}
-
-/// The kind that flags mean when they come without a connection; `None` for what any connection sends.
+/// OpenCanary's kind that flags mean when they come without a connection; `None` for what any connection sends.
 fn kind_of(flags: Flags) -> Option<Kind> {
-    const XMAS: u8 = Flags::FIN | Flags::PSH | Flags::URG;
-    const NMAP_OS: u8 = XMAS | Flags::SYN;
     match flags.classic() {
         Flags::SYN => Some(events::SYN),
-        NMAP_OS => Some(events::NMAP_OS),
+        probe::NMAP_OS => Some(events::NMAP_OS),
         0 => Some(events::NULL),
-        XMAS => Some(events::XMAS),
+        probe::XMAS => Some(events::XMAS),
         Flags::FIN => Some(events::FIN),
         _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::packet::tests::frame;
-
-    fn rules() -> Rules {
-        Rules { syn_rate: 5, nmap_rate: 5, loopback_rate: 3, ..Rules::default() }
-    }
-
-    fn packet(flags: u8) -> Packet {
-        Packet::parse(&frame(flags)).expect("a packet")
-    }
-
-    fn number(detector: &mut Detector, packet: &Packet, open: bool, now: u64) -> Option<i64> {
-        detector.judge(packet, |_| open, now).map(|finding| finding.kind.number)
-    }
-
-    #[test]
-    fn flags_say_what_it_is() {
-        let mut detector = Detector::new(rules());
-        for (flags, kind) in [
-            (0x02, Some(5001)),
-            (0xc2, Some(5001)),
-            (0x2b, Some(5002)),
-            (0x00, Some(5003)),
-            (0x29, Some(5004)),
-            (0x01, Some(5005)),
-            (0x10, None),
-            (0x12, None),
-            (0x04, None),
-            (0x11, None),
-            (0x18, None),
-        ] {
-            assert_eq!(number(&mut detector, &packet(flags), false, 0), kind, "{flags:#x}");
-        }
-    }
-
-    #[test]
-    fn a_handshake_with_a_service_is_no_scan() {
-        let mut detector = Detector::new(rules());
-        assert_eq!(number(&mut detector, &packet(2), true, 0), None);
-        assert_eq!(number(&mut detector, &packet(1), true, 0), Some(5005), "nor is a stray FIN a handshake");
-    }
-
-    #[test]
-    fn rates_hold_per_source() {
-        let mut detector = Detector::new(rules());
-        let count = |detector: &mut Detector, now| {
-            (0..100).filter(|_| detector.judge(&packet(2), |_| false, now).is_some()).count()
-        };
-        assert_eq!(count(&mut detector, 0), 5);
-        assert_eq!(count(&mut detector, 200), 1);
-        assert_eq!(count(&mut detector, 1200), 5);
-        let mut other = packet(2);
-        other.source = IpAddr::from([192, 168, 1, 99]);
-        assert!(detector.judge(&other, |_| false, 1200).is_some(), "another source has its own");
-    }
-
-    #[test]
-    fn the_loopback_has_a_rate_an_hour_or_none() {
-        let mut local = packet(2);
-        local.source = IpAddr::from([127, 0, 0, 1]);
-        let mut detector = Detector::new(rules());
-        let count = |detector: &mut Detector, now| {
-            (0..100).filter(|_| detector.judge(&local, |_| false, now).is_some()).count()
-        };
-        assert_eq!(count(&mut detector, 0), 5);
-        assert_eq!(count(&mut detector, HOUR / 3), 1);
-        detector.set_rules(Some(Rules { ignore_localhost: true, ..rules() }));
-        assert_eq!(count(&mut detector, 10 * HOUR), 0);
-    }
-
-    #[test]
-    fn a_flood_of_made_up_sources_is_bounded_and_slow_gains_count() {
-        let mut detector = Detector::new(rules());
-        let mut one = packet(2);
-        let mut found = 0;
-        for number in 0..50_000_u32 {
-            one.source = IpAddr::V4((number + 0x0a00_0000).into());
-            // Ten seconds, five packets a millisecond.
-            found += usize::from(detector.judge(&one, |_| false, u64::from(number / 5)).is_some());
-        }
-        assert!((1000..=1200).contains(&found), "{found}");
-        let mut local = packet(2);
-        local.source = IpAddr::from([127, 0, 0, 1]);
-        let mut detector = Detector::new(rules());
-        let found = (0..=HOUR / 3).filter(|now| detector.judge(&local, |_| false, *now).is_some()).count();
-        assert_eq!(found, 6, "one more after a third of an hour, however often it is asked");
-    }
-
-    #[test]
-    fn ports_are_passed_over() {
-        let mut detector = Detector::new(Rules { ignore_ports: [23].into(), ..rules() });
-        assert_eq!(number(&mut detector, &packet(0), false, 0), None);
-    }
-
-    #[test]
-    fn sources_are_bounded() {
-        let mut detector = Detector::new(rules());
-        let mut one = packet(2);
-        for number in 0..100_000_u32 {
-            one.source = IpAddr::V4(number.into());
-            detector.judge(&one, |_| false, u64::from(number));
-        }
-        assert!(detector.sources.len() <= SOURCES);
     }
 }

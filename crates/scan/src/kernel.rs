@@ -7,22 +7,14 @@ use std::fmt::Write as _;
 
 use aviary_event::LogData;
 
-use crate::packet::{Flags, Ip, Packet};
+use crate::packet::{Flags, Ip, Packet, Transport};
 
 /// The fields of a packet that came in by an interface.
 #[must_use]
-pub fn log_data(packet: &Packet, interface: &str) -> LogData {
-    let tcp = &packet.tcp;
-    let mut data = LogData::new()
-        .with("IN", interface)
-        .with("OUT", "")
-        .with("MAC", mac(&packet.ethernet))
-        .with("PROTO", "TCP")
-        .with("WINDOW", tcp.window.to_string())
-        .with("RES", format!("{:#04x}", tcp.reserved))
-        .with("URGP", tcp.urgent.to_string());
+pub fn log_data(packet: &Packet<'_>, interface: &str) -> LogData {
+    let mut data = LogData::new().with("IN", interface).with("OUT", "").with("MAC", mac(&packet.ethernet));
     data = match packet.ip {
-        Ip::V4 { tos, length, id, fragment, ttl } => {
+        Ip::V4 { tos, length, id, fragment, ttl, .. } => {
             // The kernel prints the lower bits of the field as TOS and its precedence apart.
             let mut data = data
                 .with("LEN", length.to_string())
@@ -43,6 +35,17 @@ pub fn log_data(packet: &Packet, interface: &str) -> LogData {
             .with("HOPLIMIT", hops.to_string())
             .with("FLOWLBL", flow.to_string()),
     };
+    let tcp = match &packet.transport {
+        Transport::Tcp(tcp) => tcp,
+        Transport::Cut(_) => return data.with("PROTO", "TCP"),
+        Transport::Udp(_) => return data.with("PROTO", "UDP"),
+        Transport::Icmp(_) => return data.with("PROTO", "ICMP"),
+    };
+    data = data
+        .with("PROTO", "TCP")
+        .with("WINDOW", tcp.window.to_string())
+        .with("RES", format!("{:#04x}", tcp.reserved))
+        .with("URGP", tcp.urgent.to_string());
     for (bit, name) in [
         (Flags::CWR, "CWR"),
         (Flags::ECE, "ECE"),
@@ -52,7 +55,7 @@ pub fn log_data(packet: &Packet, interface: &str) -> LogData {
         (Flags::SYN, "SYN"),
         (Flags::FIN, "FIN"),
     ] {
-        if tcp.flags.0 & bit != 0 {
+        if tcp.flags.has(bit) {
             data = data.with(name, "");
         }
     }
@@ -75,7 +78,8 @@ mod tests {
 
     #[test]
     fn is_the_event_of_the_article() {
-        let packet = Packet::parse(&frame(Flags::FIN)).expect("a packet");
+        let frame = frame(Flags::FIN);
+        let packet = Packet::parse(&frame).expect("a packet");
         let printed: Vec<String> = log_data(&packet, "eth1")
             .iter()
             .map(|(key, value)| format!("{key}={}", String::from_utf8_lossy(value.as_bytes().unwrap())))

@@ -16,21 +16,39 @@
 
 mod detector;
 mod events;
+mod fingerprint;
+mod flows;
 mod kernel;
+mod options;
 mod packet;
+mod ports;
+mod probe;
+mod rate;
+mod rules;
+mod scan;
+mod source;
+mod sources;
+mod summary;
+mod tool;
 
 use aviary_config::{Key, Shape};
 
-pub use detector::{Detector, Finding, Rules};
-pub use events::KINDS;
+pub use detector::{Detector, Direction, Moment, Observed};
+pub use events::{KINDS, SCAN};
+pub use fingerprint::{Fingerprint, distance, initial_ttl};
 pub use kernel::log_data;
-pub use packet::{Flags, Packet, Tcp};
+pub use packet::{Cut, Flags, Icmp, Ip, Packet, Tcp, Transport, Udp};
+pub use probe::Probe;
+pub use rules::{Events, Rules};
+pub use scan::Proto;
+pub use summary::{PortList, State, Summary, scan_data};
+pub use tool::Tool;
 
 /// Name of the service, prefix of its keys.
 pub const NAME: &str = "portscan";
 
 /// What it is, for tables.
-pub const SUMMARY: &str = "scans of ports where nothing listens";
+pub const SUMMARY: &str = "scans: of ports where nothing listens, of hosts, of systems";
 
 /// OpenCanary's class and module, for its start-up line.
 pub const OPENCANARY: &str = "CanaryPortscan in opencanary.modules.portscan";
@@ -62,4 +80,35 @@ pub static KEYS: &[Key] = &[
     rate("portscan.nmaposrate", "5", "Probes a second of nmap's making that are reported of one source."),
     rate("portscan.lorate", "3", "Packets an hour on the loopback that are reported."),
     key("portscan.ignore_ports", Shape::List, "[]", "Ports that are passed over."),
+    key("portscan.ignore_sources", Shape::List, "[]", "Addresses and networks that may scan."),
+    key(
+        "portscan.events",
+        Shape::OneOf(&["compatible", "aggregated", "both"]),
+        r#""both""#,
+        "What is reported: packets one by one as OpenCanary does, each scan as a whole, or both.",
+    ),
+    key(
+        "portscan.threshold",
+        Shape::Int { min: 1, max: 16 },
+        "3",
+        "So many ports where nothing listens, over all addresses, make a scan when one source tries them.",
+    ),
+    key(
+        "portscan.window_hours",
+        Shape::Int { min: 1, max: 168 },
+        "6",
+        "Hours within which so many ports must be tried to make a scan.",
+    ),
+    key(
+        "portscan.quiet_seconds",
+        Shape::Int { min: 5, max: 3600 },
+        "60",
+        "Seconds without a packet after which a scan is over; longer for slow ones, up to an hour.",
+    ),
+    key(
+        "portscan.update_seconds",
+        Shape::Int { min: 2, max: 3600 },
+        "10",
+        "Seconds between two reports of a scan that goes on.",
+    ),
 ];

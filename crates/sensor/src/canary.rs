@@ -4,6 +4,7 @@ mod serving;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -110,9 +111,10 @@ pub struct Canary {
     workshop: Arc<Semaphore>,
     quarantine: Arc<Quarantine>,
     datagrams: Arc<Guard>,
-    /// The watch for scans, or why there is none though it was asked for.
+    /// What looks at packets, or why there is nothing though it was asked for.
     scanner: Option<Result<Scanner, String>>,
-    scanner_stop: watch::Sender<bool>,
+    /// Whether scans are watched for.
+    scans: AtomicBool,
     started: Instant,
     posts: Mutex<Vec<Post>>,
     errands: Mutex<Vec<Errand>>,
@@ -149,7 +151,7 @@ impl Canary {
             posts.extend(bind_service(service, port_rule, &[]));
         }
         let reserved = Reserved::open(&plan);
-        let scanner = plan.scan.clone().map(Scanner::open);
+        let scanner = Scanner::open(&plan.capture);
         if let Some(identity) = identity {
             prepare_files(&state_dir, &plan, identity);
         }
@@ -175,7 +177,7 @@ impl Canary {
             quarantine,
             datagrams: Guard::new(plan.datagram_rate),
             scanner,
-            scanner_stop: watch::Sender::new(false),
+            scans: AtomicBool::new(plan.capture.scans.is_some()),
             started,
             posts: Mutex::new(posts),
             errands: Mutex::default(),
@@ -269,6 +271,7 @@ impl Canary {
         // First, so that the position of an output that is new lies before the start-up lines.
         self.open_outlets(std::mem::take(&mut plan.outputs));
         self.note_rejected(&plan);
+        self.show_ports();
         self.watch_for_scans();
         self.open_posts(&plan);
         self.open_errands(&plan);
@@ -277,22 +280,42 @@ impl Canary {
 
     fn watch_for_scans(&self) {
         let class = aviary_scan::OPENCANARY;
-        match &self.scanner {
-            None => {}
+        let watching = match &self.scanner {
+            None => return,
             Some(Ok(scanner)) => {
-                scanner.watch(Arc::clone(&self.reporter), self.scanner_stop.subscribe());
-                self.say(format!("Added service from class {class} to fake"));
+                scanner.watch(Arc::clone(&self.reporter)).map_err(|error| format!("no thread for packets: {error}"))
             }
-            Some(Err(why)) => {
+            Some(Err(why)) => Err(why.clone()),
+        };
+        match watching {
+            Ok(()) if self.scans() => self.say(format!("Added service from class {class} to fake")),
+            Ok(()) => {}
+            Err(why) if self.scans() => {
                 tracing::error!(service = aviary_scan::NAME, "{why}");
                 self.say(format!("Failed to add service from class {class}. {why}"));
             }
+            // Events say less of who is behind an address; `status` says why.
+            Err(why) => tracing::info!("who is behind an address is known from the kernel alone: {why}"),
         }
     }
 
-    /// The watch for scans, or why there is none though it was asked for.
+    /// What looks at packets, or why there is nothing though it was asked for.
     pub(crate) const fn scanner(&self) -> Option<&Result<Scanner, String>> {
         self.scanner.as_ref()
+    }
+
+    /// Tells what looks at packets where the services stand.
+    fn show_ports(&self) {
+        if let Some(Ok(scanner)) = &self.scanner {
+            let posts = lock(&self.posts);
+            let bound = posts.iter().filter(|post| post.failure.is_none());
+            scanner.serve(bound.map(|post| (post.proto(), post.port)));
+        }
+    }
+
+    /// Whether scans are to be watched for.
+    pub(crate) fn scans(&self) -> bool {
+        self.scans.load(Ordering::Relaxed)
     }
 
     /// Host keys and certificates are made after the ports are open: an RSA key takes seconds.
@@ -420,15 +443,23 @@ impl Canary {
             return Err(objections.join("\n"));
         }
         let mut changes = self.exchange_posts(&plan);
+        self.show_ports();
         changes.extend(self.open_errands(&plan));
         self.note_rejected(&plan);
         if plan.fixed != self.fixed {
             changes.push("limits, the journal's bounds and the state folder change with the next start".to_owned());
         }
         self.reporter.set_rules(plan.rules.clone());
+        let scans = plan.capture.scans.is_some();
+        let before = self.scans.swap(scans, Ordering::Relaxed);
         match &self.scanner {
-            Some(Ok(scanner)) => scanner.set_rules(plan.scan.clone()),
-            _ if plan.scan.is_some() => changes.push("the watch for scans begins with the next start".to_owned()),
+            Some(Ok(scanner)) => {
+                scanner.set(&plan.capture);
+                if scans != before {
+                    changes.push(format!("the watch for scans {}", if scans { "began" } else { "ended" }));
+                }
+            }
+            _ if scans && !before => changes.push("the watch for scans begins with the next start".to_owned()),
             _ => {}
         }
         changes.extend(self.open_outlets(plan.outputs));
@@ -486,7 +517,9 @@ impl Canary {
     async fn stop(&self) {
         lock(&self.errands).clear();
         let ending: Vec<_> = lock(&self.posts).iter_mut().filter_map(Post::end).collect();
-        let _ = self.scanner_stop.send(true);
+        if let Some(Ok(scanner)) = &self.scanner {
+            scanner.stop();
+        }
         let begun = tokio::time::Instant::now();
         while begun.elapsed() < STOP_PATIENCE {
             // Again each time: a listener may have been about to take one in.

@@ -213,9 +213,9 @@ async fn status(canary: &Arc<Canary>, config: &str) -> Value {
                 "reason": service.why, "connections": 0,
             })
         }));
-        services.extend(canary.scanner().map(|scanner| {
+        services.extend(canary.scanner().filter(|_| canary.scans()).map(|scanner| {
             let (state, reason, seen) = match scanner {
-                Ok(scanner) => ("watching", None, scanner.seen()),
+                Ok(scanner) => ("watching", None, scanner.seen().packets),
                 Err(why) => ("failed", Some(why), 0),
             };
             json!({"service": aviary_scan::NAME, "state": state, "reason": reason, "connections": seen})
@@ -287,6 +287,13 @@ async fn status(canary: &Arc<Canary>, config: &str) -> Value {
             "unsaved": stats.unsaved,
             "trouble": stats.trouble,
         },
+        "capture": canary.scanner().map(|scanner| match scanner {
+            Ok(scanner) => {
+                let seen = scanner.seen();
+                json!({"packets": seen.packets, "dropped": seen.dropped, "untold_scans": seen.untold})
+            }
+            Err(why) => json!({"reason": why}),
+        }),
         "connections": canary.connections().count(),
         "withheld": canary.datagrams().withheld(),
         "ignored": canary.reporter().ignored(),

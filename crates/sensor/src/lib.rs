@@ -1,6 +1,7 @@
 //! A running canary: listeners, TLS, limits, the pipeline from report to output, reload, privileges.
 
 mod canary;
+mod capture;
 mod clock;
 mod connections;
 mod control;
@@ -13,6 +14,7 @@ mod kinds;
 mod listener;
 mod machine;
 mod neighbours;
+mod own;
 mod plan;
 mod ports;
 mod post;
@@ -26,6 +28,7 @@ mod session;
 mod testing;
 mod tls;
 mod vault;
+mod who;
 
 pub use canary::{Canary, StartError, Startup};
 pub use clock::{now, now_micros};
@@ -35,6 +38,7 @@ pub use plan::{Plan, PortRule, unknown_class};
 pub use ports::{holder, port_trouble};
 pub use post::PostView;
 pub use privileges::{Identity, PrivilegeError, held};
+pub use who::{Description, Frame, Sighting, Who};
 
 /// An error with all its causes on one line.
 #[must_use]

@@ -11,6 +11,7 @@ use jiff::tz::TimeZone;
 use crate::machine::{Machine, MachineVault};
 use crate::post::Post;
 use crate::reporter::Rules;
+use crate::scanning::Wanted;
 use crate::tls::Tls;
 
 /// What to do with a port that may not be bound.
@@ -74,8 +75,8 @@ pub struct Plan {
     pub outputs: Vec<PlannedOutput>,
     /// Rules for the reporter.
     pub rules: Rules,
-    /// How scans are watched for, when they are.
-    pub scan: Option<aviary_scan::Rules>,
+    /// What is looked at on the wire.
+    pub(crate) capture: Wanted,
     /// The machines that are played: the canary's own first, then the hosts.
     pub machines: Vec<Arc<Machine>>,
     /// Connections at once, in all and from one source.
@@ -97,7 +98,7 @@ impl Plan {
     pub fn build(settings: &Settings, vault: &dyn Vault) -> Self {
         let machines = crate::machine::all(settings);
         let services = machines.iter().flat_map(|(machine, settings)| {
-            let is_on = |entry: &&&Entry| settings.flag(&format!("{}.enabled", entry.name));
+            let is_on = |entry: &&&Entry| entry.is_enabled(settings);
             aviary_services::ALL.iter().filter(is_on).map(|entry| plan_service(entry, settings, vault, machine))
         });
         let services = services.collect();
@@ -113,7 +114,7 @@ impl Plan {
         Self {
             services,
             outputs,
-            scan: crate::scanning::rules(settings),
+            capture: Wanted::of(settings, &machines),
             rules: rules(settings, &machines),
             machines: machines.into_iter().map(|(machine, _)| machine).collect(),
             connections,

@@ -1,10 +1,12 @@
-//! Whether ports can be had, and who holds them: read from `/proc`, for the message that a person needs.
+//! Whether ports can be had, who holds them, and which are open: read from `/proc`.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fs;
 use std::net::IpAddr;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
+use aviary_scan::Proto;
 use aviary_service::Protocol;
 
 use crate::machine::is_present;
@@ -68,21 +70,82 @@ pub fn port_trouble(plan: &Plan) -> Vec<String> {
     trouble
 }
 
-/// TCP ports on which anything of this machine listens.
-#[must_use]
-pub(crate) fn listening() -> HashSet<u16> {
-    let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
-    let texts = tables.iter().filter_map(|table| fs::read_to_string(table).ok());
-    let mut ports = HashSet::new();
-    for text in texts {
-        ports.extend(text.lines().skip(1).filter_map(|line| {
-            let mut columns = line.split_whitespace().skip(1);
-            let (local, state) = (columns.next()?, columns.nth(1)?);
-            let port = u16::from_str_radix(local.rsplit_once(':')?.1, 16).ok()?;
-            (state == LISTEN).then_some(port)
-        }));
+/// How long the list of open ports is believed where it says that a port is closed, and where it says open.
+const FRESH: Duration = Duration::from_secs(1);
+const OLD: Duration = Duration::from_secs(10);
+
+/// Ports where anything on this machine listens, looked up again after a while.
+#[derive(Debug, Default)]
+pub(crate) struct OpenPorts {
+    /// The addresses of each; unspecified ones stand for all.
+    ports: HashMap<(Proto, u16), Vec<IpAddr>>,
+    looked: Option<Instant>,
+}
+
+impl OpenPorts {
+    /// Whether something listens at a port of an address. A port that is not in the list may be new: the list
+    /// is looked up again, which takes some milliseconds, but not more often than once a second.
+    pub(crate) fn contains(&mut self, address: IpAddr, proto: Proto, port: u16) -> bool {
+        if self.looked.is_none_or(|looked| looked.elapsed() > OLD) {
+            self.look();
+        }
+        if self.knows(address, proto, port) {
+            return true;
+        }
+        let is_fresh = self.looked.is_some_and(|looked| looked.elapsed() < FRESH);
+        if !is_fresh {
+            self.look();
+        }
+        !is_fresh && self.knows(address, proto, port)
     }
-    ports
+
+    fn knows(&self, address: IpAddr, proto: Proto, port: u16) -> bool {
+        let Some(addresses) = self.ports.get(&(proto, port)) else { return false };
+        // A socket of IPv6 may take IPv4 too; which of them does, the table does not say.
+        addresses.iter().any(|open| open.is_unspecified() || *open == address.to_canonical())
+    }
+
+    fn look(&mut self) {
+        self.ports.clear();
+        for (table, proto) in [("tcp", Proto::Tcp), ("tcp6", Proto::Tcp), ("udp", Proto::Udp), ("udp6", Proto::Udp)] {
+            let text = fs::read_to_string(Path::new("/proc/net").join(table)).unwrap_or_default();
+            for (address, port) in text.lines().skip(1).filter_map(|line| listens(line, proto)) {
+                let addresses = self.ports.entry((proto, port)).or_default();
+                if !addresses.contains(&address) {
+                    addresses.push(address);
+                }
+            }
+        }
+        self.looked = Some(Instant::now());
+    }
+}
+
+/// The address and port of a line of the table, if its socket takes from anybody.
+fn listens(line: &str, proto: Proto) -> Option<(IpAddr, u16)> {
+    let mut columns = line.split_whitespace().skip(1);
+    let (local, state) = (columns.next()?, columns.nth(1)?);
+    let wanted = match proto {
+        Proto::Tcp => LISTEN,
+        Proto::Udp => UNCONNECTED,
+    };
+    if state != wanted {
+        return None;
+    }
+    let (address, port) = local.rsplit_once(':')?;
+    Some((address_of(address)?, u16::from_str_radix(port, 16).ok()?))
+}
+
+/// An address as the table prints it: each four bytes as a number of this machine's.
+fn address_of(hex: &str) -> Option<IpAddr> {
+    let word = |at: usize| Some(u32::from_str_radix(hex.get(at * 8..at * 8 + 8)?, 16).ok()?.to_ne_bytes());
+    match hex.len() {
+        8 => Some(IpAddr::from(word(0)?)),
+        32 => {
+            let bytes: [u8; 16] = [word(0)?, word(1)?, word(2)?, word(3)?].concat().try_into().ok()?;
+            Some(IpAddr::from(bytes).to_canonical())
+        }
+        _ => None,
+    }
 }
 
 fn owns_any(process: &Path, inodes: &[String]) -> bool {
@@ -122,12 +185,28 @@ mod tests {
         let ours = format!("(pid {})", std::process::id());
         let found = holder(port, Protocol::Tcp).unwrap();
         assert!(found.ends_with(&ours), "{found}");
-        assert!(listening().contains(&port));
+        let mut open = OpenPorts::default();
+        let (here, elsewhere) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2]));
+        assert!(open.contains(here, Proto::Tcp, port));
+        assert!(!open.contains(elsewhere, Proto::Tcp, port), "another address");
         drop(listener);
         let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let port = socket.local_addr().unwrap().port();
+        assert!(OpenPorts::default().contains(here, Proto::Udp, port));
         let found = holder(port, Protocol::Udp).unwrap();
         assert!(found.ends_with(&ours), "{found}");
+    }
+
+    #[test]
+    fn reads_addresses_as_the_kernel_prints_them() {
+        if cfg!(target_endian = "little") {
+            assert_eq!(address_of("0100007F"), Some(IpAddr::from([127, 0, 0, 1])));
+            assert_eq!(address_of("B80D0120000000000000000001000000"), "2001:db8::1".parse().ok());
+            assert_eq!(address_of("0000000000000000FFFF00000100007F"), Some(IpAddr::from([127, 0, 0, 1])));
+        }
+        for bad in ["", "0100007", "0100007G", "B80D012000000000000000000100000\u{e9}"] {
+            assert_eq!(address_of(bad), None, "{bad}");
+        }
     }
 
     #[test]

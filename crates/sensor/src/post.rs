@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use aviary_scan::Proto;
 use aviary_service::{Endpoint, Entry, Protocol};
 use tokio::sync::{Semaphore, watch};
 
@@ -96,6 +97,15 @@ impl Post {
     #[must_use]
     pub(crate) fn title(&self) -> String {
         format!("{}{}", self.label, machine::suffix(self.host.as_deref()))
+    }
+
+    /// What carries its bytes, as packets have it.
+    #[must_use]
+    pub(crate) const fn proto(&self) -> Proto {
+        match self.endpoint.protocol {
+            Protocol::Tcp => Proto::Tcp,
+            Protocol::Udp => Proto::Udp,
+        }
     }
 
     /// What tables show of it.

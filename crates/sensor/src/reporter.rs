@@ -16,6 +16,7 @@ use jiff::tz::TimeZone;
 use uuid::{Builder, Uuid};
 
 use crate::machine::Machine;
+use crate::who::Who;
 use crate::{clock, kinds};
 
 /// Passwords up to this many bytes take much the same time to hash, whatever the hash; SHA-crypt's
@@ -62,6 +63,7 @@ impl Rules {
 #[derive(Debug)]
 pub(crate) struct Reporter {
     journal: Journal,
+    who: Arc<Who>,
     rules: std::sync::RwLock<Arc<Rules>>,
     ids: Ids,
     ignored: AtomicU64,
@@ -95,6 +97,7 @@ impl Reporter {
     pub(crate) fn new(journal: Journal, rules: Rules) -> Self {
         Self {
             journal,
+            who: Arc::default(),
             rules: std::sync::RwLock::new(Arc::new(rules)),
             ids: Ids::new(),
             ignored: AtomicU64::new(0),
@@ -125,6 +128,12 @@ impl Reporter {
         self.ignored.load(Ordering::Relaxed)
     }
 
+    /// What is known of those behind addresses; the capture feeds it.
+    #[must_use]
+    pub(crate) const fn who(&self) -> &Arc<Who> {
+        &self.who
+    }
+
     /// The journal.
     #[must_use]
     pub(crate) const fn journal(&self) -> &Journal {
@@ -153,7 +162,8 @@ impl Reporter {
         }
         let now = clock::now();
         let (id, zone, node_id) = (self.ids.next(now.as_micros()), &rules.zone, rules.node_id_of(host));
-        let event = Event::new(kind, data, id, now, zone, node_id, service, None, source, target);
+        let mut event = Event::new(kind, data, id, now, zone, node_id, service, None, source, target);
+        self.tell_who(&mut event);
         Some(self.journal.append(event).await)
     }
 
@@ -175,14 +185,15 @@ impl Reporter {
         }
     }
 
-    /// Reports what was observed on the wire rather than said to a service, between these two ends. The
+    /// Reports what was observed on the wire rather than said to a service, from one address to another of
+    /// this machine's, whose origins as events name them these are. The
     /// event is of the machine that plays at the second.
     pub(crate) fn report_observed(
         &self,
         kind: Kind,
         data: LogData,
         service: &str,
-        source: IpAddr,
+        (source, destination): (IpAddr, IpAddr),
         (src, dst): (Origin, Origin),
     ) {
         let rules = self.rules();
@@ -192,8 +203,9 @@ impl Reporter {
         }
         let now = clock::now();
         let id = self.ids.next(now.as_micros());
-        let node_id = dst.host.parse().map_or(rules.node_id.as_str(), |address| rules.node_id_at(address));
-        let event = Event::new(kind, data, id, now, &rules.zone, node_id, service, None, src, dst);
+        let node_id = rules.node_id_at(destination);
+        let mut event = Event::new(kind, data, id, now, &rules.zone, node_id, service, None, src, dst);
+        self.tell_who(&mut event);
         drop(self.journal.append_now(event));
     }
 
@@ -217,7 +229,7 @@ impl Reporter {
             return None;
         }
         let now = clock::now();
-        let event = Event::new(
+        let mut event = Event::new(
             kind,
             data,
             self.ids.next(now.as_micros()),
@@ -229,6 +241,7 @@ impl Reporter {
             src,
             Origin::none(),
         );
+        self.tell_who(&mut event);
         Some(self.journal.append_now(event))
     }
 
@@ -290,7 +303,24 @@ impl Reporter {
         {
             ours.more.insert("fingerprint".to_owned(), Value::Map(notes.clone()));
         }
+        self.who.describe(context.peer, context.local.port()).write(&mut event);
         Some(event)
+    }
+
+    /// Writes who the peer is into an event that is no session's, if it has a peer.
+    fn tell_who(&self, event: &mut Event) {
+        let Some(src) = &event.src else { return };
+        let Ok(address) = src.host.parse() else { return };
+        let local = event.dst.as_ref().map_or(0, |dst| number(&dst.port));
+        self.who.describe(SocketAddr::new(address, number(&src.port)), local).write(event);
+    }
+}
+
+/// The port, or 0 where there is none.
+fn number(port: &Port) -> u16 {
+    match port {
+        Port::Number(number) => u16::try_from(*number).unwrap_or(0),
+        Port::Text(text) => text.parse().unwrap_or(0),
     }
 }
 
@@ -503,8 +533,9 @@ mod tests {
         let origin = |host: &str| Origin { host: host.to_owned(), port: Port::Number(1) };
         for (port, target) in [("x", "10.0.0.7"), ("y", "10.0.0.9")] {
             let data = LogData::new().with("WHAT", port);
+            let addresses = ("192.0.2.1".parse().unwrap(), target.parse().unwrap());
             let ends = (origin("192.0.2.1"), origin(target));
-            reporter.report_observed(&crate::testing::KIND, data, "portscan", "192.0.2.1".parse().unwrap(), ends);
+            reporter.report_observed(&crate::testing::KIND, data, "portscan", addresses, ends);
         }
         assert_eq!(rig.told("x").await.node_id.as_deref(), Some("n/a"));
         assert_eq!(rig.told("y").await.node_id.as_deref(), Some("node"));

@@ -1,215 +1,441 @@
-//! Watches for port scans: a packet socket with a filter in the kernel, and the detector of `scan`.
+//! Watches the wire: a thread reads the packet socket, feeds what it tells of peers to [`Who`], and lets the detector
+//! of `scan` judge.
 //!
-//! The filter lets TCP packets with neither ACK nor RST through, which no connection sends but to begin, so
-//! that ordinary traffic costs nothing here.
+//! A thread of its own and not a task: under a flood the kernel shares the processor between it and the
+//! services, and what it cannot keep up with is dropped and counted.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
-use std::os::fd::AsRawFd as _;
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd as _;
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use aviary_config::Settings;
 use aviary_event::{Origin, Port};
-use aviary_scan::{Detector, Packet, Rules};
-use nix::sys::socket::{LinkAddr, MsgFlags, recvmsg};
-use socket2::{Domain, Protocol, SockFilter, Socket, Type};
-use tokio::io::Interest;
-use tokio::net::UdpSocket;
-use tokio::sync::watch;
+use aviary_scan::{
+    Detector, Direction, Fingerprint, Flags, Moment, Observed, Packet, Proto, Rules, Summary, Transport,
+};
+use aviary_wire::names::{self, Sender};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::ports;
+use crate::capture::{Capture, Frame, Scope, Way};
+use crate::clock;
+use crate::machine::Machine;
+use crate::own::OwnAddresses;
+use crate::ports::OpenPorts;
 use crate::reporter::Reporter;
+use crate::who::{self, Sighting};
 
-/// `ETH_P_ALL` of Linux's `if_ether.h`: every protocol.
-const EVERY_PROTOCOL: u16 = 0x0003;
-/// `PACKET_HOST` of `if_packet.h`: a packet for this machine.
-const FOR_US: u8 = 0;
-/// `ARPHRD_ETHER` and `ARPHRD_LOOPBACK` of `if_arp.h`: frames that begin with an Ethernet header.
-const WITH_HEADER: [u16; 2] = [1, 772];
-/// Bytes of a frame that are read: headers, with room for options.
-const HEAD: usize = 256;
-/// Frames read before other tasks get their turn.
-const ROUND: usize = 64;
-/// How long the list of open ports is believed.
-const FRESH: Duration = Duration::from_secs(1);
-/// Receive buffer that is asked for.
-const RECEIVE_BUFFER: usize = 1024 * 1024;
+/// Time between two looks at what is due.
+const TURN: Duration = Duration::from_secs(1);
+/// Batches read before what is due is looked at.
+const ROUND: usize = 256;
+/// Frames that are remembered, to know one that is seen again on another interface: a VLAN's, a bridge's.
+const SEEN_AGAIN: usize = 32;
 
-/// What scanning needs of the settings; `None` when it is off.
-#[must_use]
-pub(crate) fn rules(settings: &Settings) -> Option<Rules> {
-    let rate = |name| u64::try_from(settings.int(name)).unwrap_or(1);
-    settings.flag("portscan.enabled").then(|| Rules {
-        syn_rate: rate("portscan.synrate"),
-        nmap_rate: rate("portscan.nmaposrate"),
-        loopback_rate: rate("portscan.lorate"),
-        ignore_localhost: settings.flag("portscan.ignore_localhost"),
-        ignore_ports: settings
-            .list("portscan.ignore_ports")
-            .iter()
-            .filter_map(|port| port.as_u64().or_else(|| port.as_str()?.trim().parse().ok()))
-            .filter_map(|port| u16::try_from(port).ok())
-            .collect(),
-    })
+/// What watching needs of the settings.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    /// How scans are watched for, when they are.
+    pub scans: Option<Rules>,
+    /// Whether peers' packets are looked at anyway, to know them.
+    pub newcomers: bool,
+}
+
+impl Wanted {
+    /// Reads them; the machines answer at ports of their own where no service stands.
+    #[must_use]
+    pub(crate) fn of(settings: &Settings, machines: &[(Arc<Machine>, &Settings)]) -> Self {
+        let mut decoys = HashSet::new();
+        for (machine, settings) in machines {
+            let ports = aviary_services::answered_ports(settings);
+            for address in &machine.addresses {
+                let address = address.filter(|address| !address.is_unspecified());
+                decoys.extend(ports.iter().map(|port| (address, *port)));
+            }
+        }
+        let scans = Rules::of(settings).map(|rules| Rules { decoys, ..rules });
+        Self { scans, newcomers: settings.flag("aviary.capture") }
+    }
+
+    const fn scope(&self) -> Option<Scope> {
+        match (&self.scans, self.newcomers) {
+            (Some(_), _) => Some(Scope::Scans),
+            (None, true) => Some(Scope::Newcomers),
+            (None, false) => None,
+        }
+    }
 }
 
 /// A packet socket that is open and maybe watched.
 #[derive(Debug)]
 pub(crate) struct Scanner {
-    detector: Arc<Mutex<Detector>>,
-    socket: Mutex<Option<Socket>>,
-    seen: Arc<AtomicU64>,
+    shared: Arc<Shared>,
+    capture: Mutex<Option<Capture>>,
+    /// Closed to stop the thread.
+    stop: Mutex<Option<UnixStream>>,
+    thread: Mutex<Option<std::thread::JoinHandle<()>>>,
+}
+
+/// What the thread and the rest of the canary share.
+#[derive(Debug)]
+struct Shared {
+    detector: Mutex<Detector>,
+    /// A change that the thread has not applied yet.
+    scope: Mutex<Option<Scope>>,
+    /// Ports of this canary's services.
+    served: Mutex<HashSet<(Proto, u16)>>,
+    packets: AtomicU64,
+    dropped: AtomicU64,
+}
+
+/// What was seen since the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// Packets that passed the filter.
+    pub packets: u64,
+    /// Packets that there was no room for.
+    pub dropped: u64,
+    /// Scans that were too many to be told of.
+    pub untold: u64,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Scanner {
-    /// Opens the socket, which needs CAP_NET_RAW: before privileges are given up.
+    /// Opens the socket, which needs CAP_NET_RAW: before privileges are given up. `None` when nothing is to be
+    /// watched.
     ///
     /// # Errors
     /// What the system says, with what to do.
-    pub(crate) fn open(rules: Rules) -> Result<Self, String> {
-        let socket = open().map_err(|error| match error.kind() {
+    pub(crate) fn open(wanted: &Wanted) -> Option<Result<Self, String>> {
+        let scope = wanted.scope()?;
+        let capture = Capture::open(scope).map_err(|error| match error.kind() {
             io::ErrorKind::PermissionDenied => {
                 "packets may not be seen by this user; start as root, or give the program CAP_NET_RAW".to_owned()
             }
             _ => format!("packets cannot be seen: {error}"),
-        })?;
-        Ok(Self {
-            detector: Arc::new(Mutex::new(Detector::new(rules))),
-            socket: Mutex::new(Some(socket)),
-            seen: Arc::default(),
-        })
+        });
+        let mut detector = Detector::new(Rules::default());
+        detector.set_rules(wanted.scans.clone());
+        Some(capture.map(|capture| Self {
+            shared: Arc::new(Shared {
+                detector: Mutex::new(detector),
+                scope: Mutex::default(),
+                served: Mutex::default(),
+                packets: AtomicU64::new(0),
+                dropped: AtomicU64::new(0),
+            }),
+            capture: Mutex::new(Some(capture)),
+            stop: Mutex::default(),
+            thread: Mutex::default(),
+        }))
     }
 
     /// Replaces the rules.
-    pub(crate) fn set_rules(&self, rules: Option<Rules>) {
-        self.detector.lock().unwrap_or_else(std::sync::PoisonError::into_inner).set_rules(rules);
+    pub(crate) fn set(&self, wanted: &Wanted) {
+        lock(&self.shared.detector).set_rules(wanted.scans.clone());
+        *lock(&self.shared.scope) = Some(wanted.scope().unwrap_or(Scope::Newcomers));
     }
 
-    /// Packets that passed the filter.
+    /// Names the ports at which services stand, whose visitors are remembered.
+    pub(crate) fn serve(&self, ports: impl Iterator<Item = (Proto, u16)>) {
+        *lock(&self.shared.served) = ports.collect();
+    }
+
+    /// What was seen since the start.
     #[must_use]
-    pub(crate) fn seen(&self) -> u64 {
-        self.seen.load(Ordering::Relaxed)
+    pub(crate) fn seen(&self) -> Seen {
+        Seen {
+            packets: self.shared.packets.load(Ordering::Relaxed),
+            dropped: self.shared.dropped.load(Ordering::Relaxed),
+            untold: lock(&self.shared.detector).untold(),
+        }
     }
 
-    /// Watches until told to stop. Inside the runtime.
-    pub(crate) fn watch(&self, reporter: Arc<Reporter>, stop: watch::Receiver<bool>) {
-        let socket = self.socket.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-        let Some(socket) = socket else { return };
-        let (detector, seen) = (Arc::clone(&self.detector), Arc::clone(&self.seen));
-        drop(tokio::runtime::Handle::current().spawn(async move {
-            if let Err(error) = run(socket, detector, seen, reporter, stop).await {
-                tracing::error!(%error, "scans are no longer seen");
-            }
-        }));
+    /// Begins to watch.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub(crate) fn watch(&self, reporter: Arc<Reporter>) -> io::Result<()> {
+        let Some(capture) = lock(&self.capture).take() else { return Ok(()) };
+        let (ours, theirs) = UnixStream::pair()?;
+        let shared = Arc::clone(&self.shared);
+        let thread =
+            std::thread::Builder::new().name("capture".to_owned()).stack_size(256 * 1024).spawn(move || {
+                let result = Watch::new(capture, theirs, shared, reporter).run();
+                if let Err(error) = result {
+                    tracing::error!(%error, "packets are no longer seen: no scans are reported");
+                }
+            })?;
+        *lock(&self.stop) = Some(ours);
+        *lock(&self.thread) = Some(thread);
+        Ok(())
+    }
+
+    /// Stops watching; scans that go on are told of as ended before this returns. Blocks for a moment.
+    pub(crate) fn stop(&self) {
+        drop(lock(&self.stop).take());
+        if let Some(thread) = lock(&self.thread).take() {
+            let _ = thread.join();
+        }
     }
 }
 
-fn open() -> io::Result<Socket> {
-    let protocol = Protocol::from(i32::from(EVERY_PROTOCOL.to_be()));
-    let socket = Socket::new(Domain::PACKET, Type::RAW.nonblocking().cloexec(), Some(protocol))?;
-    socket.attach_filter(&FILTER)?;
-    let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
-    Ok(socket)
-}
-
-/// Classic BPF over a frame with an Ethernet header. Instructions are (code, jump if true, jump if false,
-/// operand), from `linux/filter.h`.
-static FILTER: [SockFilter; 16] = [
-    SockFilter::new(0x28, 0, 0, 12),      //  0 ldh [12]            EtherType
-    SockFilter::new(0x15, 0, 7, 0x0800),  //  1 jeq IPv4, else to 9
-    SockFilter::new(0x30, 0, 0, 23),      //  2 ldb [23]            protocol
-    SockFilter::new(0x15, 0, 11, 6),      //  3 jeq TCP, else drop
-    SockFilter::new(0x28, 0, 0, 20),      //  4 ldh [20]            fragment offset
-    SockFilter::new(0x45, 9, 0, 0x1fff),  //  5 jset a later fragment: drop
-    SockFilter::new(0xb1, 0, 0, 14),      //  6 ldxb 4*([14]&0xf)   header length
-    SockFilter::new(0x50, 0, 0, 27),      //  7 ldb [x+27]          TCP flags
-    SockFilter::new(0x05, 0, 0, 4),       //  8 jump to 13
-    SockFilter::new(0x15, 0, 5, 0x86dd),  //  9 jeq IPv6, else drop
-    SockFilter::new(0x30, 0, 0, 20),      // 10 ldb [20]            next header
-    SockFilter::new(0x15, 0, 3, 6),       // 11 jeq TCP, else drop
-    SockFilter::new(0x30, 0, 0, 67),      // 12 ldb [67]            TCP flags
-    SockFilter::new(0x45, 1, 0, 0x14),    // 13 jset ACK or RST: drop
-    SockFilter::new(0x06, 0, 0, 0x40000), // 14 take
-    SockFilter::new(0x06, 0, 0, 0),       // 15 drop
-];
-
-async fn run(
-    socket: Socket,
-    detector: Arc<Mutex<Detector>>,
-    seen: Arc<AtomicU64>,
+/// The thread's own.
+struct Watch {
+    capture: Capture,
+    stop: UnixStream,
+    shared: Arc<Shared>,
     reporter: Arc<Reporter>,
-    mut stop: watch::Receiver<bool>,
-) -> io::Result<()> {
-    // The runtime watches a descriptor only as one of its own kinds; nothing of UDP is asked of this one.
-    let socket = UdpSocket::from_std(socket.into())?;
-    let start = Instant::now();
-    let mut open = OpenPorts::new();
-    loop {
-        tokio::select! {
-            biased;
-            _ = stop.wait_for(|stop| *stop) => return Ok(()),
-            ready = socket.readable() => ready?,
+    start: Instant,
+    eyes: Eyes,
+}
+
+/// All that looking at a frame needs.
+struct Eyes {
+    open: OpenPorts,
+    own: OwnAddresses,
+    names: HashMap<u32, String>,
+    again: Again,
+}
+
+impl Watch {
+    fn new(capture: Capture, stop: UnixStream, shared: Arc<Shared>, reporter: Arc<Reporter>) -> Self {
+        let mut eyes = Eyes {
+            open: OpenPorts::default(),
+            own: OwnAddresses::default(),
+            names: HashMap::new(),
+            again: Again::default(),
+        };
+        // Looked up now, which the first packet then need not wait for.
+        let _ = eyes.own.contains(IpAddr::from([0, 0, 0, 0]));
+        Self { capture, stop, shared, reporter, start: Instant::now(), eyes }
+    }
+
+    fn moment(start: Instant) -> Moment {
+        let now = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Moment { now, wall: clock::now().as_micros() }
+    }
+
+    fn run(mut self) -> io::Result<()> {
+        let mut turned = Instant::now();
+        loop {
+            if self.wait(TURN.saturating_sub(turned.elapsed()))? {
+                let ended = lock(&self.shared.detector).finish(Self::moment(self.start));
+                self.tell(&ended);
+                return Ok(());
+            }
+            if let Some(scope) = lock(&self.shared.scope).take() {
+                self.capture.set_scope(scope)?;
+            }
+            for _ in 0..ROUND {
+                match self.look() {
+                    Ok(0) => break,
+                    Ok(_) => {}
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    // An interface went down; the socket goes on with the others.
+                    Err(error) if error.raw_os_error() == Some(nix::libc::ENETDOWN) => break,
+                    Err(error) => return Err(error),
+                }
+            }
+            if turned.elapsed() >= TURN {
+                turned = Instant::now();
+                let due = lock(&self.shared.detector).due(Self::moment(self.start));
+                self.tell(&due);
+            }
         }
-        for _ in 0..ROUND {
-            let Ok(received) = socket.try_io(Interest::READABLE, || receive(&socket)) else { break };
-            let Some((packet, interface)) = received else { continue };
-            seen.fetch_add(1, Ordering::Relaxed);
-            let now = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
-            let finding = {
-                let mut detector = detector.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                detector.judge(&packet, |port| open.contains(port), now)
-            };
-            let Some(finding) = finding else { continue };
-            let origin = |host: std::net::IpAddr, port: u16| Origin {
-                host: host.to_canonical().to_string(),
-                port: Port::Text(port.to_string()),
-            };
-            let (from, to) =
-                (origin(packet.source, packet.tcp.source), origin(packet.destination, packet.tcp.destination));
-            let data = aviary_scan::log_data(&packet, &interface);
-            reporter.report_observed(finding.kind, data, aviary_scan::NAME, packet.source, (from, to));
+    }
+
+    /// Waits for packets, so long; whether to stop.
+    fn wait(&self, patience: Duration) -> io::Result<bool> {
+        let (capture, stop) = (self.capture.as_fd(), self.stop.as_fd());
+        let mut sockets = [PollFd::new(capture, PollFlags::POLLIN), PollFd::new(stop, PollFlags::POLLIN)];
+        let patience = PollTimeout::try_from(patience).unwrap_or(PollTimeout::ZERO);
+        match poll(&mut sockets, patience) {
+            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
         }
-        tokio::task::yield_now().await;
+        Ok(sockets[1].any().unwrap_or(false))
+    }
+
+    /// Looks at a batch; how many frames there were.
+    fn look(&mut self) -> io::Result<usize> {
+        let moment = Self::moment(self.start);
+        let (eyes, reporter) = (&mut self.eyes, &self.reporter);
+        let (mut detector, served) = (lock(&self.shared.detector), lock(&self.shared.served));
+        let count = self.capture.read(|frame| eyes.look(frame, &mut detector, &served, reporter, moment))?;
+        drop((detector, served));
+        self.shared.packets.fetch_add(u64::try_from(count).unwrap_or(0), Ordering::Relaxed);
+        self.shared.dropped.store(self.capture.dropped().into(), Ordering::Relaxed);
+        Ok(count)
+    }
+
+    fn tell(&self, summaries: &[Summary]) {
+        for summary in summaries {
+            tell(&self.reporter, summary);
+        }
     }
 }
 
-/// One frame: what it carries and by which interface it came, if it is for this machine.
-fn receive(socket: &UdpSocket) -> io::Result<Option<(Packet, String)>> {
-    let mut head = [0; HEAD];
-    let (length, address) = {
-        let mut slices = [io::IoSliceMut::new(&mut head)];
-        let received = recvmsg::<LinkAddr>(socket.as_raw_fd(), &mut slices, None, MsgFlags::MSG_DONTWAIT)?;
-        (received.bytes, received.address)
+impl Eyes {
+    fn look(
+        &mut self,
+        frame: Frame<'_>,
+        detector: &mut Detector,
+        served: &HashSet<(Proto, u16)>,
+        reporter: &Reporter,
+        moment: Moment,
+    ) {
+        let Some(packet) = Packet::parse(frame.bytes) else { return };
+        let direction = match frame.way {
+            Way::In => Direction::Incoming,
+            Way::Broadcast => Direction::Broadcast,
+            Way::Multicast => Direction::Multicast,
+            Way::Out => Direction::Outgoing,
+        };
+        if direction == Direction::Outgoing {
+            note_questions(&packet, reporter);
+        } else {
+            hear(&packet, reporter);
+            // What passes through to others, as on a router or to containers, is not for us.
+            if direction == Direction::Incoming && !self.own.contains(packet.destination) {
+                return;
+            }
+        }
+        if self.again.is(frame, &packet) {
+            return;
+        }
+        // Before anything that takes time: the service may be about to tell of its visitor.
+        if direction == Direction::Incoming && meets_service(&packet, served) {
+            meet(&packet, reporter);
+        }
+        let open = &mut self.open;
+        let Observed { compatible, scan } =
+            detector.observe(&packet, direction, |address, proto, port| open.contains(address, proto, port), moment);
+        if compatible.is_some() || scan.is_some() {
+            meet(&packet, reporter);
+        }
+        if let (Some(kind), Some((from, to))) = (compatible, packet.ports()) {
+            let ends = (origin(packet.source, from), origin(packet.destination, to));
+            let data = aviary_scan::log_data(&packet, self.interface(frame.interface));
+            let addresses = (packet.source, packet.destination);
+            reporter.report_observed(kind, data, aviary_scan::NAME, addresses, ends);
+        }
+        if let Some(summary) = scan {
+            tell(reporter, &summary);
+        }
+    }
+
+    fn interface(&mut self, index: u32) -> &str {
+        self.names.entry(index).or_insert_with(|| {
+            let name = nix::net::if_::if_indextoname(index).ok();
+            name.and_then(|name| name.into_string().ok()).unwrap_or_default()
+        })
+    }
+}
+
+/// The sender's address in the Ethernet header.
+fn mac_of(packet: &Packet<'_>) -> [u8; 6] {
+    let [_, _, _, _, _, _, a, b, c, d, e, f, ..] = packet.ethernet;
+    [a, b, c, d, e, f]
+}
+
+/// Whether a packet goes to a service, so that an event of its sender may follow.
+fn meets_service(packet: &Packet<'_>, served: &HashSet<(Proto, u16)>) -> bool {
+    match &packet.transport {
+        Transport::Tcp(tcp) => tcp.flags.classic() == Flags::SYN && served.contains(&(Proto::Tcp, tcp.destination)),
+        Transport::Udp(udp) => served.contains(&(Proto::Udp, udp.destination)),
+        _ => false,
+    }
+}
+
+/// Remembers what a packet says of its sender.
+fn meet(packet: &Packet<'_>, reporter: &Reporter) {
+    let ttl = packet.ip.ttl();
+    let frame = who::Frame { mac: Some(mac_of(packet)), ttl: Some(ttl), hops: Some(aviary_scan::distance(ttl)) };
+    match (Fingerprint::of(packet), packet.ports()) {
+        (Some(fingerprint), Some((from, to))) => {
+            let Fingerprint { tcp, ja4t } = fingerprint;
+            let sighting = Sighting { frame, tcp: Some(tcp), ja4t: Some(ja4t) };
+            let ends = (SocketAddr::new(packet.source, from), SocketAddr::new(packet.destination, to));
+            reporter.who().saw_syn(ends.0, ends.1, sighting);
+        }
+        _ => reporter.who().saw_frame(packet.source, frame),
+    }
+}
+
+/// Remembers the name that a message tells, if it does.
+fn hear(packet: &Packet<'_>, reporter: &Reporter) {
+    let Transport::Udp(udp) = &packet.transport else { return };
+    let sender = Sender { mac: Some(mac_of(packet)), address: packet.source, port: udp.source };
+    if let Some(heard) = names::passive(sender, udp.destination, udp.payload) {
+        reporter.who().saw_name(heard.mac, heard.address, &heard.name, heard.from);
+    }
+}
+
+/// Remembers what this machine asks others for: who answers to that tells no name of its own.
+fn note_questions(packet: &Packet<'_>, reporter: &Reporter) {
+    let Transport::Udp(udp) = &packet.transport else { return };
+    if names::PORTS.contains(&udp.destination) {
+        for name in names::asked(udp.payload) {
+            reporter.who().asked_for(&name);
+        }
+    }
+}
+
+fn origin(host: IpAddr, port: u16) -> Origin {
+    Origin { host: host.to_canonical().to_string(), port: Port::Text(port.to_string()) }
+}
+
+fn tell(reporter: &Reporter, summary: &Summary) {
+    let end = |host: IpAddr, port: Option<u16>| Origin {
+        host: host.to_canonical().to_string(),
+        port: Port::Number(port.map_or(-1, i64::from)),
     };
-    let Some(address) = address else { return Ok(None) };
-    if address.pkttype() != FOR_US || !WITH_HEADER.contains(&address.hatype()) {
-        return Ok(None);
-    }
-    let Some(packet) = Packet::parse(head.get(..length).unwrap_or_default()) else { return Ok(None) };
-    let index = u32::try_from(address.ifindex()).unwrap_or(0);
-    let name = nix::net::if_::if_indextoname(index).ok().and_then(|name| name.into_string().ok());
-    Ok(Some((packet, name.unwrap_or_default())))
+    let (host, port) = summary.target;
+    let ends = (end(summary.source, summary.source_port), end(host, port));
+    let data = aviary_scan::scan_data(summary);
+    reporter.report_observed(aviary_scan::SCAN, data, aviary_scan::NAME, (summary.source, host), ends);
 }
 
-/// Ports where anything on this machine listens over TCP, looked up again after a while.
-struct OpenPorts {
-    ports: HashSet<u16>,
-    looked: Option<Instant>,
+/// A number that copies of one packet share: its ends, its numbers and its flags.
+fn identity(packet: &Packet<'_>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (packet.source, packet.destination, packet.ip.id(), packet.ports()).hash(&mut hasher);
+    match &packet.transport {
+        Transport::Tcp(tcp) => (tcp.sequence, tcp.flags.0).hash(&mut hasher),
+        Transport::Udp(udp) => (udp.payload_length, udp.payload.get(..16)).hash(&mut hasher),
+        Transport::Icmp(icmp) => (icmp.kind, icmp.id, icmp.sequence).hash(&mut hasher),
+        Transport::Cut(_) => {}
+    }
+    hasher.finish()
 }
 
-impl OpenPorts {
-    fn new() -> Self {
-        Self { ports: HashSet::new(), looked: None }
-    }
+/// The last frames, to know one that comes by a second interface too.
+#[derive(Debug, Default)]
+struct Again {
+    last: [(u64, u32); SEEN_AGAIN],
+    next: usize,
+}
 
-    fn contains(&mut self, port: u16) -> bool {
-        if self.looked.is_none_or(|looked| looked.elapsed() > FRESH) {
-            self.ports = ports::listening();
-            self.looked = Some(Instant::now());
+impl Again {
+    /// Whether the same packet was just seen on another interface.
+    fn is(&mut self, frame: Frame<'_>, packet: &Packet<'_>) -> bool {
+        let hash = identity(packet);
+        if self.last.iter().any(|(seen, interface)| *seen == hash && *interface != frame.interface) {
+            return true;
         }
-        self.ports.contains(&port)
+        if let Some(place) = self.last.get_mut(self.next) {
+            *place = (hash, frame.interface);
+        }
+        self.next = (self.next + 1) % SEEN_AGAIN;
+        false
     }
 }

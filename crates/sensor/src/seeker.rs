@@ -24,6 +24,7 @@ use crate::errand::{Progress, Trouble};
 use crate::neighbours;
 use crate::plan::Plan;
 use crate::reporter::{Context, Reporter};
+use crate::who::mac_text;
 
 /// Time between two looks at the sockets of a round.
 const LOOK: Duration = Duration::from_millis(50);
@@ -78,7 +79,7 @@ pub(crate) async fn run(
     progress: Arc<Progress>,
     stop: watch::Receiver<bool>,
 ) {
-    let look_up = neighbours::mac;
+    let look_up = |address, interface| neighbours::mac(address, Some(interface)).map(mac_text);
     Search { entry, seeker, reserved, reporter, progress, look_up, macs: HashMap::new() }.run(stop).await;
 }
 
@@ -160,6 +161,9 @@ impl Search {
         let mut due: Vec<Due> = Vec::new();
         for (interface, chance) in interfaces.iter().zip(entropy) {
             for question in self.seeker.ask(interface, chance) {
+                for name in aviary_wire::names::asked(&question.bytes) {
+                    self.reporter.who().asked_for(&name);
+                }
                 self.prepare(interface, question, start, &mut lines, &mut due);
             }
         }

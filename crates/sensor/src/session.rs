@@ -233,6 +233,11 @@ impl Session {
         let Some(filter) = &mut self.filter else { return Flow::End };
         let decrypted = filter.receive(raw);
         let outgoing = filter.outgoing();
+        // Before anything is reported, and whatever comes of the handshake.
+        if let Some(hello) = &decrypted.hello {
+            self.notes.insert("ja3".to_owned(), Value::from(hello.ja3()));
+            self.notes.insert("ja4".to_owned(), Value::from(hello.ja4()));
+        }
         self.write(&outgoing).await;
         if let Some(facts) = decrypted.secured {
             let flow = if self.dialogue.is_none() {

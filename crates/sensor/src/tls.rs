@@ -4,6 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::sync::{Arc, OnceLock};
 
 use aviary_service::{Slot, TlsFacts, TlsKey, TlsProfile, TlsStart, Vault, Wrapping};
+use aviary_wire::fingerprint::{ClientHello, Heard, HelloReader};
 use rcgen::{CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, SanType};
 use rsa::pkcs8::EncodePrivateKey as _;
 use rustls::pki_types::pem::PemObject as _;
@@ -217,6 +218,8 @@ pub(crate) struct Filter {
     connection: ServerConnection,
     told: bool,
     heard: Vec<u8>,
+    /// Gone once the client's hello is whole, or known to be none.
+    hello: Option<Box<HelloReader>>,
     /// What was heard of the handshake before the filter was there.
     first: Vec<u8>,
     /// Carries the handshake; gone once that is finished.
@@ -232,6 +235,8 @@ pub(crate) struct Filter {
 pub(crate) struct Decrypted {
     /// What the peer said inside.
     pub plain: Vec<u8>,
+    /// The client's first message has just become whole.
+    pub hello: Option<Box<ClientHello>>,
     /// The handshake has just been completed.
     pub secured: Option<TlsFacts>,
     /// The peer broke TLS; an alert waits in [`Filter::outgoing`].
@@ -250,7 +255,8 @@ impl Filter {
         connection.set_buffer_limit(None);
         let TlsStart { heard: first, wrapping } = start;
         let (heard, frame, ready) = (Vec::new(), Vec::new(), Vec::new());
-        Ok(Self { connection, told: false, heard, first, wrapping, frame, ready })
+        let hello = Some(Box::default());
+        Ok(Self { connection, told: false, heard, hello, first, wrapping, frame, ready })
     }
 
     /// Takes bytes from the peer. `plain` is bounded by the input's length, since TLS expands.
@@ -273,6 +279,7 @@ impl Filter {
         if !self.told && !self.connection.is_handshaking() {
             self.told = true;
             self.heard = Vec::new();
+            self.hello = None;
             result.secured = Some(self.facts());
         }
         result
@@ -307,7 +314,15 @@ impl Filter {
         }
     }
 
+    /// Takes in TLS.
     fn take(&mut self, mut bytes: &[u8], result: &mut Decrypted) {
+        if let Some(reader) = &mut self.hello {
+            match reader.push(bytes) {
+                Heard::Part => {}
+                Heard::Whole(hello) => (self.hello, result.hello) = (None, Some(hello)),
+                Heard::Other => self.hello = None,
+            }
+        }
         while !bytes.is_empty() {
             match self.connection.read_tls(&mut bytes) {
                 Ok(0) | Err(_) => break,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use aviary_config::{Key, Settings};
+use aviary_config::{Key, Settings, Shape};
 use aviary_event::KindInfo;
 
 use crate::{Service, Vault};
@@ -21,6 +21,21 @@ pub struct Entry {
     pub kinds: &'static [KindInfo],
     /// Builds it. Pure but for reading files that the settings name.
     pub build: fn(&Materials<'_>) -> Result<Box<dyn Service>, Rejection>,
+}
+
+impl Entry {
+    /// Whether the settings switch it on: `NAME.enabled`, or for a service without that key a list that is not
+    /// empty.
+    #[must_use]
+    pub fn is_enabled(&self, settings: &Settings) -> bool {
+        let switch = format!("{}.enabled", self.name);
+        let mut lists = self.keys.iter().filter(|key| key.shape == Shape::List);
+        if self.keys.iter().any(|key| key.name == switch) {
+            settings.flag(&switch)
+        } else {
+            lists.any(|key| !settings.list(key.name).is_empty())
+        }
+    }
 }
 
 impl fmt::Debug for Entry {

@@ -16,8 +16,10 @@
 
 use aviary_service::Entry;
 
+pub use answer::answered_ports;
 pub use personas::PERSONAS;
 
+mod answer;
 mod ftp;
 mod git;
 mod http;
@@ -42,6 +44,7 @@ mod vnc;
 /// Every service, in alphabetical order of folders. A new service is one folder and two lines here.
 #[rustfmt::skip] // one line a service
 pub static ALL: &[&Entry] = &[
+    &answer::ENTRY,
     &ftp::ENTRY,
     &git::ENTRY,
     &http::HTTP,

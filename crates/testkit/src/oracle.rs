@@ -1,9 +1,13 @@
 //! Oracles of the fuzz targets that are no services: what must hold for any bytes.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use aviary_config::{Document, Format, Key, KeySpace, check};
-use aviary_event::Event;
+use aviary_event::{Event, LogData};
+use aviary_scan::{Detector, Direction, Fingerprint, Moment, Packet, Rules, State, Summary, log_data, scan_data};
+
+use crate::battery::segments;
 
 /// A line that can be read prints a line that is read as the same event, and prints the same again.
 ///
@@ -39,5 +43,77 @@ pub fn config<'a>(data: &[u8], services: impl IntoIterator<Item = &'a [Key]>) {
         for problem in problems {
             assert!(problem.to_string().contains(file) && !problem.detailed().is_empty(), "{problem:?}");
         }
+    }
+}
+
+/// Longest memory of a detector that has seen as much as fits into an input, in bytes.
+const DETECTOR: usize = 8 << 20;
+
+/// Frames, each behind a byte for its direction and one for the time before it: they are read or not, and whatever
+/// they are, what is told of scans holds together and is bounded.
+///
+/// # Panics
+/// When it does not.
+pub fn scan(data: &[u8]) {
+    let mut detector = Detector::new(Rules { threshold: 2, ..Rules::default() });
+    let mut open: BTreeMap<u64, Summary> = BTreeMap::new();
+    let mut moment = Moment { now: 0, wall: crate::NOW };
+    for segment in segments(data) {
+        let [way, time, frame @ ..] = segment.as_slice() else { continue };
+        // From nothing to an hour.
+        moment.now += u64::from(*time).pow(2) * 56;
+        moment.wall += i64::from(*time);
+        for summary in detector.due(moment) {
+            told(&mut open, summary);
+        }
+        let Some(packet) = Packet::parse(frame) else { continue };
+        let direction = match way % 8 {
+            0 => Direction::Outgoing,
+            1 => Direction::Broadcast,
+            2 => Direction::Multicast,
+            _ => Direction::Incoming,
+        };
+        let _ = Fingerprint::of(&packet).inspect(|of| assert!(of.tcp.is_ascii() && of.ja4t.is_ascii(), "{of:?}"));
+        assert!(packet.tcp().is_none_or(|tcp| tcp.options.len() <= 40), "{packet:?}");
+        let observed = detector.observe(&packet, direction, |_, _, port| port % 3 == 0, moment);
+        if let Some(kind) = observed.compatible {
+            assert_eq!(direction, Direction::Incoming, "{packet:?}");
+            declared(&log_data(&packet, "eth0"), kind.keys);
+        }
+        if let Some(summary) = observed.scan {
+            told(&mut open, summary);
+        }
+    }
+    assert!(detector.memory() < DETECTOR, "{} bytes", detector.memory());
+    for summary in detector.finish(moment) {
+        told(&mut open, summary);
+    }
+    assert!(open.is_empty(), "told as begun and never as ended: {open:?}");
+}
+
+/// What is told of one scan only grows, and begins and ends once.
+fn told(open: &mut BTreeMap<u64, Summary>, summary: Summary) {
+    declared(&scan_data(&summary), aviary_scan::SCAN.keys);
+    for ports in [&summary.tcp, &summary.udp] {
+        assert!(ports.order.len() <= 256 && ports.order.len() as u32 <= ports.count, "{ports:?}");
+    }
+    assert!(!summary.hosts.is_empty() && summary.hosts.len() <= 64, "{summary:?}");
+    assert!(summary.first <= summary.last && summary.packets > 0, "{summary:?}");
+    let packets: u64 = summary.probes.iter().map(|(_, packets)| u64::from(*packets)).sum();
+    assert_eq!(packets, summary.packets, "{summary:?}");
+    let before = open.remove(&summary.id);
+    if let Some(before) = &before {
+        assert!(before.packets <= summary.packets && summary.tcp.order.starts_with(&before.tcp.order), "{summary:?}");
+    }
+    match (summary.state, before.is_some()) {
+        (State::Ended, _) => {}
+        (State::Begun, false) | (State::GoingOn, true) => drop(open.insert(summary.id, summary)),
+        (state, _) => panic!("{state:?} at the wrong time: {summary:?}"),
+    }
+}
+
+fn declared(data: &LogData, keys: &[&str]) {
+    for (key, _) in data.iter() {
+        assert!(keys.contains(&key), "`{key}` is not declared");
     }
 }

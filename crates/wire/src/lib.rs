@@ -1,4 +1,5 @@
-//! Bytes that two services share: framing, BER, NTLMSSP and SPNEGO, common passwords. No I/O.
+//! Bytes that two services share: framing, BER, NTLMSSP and SPNEGO, common passwords,
+//! fingerprints. No I/O.
 
 // Bytes from peers are hostile: nothing here may panic, overflow or truncate on their account.
 #![cfg_attr(
@@ -16,7 +17,11 @@
 
 pub mod ber;
 pub mod digest;
+pub mod dns;
+pub mod fingerprint;
 pub mod guess;
 pub mod line;
+pub mod names;
 pub mod ntlm;
 pub mod spnego;
+pub mod vendor;

@@ -103,6 +103,12 @@ fn render(status: &Value, style: Style) -> String {
         "\njournal: {} events reported, {} stored in {} bytes, {} could not be stored; {} connections now, {} events ignored by rule\n",
         journal["head"], journal["stored"], journal["bytes"], journal["unsaved"], status["connections"], status["ignored"],
     ));
+    let capture = &status["capture"];
+    if let Some(why) = capture["reason"].as_str() {
+        out.push_str(&format!("capture: off: {why}\n"));
+    } else if !capture.is_null() {
+        out.push_str(&format!("capture: {} packets looked at, {} dropped\n", capture["packets"], capture["dropped"]));
+    }
     if !journal["trouble"].is_null() {
         out.push_str(&style.paint(Ink::Alarm, &format!("journal cannot be written: {}\n", text(&journal["trouble"]))));
     }

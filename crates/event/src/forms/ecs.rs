@@ -38,6 +38,7 @@ impl Event {
 
         let related = Object::default()
             .with_known("ip", list([self.src.as_ref(), self.dst.as_ref()].map(|origin| origin?.ip().map(Value::from))))
+            .with_known("hosts", list([self.source_name().cloned()]))
             .with_known("user", list([self.user_name().cloned()]));
 
         let more = Object::default()
@@ -45,17 +46,22 @@ impl Event {
             .with_known("raw", self.raw())
             .with_known("honeycred", self.honeycred)
             .with_known("session", ours.and_then(|ours| ours.session.clone()))
-            .with_known("fingerprint", self.fingerprint());
+            .with_known("fingerprint", self.fingerprint())
+            .with_all(self.source_members());
 
         let threat = Object::default()
             .with_known("framework", self.techniques().map(|_| "MITRE ATT&CK"))
             .with_object("technique", Object::default().with_known("id", self.techniques()));
 
+        let source = endpoint(self.src.as_ref())
+            .with_known("mac", self.source_mac().map(mac))
+            .with_known("domain", self.source_name().cloned());
+
         let whole = Object::default()
             .with_known("@timestamp", time)
             .with_object("ecs", Object::default().with("version", VERSION))
             .with_object("event", event)
-            .with_object("source", endpoint(self.src.as_ref()).with_known("mac", self.source_mac().map(mac)))
+            .with_object("source", source)
             .with_object("destination", endpoint(self.dst.as_ref()))
             .with_object("network", Object::default().with_known("protocol", service.filter(|_| !self.is_lifecycle())))
             .with_object(

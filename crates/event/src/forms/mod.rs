@@ -30,6 +30,11 @@ impl Object {
         }
     }
 
+    fn with_all(mut self, members: impl Iterator<Item = (String, Value)>) -> Self {
+        self.0.extend(members);
+        self
+    }
+
     /// Adds an object unless it is empty.
     fn with_object(self, key: &str, object: Self) -> Self {
         if object.0.is_empty() { self } else { self.with(key, Value::Map(object.0)) }
@@ -70,8 +75,22 @@ impl Event {
         (!techniques.is_empty()).then(|| techniques.iter().map(|t| Value::Text(t.clone())).collect())
     }
 
+    /// The source's own MAC address; a router's is not its own.
     fn source_mac(&self) -> Option<&Value> {
-        self.aviary.as_ref()?.more.get("src_mac").filter(|mac| mac.as_str().is_some())
+        let more = &self.aviary.as_ref()?.more;
+        let is_router = more.get("src_mac_router") == Some(&Value::Bool(true));
+        more.get("src_mac").filter(|mac| mac.as_str().is_some() && !is_router)
+    }
+
+    /// The name that the source tells of itself.
+    fn source_name(&self) -> Option<&Value> {
+        self.aviary.as_ref()?.more.get("src_name").filter(|name| name.as_str().is_some())
+    }
+
+    /// All that is known of the source, in our own words.
+    fn source_members(&self) -> impl Iterator<Item = (String, Value)> {
+        let more = self.aviary.iter().flat_map(|ours| &ours.more);
+        more.filter(|(key, _)| key.starts_with("src_")).map(|(key, value)| (key.clone(), strict(value)))
     }
 
     fn fingerprint(&self) -> Option<Value> {

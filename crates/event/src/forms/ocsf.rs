@@ -68,12 +68,20 @@ impl Event {
             .with("logdata", self.strict_logdata())
             .with_known("raw", self.raw())
             .with_known("honeycred", self.honeycred)
-            .with_known("fingerprint", self.fingerprint());
+            .with_known("fingerprint", self.fingerprint())
+            .with_all(self.source_members());
 
         let time = ours.map(|ours| ours.time).or_else(|| {
             let utc = self.utc_time.as_ref().or(self.local_time.as_ref())?;
             Timestamp::parse_rfc3339(&(utc.replacen(' ', "T", 1) + "Z"))
         });
+
+        // An address that is none stands in `hostname` already.
+        let source = endpoint(self.src.as_ref()).with_known("mac", self.source_mac().cloned());
+        let source = match self.source_name() {
+            Some(name) if !source.0.contains_key("hostname") => source.with("hostname", name.clone()),
+            _ => source,
+        };
 
         let whole = Object::default()
             .with("category_uid", kind.category)
@@ -84,7 +92,7 @@ impl Event {
             .with_known("activity_name", (kind.activity == 99).then(|| self.class().word()))
             .with_known("time", time.map(|time| time.as_micros().div_euclid(1000)))
             .with_object("metadata", metadata)
-            .with_object("src_endpoint", endpoint(self.src.as_ref()).with_known("mac", self.source_mac().cloned()))
+            .with_object("src_endpoint", source)
             .with_object("dst_endpoint", endpoint(self.dst.as_ref()).with_known("name", self.node_id.clone()))
             .with_object("user", user)
             .with_known("is_remote", is_login.then_some(true))

@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use aviary_service::{Limits, Security};
+use aviary_wire::fingerprint::{Heard, HelloReader};
 
 use crate::kinds;
 use crate::testing::{KIND, Rig, ask, closed_in_order, framed, line, reset, send, text};
@@ -195,6 +196,96 @@ async fn speaks_tls_from_the_first_byte() {
     let event = rig.told("report").await;
     assert_eq!(text(&event, "DATA"), "inside");
     assert!(event.to_line(true).contains("test.local"), "the name that was asked for is noted");
+}
+
+/// What events say of the client's hello, which is the first flight that `tls` has to send.
+fn prints_of(flight: &[u8]) -> [String; 2] {
+    let Heard::Whole(hello) = HelloReader::default().push(flight) else { panic!("no hello") };
+    [format!("\"ja3\": \"{}\"", hello.ja3()), format!("\"ja4\": \"{}\"", hello.ja4())]
+}
+
+fn carries(event: &aviary_event::Event, prints: &[String; 2]) -> bool {
+    let line = event.to_line(true);
+    prints.iter().all(|print| line.contains(print))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_carry_the_fingerprints_of_the_hello_however_it_came() {
+    for size in [1, 300, usize::MAX] {
+        let rig = Rig::new(Security::Tls);
+        let (mut peer, mut tls) = (rig.connect(), rig.tls());
+        let mut flight = Vec::new();
+        tls.write_tls(&mut flight).unwrap();
+        let prints = prints_of(&flight);
+        flight.chunks(size).for_each(|piece| send(&mut peer, piece));
+        let mut stream = rustls::Stream::new(&mut tls, &mut peer);
+        assert_eq!(ask(&mut stream, "report inside"), "hello");
+        assert!(carries(&*rig.told("report").await, &prints), "{size}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hello_in_frames_of_another_protocol_has_its_fingerprints_too() {
+    for heard in [false, true] {
+        let rig = Rig::with(Security::OnDemand, true, Limits::default());
+        let mut peer = rig.greeted();
+        let mut tls = rig.tls();
+        let mut flight = Vec::new();
+        tls.write_tls(&mut flight).unwrap();
+        let prints = prints_of(&flight);
+        // As a part of what the dialogue used of the handshake already, or in a frame that comes in pieces.
+        let begun = if heard { flight.len() } else { 0 };
+        send(&mut peer, format!("wraptls {begun}\n").as_bytes());
+        let sent = if heard { flight } else { framed(&flight) };
+        sent.chunks(100).for_each(|piece| send(&mut peer, piece));
+        shake_hands_in_frames(&mut peer, &mut tls, usize::MAX);
+        let mut stream = rustls::Stream::new(&mut tls, &mut peer);
+        assert_eq!(line(&mut stream), "TLSv1.2");
+        assert_eq!(ask(&mut stream, "report inside"), "reported");
+        assert!(carries(&*rig.told("report").await, &prints), "{heard}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handshake_that_fails_or_ends_behind_the_hello_has_its_fingerprints() {
+    let rig = Rig::with(Security::Tls, false, Limits::default());
+    let mut peer = rig.connect();
+    let mut flight = Vec::new();
+    rig.tls().write_tls(&mut flight).unwrap();
+    let prints = prints_of(&flight);
+    send(&mut peer, &[flight.as_slice(), b"\x17\x03\x03\0\x05hello"].concat());
+    let event = rig.event(|event| event.logtype == Some(kinds::TLS_FAILED.number)).await;
+    assert!(carries(&event, &prints));
+    let mut peer = rig.connect();
+    send(&mut peer, &flight);
+    peer.read_exact(&mut [0; 5]).unwrap();
+    drop(peer);
+    assert!(carries(&*rig.unreported().await, &prints));
+    // A hello that no version or cipher of ours fits: TLS 1.0 alone, with one old cipher.
+    let mut peer = rig.connect();
+    let body = [&[3, 1][..], &[7; 32], &[0, 0, 2, 0, 5, 1, 0]].concat();
+    let message = [&[1, 0, 0, 41][..], &body].concat();
+    let hello = [&[0x16, 3, 1, 0, 45][..], &message].concat();
+    send(&mut peer, &hello);
+    let event = rig.event(|event| event.to_line(true).contains("t10i010000_")).await;
+    assert_eq!(event.logtype, Some(kinds::TLS_FAILED.number));
+    assert!(carries(&event, &prints_of(&hello)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_hello_has_no_fingerprint() {
+    let rig = Rig::new(Security::Tls);
+    for bytes in [&b"\x16\x03\x01\x00\x05hello"[..], b"\x80\x2e\x01\x03\x01\0\x15\0\0\0\x10"] {
+        let mut peer = rig.connect();
+        send(&mut peer, bytes);
+        let event = rig
+            .event(|event| {
+                event.logtype == Some(kinds::TLS_FAILED.number)
+                    && event.logdata.get("DATA").and_then(|data| data.as_bytes()) == Some(bytes)
+            })
+            .await;
+        assert!(!event.to_line(true).contains("ja3"), "{}", event.to_line(true));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -392,4 +483,51 @@ async fn many_lines_at_once_are_all_answered() {
     sender.join().unwrap();
     assert_eq!(ask(&mut peer, "report x"), "reported");
     assert_eq!(rig.told("report").await.logtype, Some(KIND.number));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_connections_first_packet_told_stands_in_all_its_events() {
+    let rig = Rig::new(Security::Plain);
+    let mut peer = rig.greeted();
+    let frame = crate::Frame { mac: Some([2, 0, 0, 0, 0, 0x66]), ttl: Some(62), hops: Some(2) };
+    let sighting = crate::Sighting { frame, tcp: Some("4:62+2".to_owned()), ja4t: Some("64240_2".to_owned()) };
+    rig.reporter().who().saw_syn(peer.local_addr().unwrap(), rig.address, sighting);
+    assert_eq!(ask(&mut peer, "report x"), "reported");
+    let more = &rig.told("report").await.aviary.as_ref().unwrap().more.clone();
+    assert_eq!(more.get("src_ttl"), Some(&62_i64.into()));
+    assert_eq!(more.get("src_hops"), Some(&2_i64.into()));
+    assert_eq!(more.get("src_mac"), None, "not of the loopback");
+    let prints = more.get("fingerprint").unwrap();
+    assert_eq!(prints.get("tcp").and_then(|print| print.as_str()), Some("4:62+2"));
+    assert_eq!(prints.get("ja4t").and_then(|print| print.as_str()), Some("64240_2"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_that_are_no_sessions_say_who_it_was_too() {
+    let rig = Rig::new(Security::Plain);
+    // An address of documentation, whose frame came by a router: what the kernel says of it depends on the machine.
+    let (mac, source) = ([2, 0, 0, 0, 0, 0x66], "198.51.100.66:40000".parse::<std::net::SocketAddr>().unwrap());
+    let who = rig.reporter().who();
+    let frame = crate::Frame { mac: Some(mac), ttl: Some(61), hops: Some(3) };
+    let sighting = crate::Sighting { frame, tcp: Some("4:61+3".to_owned()), ja4t: None };
+    who.saw_syn(source, "192.0.2.1:23".parse().unwrap(), sighting);
+    who.saw_name(None, Some(source.ip()), "LAPTOP-7", aviary_wire::names::NameSource::Dhcp);
+    let text = |port: u16| aviary_event::Port::Text(port.to_string());
+    let end = |host: &str, port| aviary_event::Origin { host: host.to_owned(), port };
+    let ends = (end("198.51.100.66", text(40000)), end("192.0.2.1", text(23)));
+    let data = || aviary_event::LogData::new().with("WHAT", "observed");
+    rig.reporter().report_observed(&crate::testing::KIND, data(), "portscan", (source.ip(), source.ip()), ends);
+    let event = rig.told("observed").await;
+    let more = &event.aviary.as_ref().unwrap().more;
+    assert_eq!(more.get("src_mac").and_then(|mac| mac.as_str()), Some("02:00:00:00:00:66"));
+    assert_eq!(more.get("src_name").and_then(|name| name.as_str()), Some("LAPTOP-7"));
+    assert_eq!(more.get("src_name_from").and_then(|name| name.as_str()), Some("dhcp"));
+    let prints = more.get("fingerprint").unwrap();
+    assert_eq!((prints.get("tcp").and_then(|print| print.as_str()), prints.get("ja4t")), (Some("4:61+3"), None));
+    rig.reporter().report_limited(source.ip(), 3);
+    let limited = rig.event(|event| event.logtype == Some(kinds::LIMITED.number)).await;
+    assert_eq!(limited.aviary.as_ref().unwrap().more.get("src_ttl"), Some(&61_i64.into()));
+    rig.reporter().report_own(&kinds::UNREPORTED, data().with("OWN", "yes"));
+    let own = rig.event(|event| event.logdata.get("OWN").is_some()).await;
+    assert!(own.aviary.as_ref().unwrap().more.is_empty(), "the canary's own events have no peer");
 }

@@ -4,6 +4,11 @@
 //! and `apache`; `httparse` is stricter than both (it refuses `HTTP/9.9`, HTTP/0.9 and a header
 //! without a colon, which real servers serve), so the grammar is ours.
 
+use aviary_wire::fingerprint::ja4h;
+
+/// The note under which [`Request::ja4h`] stands in events: of the last whole head of a connection.
+pub(crate) const JA4H: &str = "ja4h";
+
 /// A request line in its parts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RequestLine {
@@ -85,6 +90,21 @@ impl Request {
         self.all(name).any(|value| {
             value.split(|b| *b == b',').any(|word| word.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
         })
+    }
+
+    /// JA4H of the head, with the headers that the product passes over.
+    pub(crate) fn ja4h(&self) -> String {
+        let mut ignored = self.ignored.iter().peekable();
+        let mut sent = Vec::with_capacity(self.headers.len().saturating_add(self.ignored.len()));
+        for at in 0..=self.headers.len() {
+            while let Some((_, line)) = ignored.next_if(|(place, _)| *place <= at) {
+                if line.contains(&b':') {
+                    sent.push((before(line, b':'), after(line, b':').trim_ascii()));
+                }
+            }
+            sent.extend(self.headers.get(at).map(|header| (header.name.as_slice(), header.value.as_slice())));
+        }
+        ja4h(&self.line.method, self.line.version, sent.into_iter())
     }
 
     /// Whether the method is this one.

@@ -10,7 +10,7 @@ use aviary_service::{Dialogue, Facts, Outbox, Transport};
 use sha2::{Digest as _, Sha256};
 
 use super::challenge::{Auth, Challenger};
-use super::codec::{BodyFault, BodyReader, Checked, Detail, Fault, Framing, Request, RequestLine};
+use super::codec::{BodyFault, BodyReader, Checked, Detail, Fault, Framing, JA4H, Request, RequestLine};
 use super::delivery::{Delivery, accepts_gzip};
 use super::personas::{Family, Persona};
 use super::report::{Reporter, malformed};
@@ -185,6 +185,7 @@ impl Http {
     /// HTTP/0.9: a line and nothing more.
     fn old_request(&mut self, line: RequestLine, rest: &[u8], out: &mut Outbox) {
         let mut request = Request { line, ..Request::default() };
+        out.note(JA4H, request.ja4h());
         match self.check(&mut request) {
             Ok(_) if self.facts.transport == Transport::PlainOnTlsPort => {
                 self.reporter().refused(&request, rest, out);
@@ -253,6 +254,7 @@ impl Http {
 
     /// The head is complete; `rest` waits behind it. Says how much of that was used.
     fn head_done(&mut self, mut request: Request, raw: &[u8], rest: &[u8], out: &mut Outbox) -> usize {
+        out.note(JA4H, request.ja4h());
         let checked = self.check(&mut request);
         let fault = match &checked {
             Err(fault) => {
@@ -528,6 +530,7 @@ impl Http {
             return input.len();
         }
         let (request, rest) = lenient_head(input);
+        out.note(JA4H, request.ja4h());
         self.reporter().refused(&request, rest, out);
         let page =
             Request { line: RequestLine { version: Some((1, 0)), ..RequestLine::default() }, ..Request::default() };
@@ -559,7 +562,7 @@ fn misplaced() -> Fault {
 }
 
 /// A request read for its event alone, with whatever lines are good, and what stands behind it.
-fn lenient_head(input: &[u8]) -> (Request, &[u8]) {
+pub(crate) fn lenient_head(input: &[u8]) -> (Request, &[u8]) {
     let mut request = Request::default();
     let mut rest = input;
     let mut first = true;
@@ -572,6 +575,7 @@ fn lenient_head(input: &[u8]) -> (Request, &[u8]) {
             request.line.method = words.next().unwrap_or_default();
             request.line.target = words.next().unwrap_or_default();
             request.line.version_text = words.next().unwrap_or_default();
+            request.line.version = plain_version(&request.line.version_text);
         } else if line == b"\r" || line.is_empty() {
             return (request, rest);
         } else if nginx::read_header(line, &mut request).is_err() {
@@ -579,6 +583,12 @@ fn lenient_head(input: &[u8]) -> (Request, &[u8]) {
         }
     }
     (request, rest)
+}
+
+/// `HTTP/1.1` and its like, with a digit on each side.
+fn plain_version(text: &[u8]) -> Option<(u16, u16)> {
+    let [major @ b'0'..=b'9', b'.', minor @ b'0'..=b'9'] = text.strip_prefix(b"HTTP/")? else { return None };
+    Some((u16::from(major.saturating_sub(b'0')), u16::from(minor.saturating_sub(b'0'))))
 }
 
 impl Dialogue for Http {

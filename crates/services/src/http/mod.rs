@@ -18,7 +18,7 @@
 //! Tried with curl (1.0, 1.1, pipelined, Basic, Digest, NTLM), Python requests and nmap.
 //!
 //! Events: 3000 to 3003 as OpenCanary writes them, 30200 every request, 30201 other credentials,
-//! 30202 what is no request. Keys: `http.*` and `https.*` below.
+//! 30202 what is no request. The note `ja4h` is the fingerprint of the last whole head. Keys: `http.*` and `https.*` below.
 //!
 //! Specifications: [RFC 9110], [RFC 9112], [RFC 7616], [RFC 7617], [MS-NTHT].
 //!
@@ -55,6 +55,7 @@ use aviary_service::{
 use ring::rand::SecureRandom as _;
 
 use challenge::Auth;
+pub(crate) use dialogue::lenient_head;
 use dialogue::{Http, Site};
 use personas::Persona;
 use skin::Skin;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use aviary_config::HoneyCreds;
 use aviary_event::{LogData, Value};
 use aviary_service::{Facts, Outbox, Transport};
-use aviary_testkit::{NOW, Talk, Transcript, build, exchange, facts};
+use aviary_testkit::{Line, NOW, Talk, Transcript, build, exchange, facts};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::*;
@@ -415,6 +415,60 @@ fn shows_the_whole_request_in_order() {
     let Some(Value::List(headers)) = request.get("HEADERS") else { panic!() };
     assert_eq!(headers[0].as_bytes(), Some(b"Host: nas.example:8080".as_slice()));
     assert_eq!(headers.len(), 5);
+}
+
+/// The notes of a transcript, and how many events came before each.
+pub(crate) fn noted(transcript: &Transcript) -> Vec<(usize, String)> {
+    let mut events = 0;
+    let mut notes = Vec::new();
+    for line in &transcript.lines {
+        match line {
+            Line::Event(..) => events += 1,
+            Line::Note("ja4h", Value::Text(print)) => notes.push((events, print.clone())),
+            _ => {}
+        }
+    }
+    notes
+}
+
+#[test]
+fn each_request_is_fingerprinted_before_its_events() {
+    // The names are those of captures among JA4H's own tests, which give these hashes.
+    let first = b"POST /a HTTP/1.1\r\nHost: a\r\nAccept: */*\r\nUser-Agent: x\r\nContent-Type: a/b\r\nContent-Length: 2\r\n\r\nok";
+    let second = b"GET /b HTTP/1.1\r\nHost: a\r\nUser-Agent: x\r\nAccept: */*\r\nRange: x\r\n\r\n";
+    let hashes = ["po11nn050000_530ceba2075f", "ge11nn040000_ad0fd3707af2"];
+    let wanted = [0, 1].map(|n| (n, format!("{}_000000000000_000000000000", hashes[n])));
+    for (entry, banner) in [(&HTTP, "http.banner"), (&HTTPS, "https.banner")] {
+        for product in ["\"nginx/1.22.1\"", "\"Apache/2.4.71 (Debian)\"", "\"Microsoft-IIS/10.0\""] {
+            let log = talk(entry, &[(banner, product)], &[&[first.as_slice(), second].concat()]);
+            assert_eq!(noted(&log), wanted, "{product}");
+        }
+    }
+}
+
+#[test]
+fn refused_requests_are_fingerprinted_when_their_head_is_whole() {
+    let nginx = [("http.banner", "\"nginx/1.22.1\"")];
+    let noted = |sent: &[u8]| noted(&talk(&HTTP, &nginx, &[sent]));
+    // No host, a name that nginx passes over, and HTTP/0.9.
+    assert!(noted(b"GET / HTTP/1.1\r\nA: b\r\n\r\n")[0].1.starts_with("ge11nn010000_"));
+    let over = noted(b"GET / HTTP/1.1\r\nHost: a\r\nx_y: z\r\nB: c\r\n\r\n");
+    assert_eq!(
+        over[0].1,
+        aviary_wire::fingerprint::ja4h(
+            b"GET",
+            Some((1, 1)),
+            [(b"Host".as_slice(), b"a".as_slice()), (b"x_y", b"z"), (b"B", b"c")].into_iter()
+        )
+    );
+    let service = build(&HTTPS, &[("http.banner", "\"Apache/2.4.71 (Debian)\"")]);
+    let plain = Facts { transport: Transport::PlainOnTlsPort, ..facts(443) };
+    let misplaced = exchange(&mut *service.dialogue(0, &plain), &[b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"]);
+    assert!(super::tests::noted(&misplaced)[0].1.starts_with("ge11nn010000_"));
+    assert!(noted(b"GET /\r\n")[0].1.starts_with("ge09nn000000_000000000000_"));
+    // A head that breaks off is none, and neither is what is no request.
+    assert_eq!(noted(b"GET / HTTP/1.1\r\nHost: a\r\n"), []);
+    assert_eq!(noted(b"\x16\x03\x01\0\x05hello\r\n\r\n"), []);
 }
 
 #[test]

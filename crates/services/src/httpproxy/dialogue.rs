@@ -8,7 +8,7 @@ use aviary_service::{Dialogue, Facts, Outbox};
 use super::request::{self, Fault, LONGEST_HEAD, Target};
 use super::{Proxy, Reply, Skin, isa, report, squid};
 use crate::http::challenge::Challenger;
-use crate::http::codec::{BodyReader, Request};
+use crate::http::codec::{BodyReader, JA4H, Request};
 use crate::http::credentials::Authorization;
 
 /// Bytes of a body that are reported.
@@ -115,6 +115,7 @@ impl HttpProxy {
         let head = input.get(..end).unwrap_or_default();
         let headers = rest.get(..end.saturating_sub(end_of_line.saturating_add(1))).unwrap_or_default();
         if !request::read_headers(headers, &mut request) {
+            out.note(JA4H, request.ja4h());
             report::malformed(out, head, Fault::Header.reason().unwrap_or_default());
             report::credentials(&request, self.challenger.last, &self.proxy.planted, out);
             let shown = Target::of(&request.line, self.own()).unwrap_or_default().shown;
@@ -139,6 +140,7 @@ impl HttpProxy {
 
     /// A whole head. Its reply does not wait for the body, and the connection does not end before it.
     fn answer(&mut self, request: Request, out: &mut Outbox) {
+        out.note(JA4H, request.ja4h());
         let target = Target::of(&request.line, self.own());
         let known = target.clone().unwrap_or_default();
         report::request(&request, &known, out);

@@ -9,7 +9,7 @@ use insta::assert_snapshot;
 
 use super::ENTRY;
 use crate::http::response::http_date;
-use crate::http::tests::{recorded, respond};
+use crate::http::tests::{noted, recorded, respond};
 
 const PORT: u16 = 32128;
 
@@ -98,6 +98,20 @@ fn a_request_is_reported_with_its_target_and_body() {
         ],
     );
     assert_snapshot!(events(&transcript));
+}
+
+#[test]
+fn each_request_is_fingerprinted_before_its_events() {
+    // The hash is that of a capture among JA4H's own tests.
+    let sent: [&[u8]; 2] = [
+        b"GET http://a/ HTTP/1.1\r\nHost: a\r\nCookie: b=c\r\nAccept-Language: de\r\n\r\n",
+        b"CONNECT a:443 HTTP/1.0\r\nUser-Agent: x\r\n\r\n",
+    ];
+    let transcript = exchange(dialogue(&[]).as_mut(), &[&sent.concat()]);
+    let noted = noted(&transcript);
+    assert_eq!(noted.len(), 2);
+    assert!(noted[0].0 == 0 && noted[0].1.starts_with("ge11cn02de00_"), "{noted:?}");
+    assert_eq!(noted[1], (1, "co10nn010000_b8bcd45ac095_000000000000_000000000000".to_owned()));
 }
 
 const OPENING: &str = "NTLM TlRMTVNTUAABAAAAB4IIogAAAAAAAAAAAAAAAAAAAAAKAGFKAAAADw==";

@@ -11,27 +11,14 @@
 //! [RFC 6762]: https://www.rfc-editor.org/rfc/rfc6762
 //! [RFC 1002]: https://www.rfc-editor.org/rfc/rfc1002
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
-/// Type of an IPv4 address record.
-pub(super) const A: u16 = 1;
-/// Type of an IPv6 address record.
-pub(super) const AAAA: u16 = 28;
-/// Type of a NetBIOS name record.
-pub(super) const NB: u16 = 0x20;
+pub(super) use aviary_wire::dns::{A, AAAA};
+use aviary_wire::dns::{Message, NB, Record, Section, netbios_name};
 
 /// A header that asks: nothing set but, for NetBIOS, recursion wanted and broadcast.
 const PLAIN: u16 = 0;
 const NETBIOS: u16 = 0x0110;
-
-/// Records of an answer that are looked at.
-const MOST_RECORDS: usize = 32;
-
-/// Names that a name may point to, one after the other.
-const MOST_JUMPS: usize = 8;
-
-/// Longest name.
-const LONGEST_NAME: usize = 255;
 
 /// A question for the addresses of a name, as labels joined by dots.
 pub(super) fn question(id: u16, name: &str, record: u16) -> Vec<u8> {
@@ -69,23 +56,6 @@ fn netbios_label(name: &str) -> Vec<u8> {
     padded.flat_map(|byte| [b'A'.wrapping_add(byte >> 4), b'A'.wrapping_add(byte & 15)]).collect()
 }
 
-/// The name in a label, without its padding and kind.
-fn netbios_name(label: &[u8]) -> Option<Vec<u8>> {
-    if label.len() != 32 || !label.iter().all(|letter| (b'A'..=b'P').contains(letter)) {
-        return None;
-    }
-    let nibble = |letter: &u8| letter.wrapping_sub(b'A');
-    let bytes: Vec<u8> = label
-        .chunks_exact(2)
-        .filter_map(|pair| match pair {
-            [high, low] => Some(nibble(high) << 4 | nibble(low)),
-            _ => None,
-        })
-        .collect();
-    let (_, name) = bytes.split_last()?;
-    Some(name.trim_ascii_end().to_vec())
-}
-
 /// An answer.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Answer {
@@ -101,81 +71,14 @@ pub(super) struct Answer {
 
 /// Reads an answer; `None` for questions and for what is none of it.
 pub(super) fn answer(bytes: &[u8]) -> Option<Answer> {
-    let word = |at: usize| {
-        let (high, low) = (bytes.get(at)?, bytes.get(at.checked_add(1)?)?);
-        Some(u16::from_be_bytes([*high, *low]))
-    };
-    let (id, flags, questions, records) = (word(0)?, word(2)?, word(4)?, word(6)?);
-    // Bit 15: an answer. Bits 14 to 11: the kind of query, 0 for names.
-    if flags & 0x8000 == 0 || flags & 0x7800 != 0 {
-        return None;
-    }
-    let mut at = 12;
-    let mut name = None;
-    for _ in 0..usize::from(questions).min(MOST_RECORDS) {
-        let (found, next) = read_name(bytes, at)?;
-        name.get_or_insert(found);
-        at = next.checked_add(4)?;
-    }
-    let mut addresses = Vec::new();
-    for _ in 0..usize::from(records).min(MOST_RECORDS) {
-        let Some((found, next)) = read_name(bytes, at) else { break };
-        let (Some(record), Some(length)) = (word(next), next.checked_add(8).and_then(word)) else { break };
-        let start = next.saturating_add(10);
-        let end = start.saturating_add(usize::from(length));
-        let Some(data) = bytes.get(start..end) else { break };
-        name.get_or_insert(found);
-        address(record, data, &mut addresses);
-        at = end;
-    }
-    let code = u8::try_from(flags & 15).unwrap_or(0);
-    Some(Answer { id, code, name: name?, addresses })
-}
-
-fn address(record: u16, data: &[u8], found: &mut Vec<IpAddr>) {
-    match record {
-        A => found.extend(data.first_chunk::<4>().map(|four| IpAddr::V4(Ipv4Addr::from(*four)))),
-        AAAA => found.extend(data.first_chunk::<16>().map(|six| IpAddr::V6(Ipv6Addr::from(*six)))),
-        // Each of two bytes of flags and an address.
-        NB => found.extend(
-            data.chunks_exact(6)
-                .filter_map(|entry| entry.last_chunk::<4>().map(|four| IpAddr::V4(Ipv4Addr::from(*four)))),
-        ),
-        _ => {}
-    }
-}
-
-/// A name and where it ends. A label of 0xc0 and more points to a name before it.
-fn read_name(bytes: &[u8], start: usize) -> Option<(Vec<u8>, usize)> {
-    let mut name: Vec<u8> = Vec::new();
-    let mut at = start;
-    let mut end = None;
-    let mut jumps = 0_usize;
-    loop {
-        let length = *bytes.get(at)?;
-        let next = at.checked_add(1)?;
-        match length {
-            0 => return Some((netbios_name(&name).unwrap_or(name), end.unwrap_or(next))),
-            0xc0.. => {
-                jumps = jumps.checked_add(1).filter(|jumps| *jumps <= MOST_JUMPS)?;
-                end.get_or_insert(next.checked_add(1)?);
-                at = usize::from(u16::from_be_bytes([length & 0x3f, *bytes.get(next)?]));
-            }
-            64.. => return None,
-            _ => {
-                let stop = next.checked_add(usize::from(length))?;
-                let label = bytes.get(next..stop)?;
-                if !name.is_empty() {
-                    name.push(b'.');
-                }
-                name.extend_from_slice(label);
-                if name.len() > LONGEST_NAME {
-                    return None;
-                }
-                at = stop;
-            }
-        }
-    }
+    let message = Message::parse(bytes).filter(Message::is_answer)?;
+    let name = message.questions.into_iter().next().map(|question| question.name);
+    let records = || message.records.iter().filter(|record| record.section == Section::Answer);
+    let name = name.or_else(|| records().next().map(|record| record.name.clone()))?;
+    let name = netbios_name(&name).map_or(name, |(name, _)| name);
+    let addresses = records().flat_map(Record::addresses).collect();
+    let code = u8::try_from(message.flags & 15).unwrap_or(0);
+    Some(Answer { id: message.id, code, name, addresses })
 }
 
 #[cfg(test)]
