@@ -34,7 +34,11 @@ pub struct Target {
 #[must_use]
 pub fn targets() -> Vec<Target> {
     let services = ALL.iter().map(|entry| Target { program: "service", name: entry.name });
-    ["config", "event_line", "scan"].map(|name| Target { program: name, name }).into_iter().chain(services).collect()
+    ["config", "event_line", "names", "scan"]
+        .map(|name| Target { program: name, name })
+        .into_iter()
+        .chain(services)
+        .collect()
 }
 
 /// Why nothing can be fuzzed here, if so.

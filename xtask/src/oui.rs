@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use aviary_wire::vendor::{STRIDE, Table};
+use aviary_wire::vendor::{FRAGMENTS, STRIDE, Table};
 
 /// Where the table is.
 const PLACE: &str = "crates/wire/src/vendor/ieee.bin";
@@ -95,6 +95,7 @@ fn encode(blocks: &Blocks) -> Result<Vec<u8>> {
     let numbers: HashMap<&str, u16> = names.iter().copied().zip(0..).collect();
     ensure!(names.len() == numbers.len() && names.len() <= 1 << 16, "{} names, more than 65,536", names.len());
     let (fragments, texts) = shorten(&names)?;
+    let fragments = places(&fragments)?;
     let mut bytes = Vec::new();
     let count = |digits| blocks.keys().filter(|prefix| prefix.len() == digits).count();
     for count in [count(6), count(7), count(9), fragments.len(), names.len()] {
@@ -109,10 +110,7 @@ fn encode(blocks: &Blocks) -> Result<Vec<u8>> {
             bytes.extend(numbers[name.as_str()].to_be_bytes());
         }
     }
-    for fragment in &fragments {
-        bytes.push(u8::try_from(fragment.len())?);
-        bytes.extend(fragment);
-    }
+    bytes.extend(fragments);
     let mut place = 0;
     for (number, text) in texts.iter().enumerate() {
         if number % STRIDE == 0 {
@@ -134,6 +132,20 @@ fn encode(blocks: &Blocks) -> Result<Vec<u8>> {
         let within = found.is_some() && found.as_deref() != Some(name) && prefix.len() < 9;
         ensure!(found.as_deref() == Some(name) || within, "`{prefix}` reads back as {found:?}, not `{name}`");
     }
+    Ok(bytes)
+}
+
+/// Places and lengths of fragments, and their texts.
+fn places(fragments: &Texts) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut place = 0;
+    for number in 0..FRAGMENTS {
+        let length = fragments.get(number).map_or(0, Vec::len);
+        bytes.extend(u16::try_from(place)?.to_be_bytes());
+        bytes.push(u8::try_from(length)?);
+        place += length;
+    }
+    bytes.extend(fragments.concat());
     Ok(bytes)
 }
 

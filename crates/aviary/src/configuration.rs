@@ -41,6 +41,11 @@ pub(crate) fn load(named: Option<&Path>) -> anyhow::Result<Usable> {
 /// Services that speak first: what goes out on somebody's network is for the operator to switch on.
 const SPEAKING_FIRST: [&str; 1] = ["llmnr"];
 
+/// Whether a service is switched on by a word, and not by naming its ports.
+fn has_switch(entry: &aviary_service::Entry) -> bool {
+    entry.keys.iter().any(|key| key.name == format!("{}.enabled", entry.name))
+}
+
 /// What `aviary up` runs on without a file: every service that waits to be touched, and a log file in the
 /// state folder. Ports are the services' own.
 pub(crate) fn without_file(state_dir: &Path) -> Settings {
@@ -50,7 +55,7 @@ pub(crate) fn without_file(state_dir: &Path) -> Settings {
     let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
     text.push_str(&format!("[device]\nnode_id = {:?}\n", name.unwrap_or_else(|| "aviary".to_owned())));
     for entry in aviary_services::ALL {
-        if entry.name != "tcpbanner" && !SPEAKING_FIRST.contains(&entry.name) {
+        if entry.name != "tcpbanner" && !SPEAKING_FIRST.contains(&entry.name) && has_switch(entry) {
             text.push_str(&format!("[{}]\nenabled = true\n", entry.name));
         }
     }
@@ -70,8 +75,8 @@ mod tests {
     fn the_built_in_configuration_enables_every_service_that_waits() {
         let settings = without_file(Path::new("/state"));
         for entry in aviary_services::ALL {
-            let waits = !SPEAKING_FIRST.contains(&entry.name);
-            assert_eq!(settings.flag(&format!("{}.enabled", entry.name)), waits, "{}", entry.name);
+            let waits = !SPEAKING_FIRST.contains(&entry.name) && has_switch(entry);
+            assert_eq!(entry.is_enabled(&settings), waits, "{}", entry.name);
         }
         assert_eq!(settings.handlers().len(), 1);
     }

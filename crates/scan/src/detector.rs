@@ -58,7 +58,7 @@ pub struct Observed {
 }
 
 /// Judges packets one after the other. Memory is bounded whatever comes: at most 4,096 sources, 256 ports in order
-/// of each scan, and bitmaps for 128 scans with more ports than that.
+/// of each scan, and bitmaps for 64 scans with more ports than that.
 #[derive(Debug)]
 pub struct Detector {
     rules: Option<Rules>,
@@ -102,7 +102,7 @@ impl Detector {
         }
     }
 
-    /// Replaces the rules; without any it finds nothing.
+    /// Replaces the rules; without any it finds nothing, and ends what it found.
     pub fn set_rules(&mut self, rules: Option<Rules>) {
         self.rules = rules;
     }
@@ -113,7 +113,8 @@ impl Detector {
         self.state.untold
     }
 
-    /// Bytes that it holds, by its own account: all that grows, without what an allocator adds.
+    /// Bytes that it holds, by its own account: all that grows, without what an allocator adds and without what it
+    /// is about to tell.
     #[must_use]
     pub fn memory(&self) -> usize {
         size_of::<Self>().saturating_add(self.state.sources.memory()).saturating_add(self.state.flows.memory())
@@ -139,8 +140,9 @@ impl Detector {
     /// What is to be told because time passed: of scans that go on or are over. To be asked about once a second.
     pub fn due(&mut self, moment: Moment) -> Vec<Summary> {
         let mut told = std::mem::take(&mut self.state.ended);
-        if let Some(rules) = &self.rules {
-            self.state.pass(rules, moment, &mut told);
+        match &self.rules {
+            Some(rules) => self.state.pass(rules, moment, &mut told),
+            None => told.extend(self.finish(moment)),
         }
         told
     }
@@ -276,7 +278,7 @@ impl Memory {
         if source.scan.is_some() || !source.does_scan(rules.threshold) {
             return None;
         }
-        let attempts = source.take_attempts();
+        let (attempts, last) = source.take_attempts();
         let first = *attempts.first()?;
         self.begun = self.begun.wrapping_add(1);
         // Twelve hexadecimal digits.
@@ -285,23 +287,28 @@ impl Memory {
         for attempt in &attempts {
             scan.note(attempt, &mut self.stock);
         }
-        scan.seen(moment.now, moment.wall);
-        let may = self.told.get_or_insert(Bucket::full(TOLD_AT_ONCE, moment.now));
-        let may = may.take(TOLD_AT_ONCE, TOLD, SECOND, moment.now);
-        let told = may.then(|| scan.tell(source.address, State::Begun, moment.now));
-        source.scan = Some(scan);
+        scan.seen(last.0, last.1);
+        let address = source.address;
+        let told = self.may_tell(moment.now).then(|| scan.tell(address, State::Begun, moment.now));
+        if let Some(source) = self.sources.at(place) {
+            source.scan = Some(scan);
+        }
         told
+    }
+
+    /// Whether one more scan may be told of for the first time.
+    fn may_tell(&mut self, now: u64) -> bool {
+        let told = self.told.get_or_insert(Bucket::full(TOLD_AT_ONCE, now));
+        told.take(TOLD_AT_ONCE, TOLD, SECOND, now)
     }
 
     /// Ends a source's scan, if it has one.
     fn end(&mut self, source: &mut Source, now: u64) {
         let Some(mut scan) = source.scan.take() else { return };
         scan.release(&mut self.stock);
-        let may = scan.is_told() || {
-            let told = self.told.get_or_insert(Bucket::full(TOLD_AT_ONCE, now));
-            told.take(TOLD_AT_ONCE, TOLD, SECOND, now)
-        };
-        if may && self.ended.len() < ENDED {
+        // What was told as begun is told as ended: there are no more of these than scans at once.
+        let may = scan.is_told() || self.ended.len() < ENDED && self.may_tell(now);
+        if may {
             self.ended.push(scan.tell(source.address, State::Ended, now));
         } else {
             self.untold = self.untold.saturating_add(1);

@@ -13,8 +13,8 @@ use crate::tool::Tool;
 /// Addresses of ours that are kept of one scan, and of all scans together beside the first of each.
 const HOSTS: usize = 64;
 const HOSTS_OF_ALL: usize = 16_384;
-/// Bitmaps of all scans together: 1 MiB.
-const BITMAPS: usize = 128;
+/// Bitmaps of all scans together: 512 KiB.
+const BITMAPS: usize = 64;
 /// Packets that must bear a program's mark.
 const MARKS: u32 = 2;
 
@@ -145,9 +145,9 @@ impl Scan {
         }
     }
 
-    /// A packet came: attempts alike are remembered by the first of them alone.
-    pub(crate) const fn seen(&mut self, now: u64, wall: i64) {
-        (self.last, self.last_wall) = (now, wall);
+    /// Says when the last packet came, for attempts alike are remembered by the first of them alone.
+    pub(crate) const fn seen(&mut self, at: u64, wall: i64) {
+        (self.active, self.last, self.last_wall) = (at, at, wall);
     }
 
     fn note_host(&mut self, host: IpAddr, stock: &mut Stock) -> bool {

@@ -20,15 +20,16 @@ pub(crate) struct Source {
     /// Room for OpenCanary's events: those of a SYN, and the others.
     pub(crate) syn: Bucket,
     pub(crate) nmap: Bucket,
-    /// What came while it is not said to scan, the oldest first.
+    /// What came while it is not said to scan, the oldest first, and when the last of it came.
     attempts: Vec<Hit>,
+    last: (u64, i64),
     pub(crate) scan: Option<Box<Scan>>,
 }
 
 impl Source {
     pub(crate) const fn new(address: IpAddr, now: u64) -> Self {
         let full = Bucket::full(BURST, now);
-        Self { address, seen: now, syn: full, nmap: full, attempts: Vec::new(), scan: None }
+        Self { address, seen: now, syn: full, nmap: full, attempts: Vec::new(), last: (now, 0), scan: None }
     }
 
     /// Bytes beside those of the value itself.
@@ -39,8 +40,12 @@ impl Source {
 
     /// Remembers what may become a scan.
     pub(crate) fn attempt(&mut self, hit: Hit, window: u64) {
+        self.last = (hit.at, hit.wall);
         self.attempts.retain(|known| hit.at.saturating_sub(known.at) <= window);
-        let same = |known: &&mut Hit| known.host == hit.host && known.port == hit.port && known.probe == hit.probe;
+        let same = |known: &&mut Hit| {
+            let is_alike = known.standing == hit.standing || hit.standing == Standing::Waiting;
+            is_alike && known.host == hit.host && known.port == hit.port && known.probe == hit.probe
+        };
         if let Some(known) = self.attempts.iter_mut().find(same) {
             known.count = known.count.saturating_add(1);
             return;
@@ -70,9 +75,9 @@ impl Source {
         odd >= ODD.min(threshold) || targets >= threshold || pinged >= 2
     }
 
-    /// Gives all attempts away.
-    pub(crate) fn take_attempts(&mut self) -> Vec<Hit> {
-        std::mem::take(&mut self.attempts)
+    /// Gives all attempts away, and when the last of them was.
+    pub(crate) fn take_attempts(&mut self) -> (Vec<Hit>, (u64, i64)) {
+        (std::mem::take(&mut self.attempts), self.last)
     }
 
     /// Whether an acknowledgement waits for its explanation.

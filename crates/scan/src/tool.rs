@@ -1,6 +1,6 @@
 //! Which program a probe comes from, told by what it always writes into its packets.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use crate::options::SEGMENT_SIZE;
 use crate::packet::{Flags, Ip, Packet, Tcp, Transport};
@@ -17,11 +17,13 @@ pub enum Tool {
     Zmap,
     /// hping3.
     Hping,
+    /// Mirai, and what was made of its source.
+    Mirai,
 }
 
 impl Tool {
     /// Every program.
-    pub const ALL: [Self; 4] = [Self::Nmap, Self::Masscan, Self::Zmap, Self::Hping];
+    pub const ALL: [Self; 5] = [Self::Nmap, Self::Masscan, Self::Zmap, Self::Hping, Self::Mirai];
 
     /// The program's own name.
     #[must_use]
@@ -31,6 +33,7 @@ impl Tool {
             Self::Masscan => "masscan",
             Self::Zmap => "zmap",
             Self::Hping => "hping3",
+            Self::Mirai => "mirai",
         }
     }
 
@@ -52,6 +55,10 @@ impl Tool {
         }
         if is_nmap(packet.ip, tcp, probe) {
             return Some(Self::Nmap);
+        }
+        // Mirai begins at the number that its victim's address is (`scanner.c` of its source).
+        if probe == Probe::Syn && packet.destination == IpAddr::V4(Ipv4Addr::from_bits(tcp.sequence)) {
+            return Some(Self::Mirai);
         }
         // hping3 has a window of 512, no options, and an acknowledgement number without the flag (seen from 3.0.0a2).
         let is_hping = probe == Probe::Syn && tcp.window == 512 && tcp.options.is_empty() && tcp.acknowledgement != 0;

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use aviary_scan::{Detector, Direction, Moment, Packet, Proto, Rules, State};
 
-use crate::replay::{Capture, OURS, SCANNER, Segment};
+use crate::replay::{Capture, OURS, SCANNER, Segment, datagram};
 
 fn from(source: u32, port: u16) -> Vec<u8> {
     let source = Ipv4Addr::from_bits(0x0b00_0000 + source);
@@ -82,4 +82,31 @@ fn who_is_seen_again_keeps_its_place() {
     }
     let told = capture.play(Rules::default(), &[(Proto::Tcp, 9)], 100);
     assert_eq!(told.only().tcp.count, 11);
+}
+
+/// The worst that anybody can do: every source with full lists of ports of both protocols, and many addresses. Bitmaps
+/// go to the first few, so that what one more source costs says what all do.
+#[test]
+fn memory_is_bounded_at_its_worst() {
+    let mut detector = Detector::new(Rules::default());
+    let mut held = Vec::new();
+    for source in 0..256_u32 {
+        let mut look = |mut frame: Vec<u8>, host: u32| {
+            frame[30..34].copy_from_slice(&(0x0a00_0000 + host).to_be_bytes());
+            let packet = Packet::parse(&frame).unwrap();
+            let moment = Moment { now: u64::from(source), wall: 0 };
+            detector.observe(&packet, Direction::Incoming, |_, _, _| false, moment);
+        };
+        for port in 0..260_u16 {
+            // Four addresses each are what the stock of all has.
+            look(from(source, port), u32::from(port % 5));
+            let us = (OURS[0], port);
+            look(datagram((Ipv4Addr::from_bits(0x0b00_0000 + source), 9), us, b""), 1);
+        }
+        held.push(detector.memory());
+    }
+    let (half, whole) = (held[127], held[255]);
+    let all = half + (whole - half) * (4096 - 128) / 128;
+    println!("{all} bytes");
+    assert!((4 << 20..8 << 20).contains(&all), "{all}");
 }

@@ -208,6 +208,36 @@ fn headers_divided_over_fragments_are_a_scan() {
 }
 
 #[test]
+fn what_comes_again_after_hours_is_a_scan_that_just_began() {
+    let mut capture = Capture::default();
+    for hours in [0.0, 2.0] {
+        capture.add(hours * 3600.0, Segment { flags: 1, ..Segment::default() }.frame());
+    }
+    let told = capture.play(Rules::default(), SSH, 50);
+    assert_eq!(told.scans.iter().map(|scan| scan.state).collect::<Vec<_>>(), [State::Begun], "and goes on");
+    assert_eq!((told.scans[0].packets, told.scans[0].duration), (2, 2 * 3600 * 1000));
+}
+
+#[test]
+fn a_port_that_is_tried_again_is_one_target() {
+    let mut capture = Capture::default();
+    for second in 0..60 {
+        for flags in [2, 0x10] {
+            capture.add(f64::from(second), Segment { flags, ..Segment::default() }.frame());
+        }
+    }
+    let told = capture.play(Rules::default(), SSH, 70);
+    assert!(told.scans.is_empty() && told.unfinished.is_empty(), "{:?}", told.scans);
+}
+
+#[test]
+fn the_last_packet_is_the_last_of_theirs() {
+    let told = swept([22, 80, 443], 0x10, &[]).play(Rules::default(), SSH, 90);
+    assert_eq!(told.only().last.as_micros(), START as i64 + 200_000);
+    assert_eq!(told.only().duration, 200);
+}
+
+#[test]
 fn what_runs_at_the_end_is_told() {
     let told = swept([1, 2, 3], 2, &[]).play(Rules::default(), &[], 0);
     assert_eq!(told.scans.len(), 1);

@@ -5,7 +5,7 @@
 
 use aviary_scan::{Probe, Proto, Rules, Summary, Tool};
 
-use crate::replay::{Capture, Told};
+use crate::replay::{Capture, OURS, Segment, Told};
 
 fn play(name: &str) -> Told {
     let path = format!("{}/fixtures/{name}.pcap", env!("CARGO_MANIFEST_DIR"));
@@ -67,4 +67,16 @@ fn operating_system_probes_are_told_apart_from_the_scan_before() {
 fn what_browses_or_pings_is_none() {
     play("curl").nothing();
     play("hping_icmp").nothing();
+}
+
+/// Mirai's number is its victim's address; this packet is made after its source.
+#[test]
+fn mirai_is_told_by_its_sequence_number() {
+    let mut capture = Capture::default();
+    for (number, port) in [23, 2323, 7547].into_iter().enumerate() {
+        let mut frame = Segment { to: (OURS[0], port), ..Segment::default() }.frame();
+        frame[38..42].copy_from_slice(&OURS[0].octets());
+        capture.add(number as f64, frame);
+    }
+    assert_eq!(capture.play(Rules::default(), &[], 70).only().tool, Some(Tool::Mirai));
 }

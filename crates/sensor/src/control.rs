@@ -24,6 +24,8 @@ const REQUEST: u64 = 4096;
 const ANSWER: u64 = 16 << 20;
 /// How long a client may take to ask, and a canary to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the system may take to clear away a process that was killed.
+const ENDING: Duration = Duration::from_millis(300);
 /// Requests at once.
 const CLIENTS: usize = 16;
 
@@ -82,16 +84,37 @@ async fn connect(state_dir: &Path) -> Result<UnixStream, ControlError> {
 /// # Errors
 /// When there is none, it does not answer, or it refuses.
 pub async fn ask(state_dir: &Path, question: Value) -> Result<Value, ControlError> {
-    let mut stream = connect(state_dir).await?;
-    stream.write_all(format!("{question}\n").as_bytes()).await?;
-    let mut line = String::new();
-    let mut reader = BufReader::new(stream.take(ANSWER));
-    tokio::time::timeout(PATIENCE, reader.read_line(&mut line)).await.map_err(io::Error::from)??;
+    let line = match ask_once(state_dir, &question).await {
+        // It ended while it was asked: a moment later the system says that nobody is there, or another is.
+        Err(ControlError::Connection(error)) if is_cut(&error) => {
+            tokio::time::sleep(ENDING).await;
+            ask_once(state_dir, &question).await?
+        }
+        line => line?,
+    };
     let mut answer: Map<String, Value> = serde_json::from_str(&line)?;
     match answer.remove("refused") {
         Some(reason) => Err(ControlError::Refused { reason: reason.as_str().unwrap_or("refused").to_owned() }),
         None => Ok(Value::Object(answer)),
     }
+}
+
+/// The line that it answers.
+async fn ask_once(state_dir: &Path, question: &Value) -> Result<String, ControlError> {
+    let mut stream = connect(state_dir).await?;
+    stream.write_all(format!("{question}\n").as_bytes()).await?;
+    let mut line = String::new();
+    let mut reader = BufReader::new(stream.take(ANSWER));
+    let length = tokio::time::timeout(PATIENCE, reader.read_line(&mut line)).await.map_err(io::Error::from)??;
+    if length == 0 {
+        return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+    }
+    Ok(line)
+}
+
+fn is_cut(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
 }
 
 /// Follows the events of a running canary, from the `history` newest on; `line` gets each and says

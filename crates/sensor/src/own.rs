@@ -53,9 +53,9 @@ mod tests {
         for text in ["127.0.0.1", "127.8.9.10", "::1", "::ffff:127.0.0.1"] {
             assert!(own.contains(text.parse().unwrap()), "{text}");
         }
-        assert!(own.addresses.contains(&IpAddr::from([127, 0, 0, 1])), "the system was asked");
         for text in ["192.0.2.1", "2001:db8::1"] {
             assert!(!own.contains(text.parse().unwrap()), "{text}");
         }
+        assert!(own.addresses.contains(&IpAddr::from([127, 0, 0, 1])), "the system was asked");
     }
 }

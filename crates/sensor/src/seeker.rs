@@ -161,9 +161,6 @@ impl Search {
         let mut due: Vec<Due> = Vec::new();
         for (interface, chance) in interfaces.iter().zip(entropy) {
             for question in self.seeker.ask(interface, chance) {
-                for name in aviary_wire::names::asked(&question.bytes) {
-                    self.reporter.who().asked_for(&name);
-                }
                 self.prepare(interface, question, start, &mut lines, &mut due);
             }
         }

@@ -21,7 +21,7 @@ pub(crate) use self::description::mac_text;
 use self::recent::Recent;
 use crate::neighbours::{self, Mac, Standing};
 
-/// Addresses, SYNs and names that are remembered. Filled, they take some 4 MiB.
+/// Addresses, SYNs and names that are remembered. Filled, they take some 6 MiB.
 const ADDRESSES: usize = 8192;
 const SYNS: usize = 8192;
 const NAMES: usize = 4096;
@@ -37,7 +37,7 @@ const FRESH: Duration = Duration::from_secs(300);
 const NAME_STANDS: Duration = Duration::from_secs(24 * 60 * 60);
 /// Longest name that is kept, in bytes.
 const LONGEST_NAME: usize = 255;
-/// Different names that an address or a MAC address may go by before none of them is believed: poisoners
+/// Different names that an address or a MAC address may answer to before none of them is believed: poisoners
 /// answer to whatever is asked for.
 const MOST_NAMES: usize = 4;
 
@@ -80,7 +80,7 @@ struct Named {
     name: Box<str>,
     from: NameSource,
     told: Instant,
-    /// Names that it has had.
+    /// Names that it has answered to, one after the other.
     names: usize,
 }
 
@@ -213,7 +213,8 @@ impl Memory {
                 held.from = from;
             }
         } else if !stands {
-            *held = Named { name: name.into(), from, told, names: held.names.saturating_add(1) };
+            let names = if from.is_an_answer() { held.names.saturating_add(1) } else { 1 };
+            *held = Named { name: name.into(), from, told, names };
         }
     }
 

@@ -54,14 +54,23 @@ fn packets_stand_what_once_broke_them() {
     }
 }
 
+#[test]
+fn names_stand_what_once_broke_them() {
+    for kind in ["regressions", "corpus"] {
+        for data in files(kind, "names") {
+            oracle::names(&data);
+        }
+    }
+}
+
 /// A folder of findings that no target has would never be replayed.
 #[test]
 fn every_finding_belongs_to_a_target() {
     let folders = fs::read_dir(root().join("fuzz/regressions")).into_iter().flatten().flatten();
     for folder in folders.filter(|folder| folder.path().is_dir()) {
         let name = folder.file_name().into_string().unwrap();
-        let known =
-            ALL.iter().any(|entry| entry.name == name) || ["config", "event_line", "scan"].contains(&name.as_str());
+        let known = ALL.iter().any(|entry| entry.name == name)
+            || ["config", "event_line", "names", "scan"].contains(&name.as_str());
         assert!(known, "fuzz/regressions/{name} belongs to no target");
         assert!(Path::new(&folder.path()).is_dir());
     }

@@ -6,6 +6,7 @@ use std::path::Path;
 use aviary_config::{Document, Format, Key, KeySpace, check};
 use aviary_event::{Event, LogData};
 use aviary_scan::{Detector, Direction, Fingerprint, Moment, Packet, Rules, State, Summary, log_data, scan_data};
+use aviary_wire::names;
 
 use crate::battery::segments;
 
@@ -115,5 +116,30 @@ fn told(open: &mut BTreeMap<u64, Summary>, summary: Summary) {
 fn declared(data: &LogData, keys: &[&str]) {
     for (key, _) in data.iter() {
         assert!(keys.contains(&key), "`{key}` is not declared");
+    }
+}
+
+/// Any bytes as a datagram to each port where names are told: a name is the sender's and bounded, or there is none.
+/// The first byte chooses the sender.
+///
+/// # Panics
+/// When it is neither.
+pub fn names(data: &[u8]) {
+    let Some((chance, payload)) = data.split_first() else { return };
+    let addresses = ["192.0.2.66", "169.254.0.66", "0.0.0.0", "fe80::66"].map(|text| text.parse().ok());
+    let mac = (chance & 4 != 0).then_some([0xd8, 0x3b, 0xbf, 1, 2, 3]);
+    let Some(Some(address)) = addresses.get(usize::from(chance & 3)) else { return };
+    for destination in names::PORTS.into_iter().chain([50_000]) {
+        for port in [68, 546, 5353, 5355, destination] {
+            let sender = names::Sender { mac, address: *address, port };
+            let Some(heard) = names::passive(sender, destination, payload) else { continue };
+            assert!(!heard.name.is_empty() && heard.name.len() <= 4 * 255, "{heard:?}");
+            assert!(heard.address.is_none_or(|named| named == *address), "{heard:?} of {sender:?}");
+            assert!(mac.is_none() || heard.mac.is_none() || heard.mac == mac, "{heard:?} of {sender:?}");
+            assert!(heard.address.is_some() || heard.mac.is_some() || address.is_unspecified(), "{heard:?}");
+        }
+    }
+    for name in names::asked(payload) {
+        assert!(!name.is_empty() && name.len() <= 4 * 255, "{name}");
     }
 }

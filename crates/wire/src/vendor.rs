@@ -4,9 +4,10 @@
 //! The IEEE claims no rights in the listing. `cargo xtask oui FILE…` makes `vendor/ieee.bin` of its files. Nothing
 //! of the table is copied into memory to be searched:
 //! ```text
-//! counts of large, medium and small blocks, of fragments, of names (4 bytes each, big-endian)
+//! counts of large, medium and small blocks, of bytes of fragments, of names (4 bytes each, big-endian)
 //! blocks, in order: prefix (3, 4 or 5 bytes; 24, 28 or 36 bits, then zeros), number of the name (2)
-//! fragments, for the bytes 0x01 to 0x1f and 0x7f to 0xff of a name in turn: length (1), text
+//! fragments, for the bytes 0x01 to 0x1f and 0x7f to 0xff of a name in turn: place from the first one's text on
+//! and length of each (2, 1), then their texts
 //! of each 16th name: its place from the first name on (4)
 //! names: length (1); ASCII, bytes that stand for fragments, and 0x00 before a byte that stands for itself
 //! ```
@@ -16,6 +17,10 @@ const TABLE: Table<'static> = Table(include_bytes!("vendor/ieee.bin"));
 
 /// Bytes of the counts before the blocks.
 const HEAD: usize = 20;
+/// Fragments of a table.
+pub const FRAGMENTS: usize = 160;
+/// Bytes of a fragment's place and length.
+const FRAGMENT: usize = 3;
 /// Names to a place.
 pub const STRIDE: usize = 16;
 /// Bit of the first byte: not the IEEE's to give away, so that it tells of no vendor.
@@ -67,11 +72,8 @@ impl<'a> Table<'a> {
         let (large, rest) = rest.split_at_checked(large.checked_mul(LARGE.0.checked_add(2)?)?)?;
         let (medium, rest) = rest.split_at_checked(medium.checked_mul(MEDIUM.0.checked_add(2)?)?)?;
         let (small, rest) = rest.split_at_checked(small.checked_mul(SMALL.0.checked_add(2)?)?)?;
-        let mut after = rest;
-        for _ in 0..fragments {
-            after = skip(after)?;
-        }
-        Some(Parts { large, medium, small, fragments: rest, names: after, count: names })
+        let (fragments, rest) = rest.split_at_checked(fragments)?;
+        Some(Parts { large, medium, small, fragments, names: rest, count: names })
     }
 }
 
@@ -125,11 +127,11 @@ impl Parts<'_> {
             0x7f.. => byte.checked_sub(0x7f)?.checked_add(0x1f)?,
             _ => return None,
         };
-        let mut rest = self.fragments;
-        for _ in 0..number {
-            rest = skip(rest)?;
-        }
-        text(rest)
+        let (places, texts) = self.fragments.split_at_checked(FRAGMENTS.checked_mul(FRAGMENT)?)?;
+        let [high, low, length] =
+            *places.get(usize::from(number).checked_mul(FRAGMENT)?..)?.first_chunk::<FRAGMENT>()?;
+        let start = usize::from(u16::from_be_bytes([high, low]));
+        texts.get(start..start.checked_add(usize::from(length))?)
     }
 
     fn expand(&self, name: &[u8]) -> Option<String> {

@@ -1,3 +1,5 @@
+//! Frames through the filter.
+
 use super::*;
 
 /// Bytes of a frame that the filter takes, by a reading of `linux/filter.h` of its own.

@@ -88,4 +88,12 @@ impl Dialogue for Answer {
         self.hear(rest);
         self.tell(out);
     }
+
+    fn expired(&mut self, rest: &[u8], out: &mut Outbox) {
+        self.ended(rest, out);
+    }
+
+    fn overflowed(&mut self, rest: &[u8], out: &mut Outbox) {
+        self.ended(rest, out);
+    }
 }

@@ -1,3 +1,5 @@
+//! Ports of the list, and what is told of connections to them.
+
 use aviary_config::Settings;
 use aviary_event::Value as Told;
 use aviary_testkit::{Line, exchange, facts};

@@ -19,7 +19,9 @@ pub fn declaration_is_whole(subject: &Subject<'_>) -> Finding {
     let mut names = BTreeSet::new();
     for key in entry.keys {
         let rest = key.name.strip_prefix(entry.name).unwrap_or_default();
-        if !rest.starts_with(['.', '_']) {
+        // A part of something larger, such as `portscan.answer`, ends with it.
+        let is_part = key.name.strip_suffix(entry.name).is_some_and(|whole| whole.ends_with('.'));
+        if !rest.starts_with(['.', '_']) && !is_part {
             return wrong(format!("the key `{}` does not begin with the service's name", key.name));
         }
         if !key.default.is_empty() && serde_json::from_str::<serde_json::Value>(key.default).is_err() {
