@@ -41,7 +41,7 @@ def host(address: str, persona: str, **more: object) -> dict[str, object]:
 SETTINGS = {
     "portscan.enabled": True,
     # Other scripts scan on the loopback at the same time, and the rate is for each source.
-    "portscan.lorate": 10_000,
+    "portscan.lorate": 1_000_000,
     "hosts": {
         "web": host(LINUX, "linux-server"),
         "files": host(WINDOWS, "windows-server", **{"device.node_id": "fs-1", "aviary.host_name": "FS01"}),
