@@ -24,6 +24,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::capture::{Capture, Frame, Scope, Way};
 use crate::clock;
+use crate::machine::Machine;
 use crate::own::OwnAddresses;
 use crate::ports::OpenPorts;
 use crate::reporter::Reporter;
@@ -46,10 +47,17 @@ pub(crate) struct Wanted {
 }
 
 impl Wanted {
-    /// Reads them.
+    /// Reads them; the machines answer at ports of their own where no service stands.
     #[must_use]
-    pub(crate) fn of(settings: &Settings) -> Self {
-        let decoys = aviary_services::answered_ports(settings).into_iter().collect();
+    pub(crate) fn of(settings: &Settings, machines: &[(Arc<Machine>, &Settings)]) -> Self {
+        let mut decoys = HashSet::new();
+        for (machine, settings) in machines {
+            let ports = aviary_services::answered_ports(settings);
+            for address in &machine.addresses {
+                let address = address.filter(|address| !address.is_unspecified());
+                decoys.extend(ports.iter().map(|port| (address, *port)));
+            }
+        }
         let scans = Rules::of(settings).map(|rules| Rules { decoys, ..rules });
         Self { scans, newcomers: settings.flag("aviary.capture") }
     }
