@@ -178,7 +178,7 @@ impl Memory {
             return nothing;
         }
         let mut listens = |proto, port| {
-            let is_decoy = proto == Proto::Tcp && rules.decoys.contains(&port);
+            let is_decoy = proto == Proto::Tcp && rules.is_decoy(packet.destination, port);
             !is_decoy && open(packet.destination, proto, port)
         };
         let Some((standing, is_served)) = self.standing(packet, probe, &mut listens, moment) else { return nothing };

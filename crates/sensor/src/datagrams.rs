@@ -294,8 +294,9 @@ struct Round<'a> {
 
 /// Who sends to whom: all datagrams of a flow are one session.
 fn context(station: &Station, peer: SocketAddr, local: SocketAddr) -> Context {
-    let session = SessionId(FLOWS.hash_one((peer, &station.label)));
-    Context { service: Arc::clone(&station.label), entry: station.entry, session, peer, local, hurried: true }
+    let session = SessionId(FLOWS.hash_one((peer, &station.label, &station.host)));
+    let (service, entry) = (Arc::clone(&station.label), Arc::clone(&station.entry));
+    Context { service, host: station.host.clone(), entry, session, peer, local, hurried: true }
 }
 
 impl Round<'_> {
