@@ -166,7 +166,9 @@ fn plan_output(handler: Handler, settings: &Settings) -> PlannedOutput {
         Some(entry) => {
             let (name, options, format) = (&handler.name, &handler.options, handler.format());
             let blueprint = Blueprint { name, options, format, extended, node_id: &node_id };
-            (entry.build)(&blueprint).map_err(|error| error.to_string())
+            (entry.build)(&blueprint)
+                .and_then(|output| aviary_output::routed(output, options))
+                .map_err(|error| error.to_string())
         }
         None => Err(unknown_class(&handler.class)),
     };
