@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::backoff::Backoff;
+use crate::throttle::Throttle;
 use crate::{DeliveryError, Failure, Health, Output, Pacing, State};
 
 /// Events as a [`Source`] gives them.
@@ -54,15 +55,23 @@ pub async fn run(
     let mut reached = 0;
     loop {
         courier.health.enter(State::Idle);
-        let events = tokio::select! {
+        let due = courier.throttle.as_ref().and_then(Throttle::next);
+        let mut load = tokio::select! {
             biased;
-            () = stopped(&mut stop) => return,
-            events = source.next(courier.output.batch_limit().max(1)) => events,
+            () = stopped(&mut stop) => {
+                // The last word on what was held back, if there is something and it can be said now.
+                let rest = courier.throttle.as_mut().map(Throttle::rest).unwrap_or_default();
+                if !rest.is_empty() {
+                    let _ = timeout(pacing.grace, courier.deliver(&rest)).await;
+                }
+                return;
+            }
+            events = source.next(courier.output.batch_limit().max(1)) => match events.is_empty() {
+                true => return,
+                false => courier.pick(events),
+            },
+            () = until(due) => courier.digests(),
         };
-        if events.is_empty() {
-            return;
-        }
-        let mut load = courier.pick(events);
         load.advance(&mut source, &mut reached);
         while !load.events.is_empty() {
             let answer = tokio::select! {
@@ -83,6 +92,14 @@ pub async fn run(
                 return;
             }
         }
+    }
+}
+
+/// Resolves at a moment, or never when there is none.
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -136,11 +153,14 @@ struct Courier {
     panics: u32,
     failures: Notice,
     refusals: Notice,
+    throttle: Option<Throttle>,
 }
 
 impl Courier {
     fn new(output: Box<dyn Output>, health: Arc<Health>, pacing: Pacing) -> Self {
+        let throttle = output.rate().map(Throttle::new);
         Self {
+            throttle,
             output,
             health,
             backoff: Backoff::new(pacing),
@@ -150,8 +170,14 @@ impl Courier {
         }
     }
 
-    /// Leaves out what the output does not want.
-    fn pick(&self, events: Vec<Arc<Event>>) -> Load {
+    /// What is to be told of events that were held back.
+    fn digests(&mut self) -> Load {
+        let events = self.throttle.as_mut().map(|throttle| throttle.due(Instant::now())).unwrap_or_default();
+        Load { events, end: None }
+    }
+
+    /// Leaves out what the output does not want, and what its rate holds back. Digests that are due go first.
+    fn pick(&mut self, events: Vec<Arc<Event>>) -> Load {
         let end = events.iter().rev().find_map(|event| position(event));
         let wanted = |event: &Arc<Event>| {
             if event.is_lifecycle() && !self.output.takes_lifecycle() {
@@ -160,7 +186,17 @@ impl Courier {
             // If even the question panics, the event goes the ordinary way, where panics are dealt with.
             catch_unwind(AssertUnwindSafe(|| self.output.wants(event))).unwrap_or(true)
         };
-        Load { events: events.into_iter().filter(wanted).collect(), end }
+        let wanted: Vec<Arc<Event>> = events.into_iter().filter(wanted).collect();
+        let events = match &mut self.throttle {
+            None => wanted,
+            Some(throttle) => {
+                let now = Instant::now();
+                let mut load = throttle.due(now);
+                load.extend(wanted.into_iter().filter(|event| throttle.passes(event, now)));
+                load
+            }
+        };
+        Load { events, end }
     }
 
     async fn deliver(&mut self, events: &[Arc<Event>]) -> Answer {

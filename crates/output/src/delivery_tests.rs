@@ -77,6 +77,8 @@ struct Scripted {
     lifecycle: bool,
     limit: usize,
     panics_at: Option<u64>,
+    /// Keys that any handler may have.
+    common: serde_json::Map<String, serde_json::Value>,
 }
 
 impl Output for Scripted {
@@ -135,7 +137,8 @@ async fn played(output: Scripted, batches: Vec<Vec<Arc<Event>>>) -> Outcome {
     let health = Arc::new(Health::new("test", || Timestamp::from_micros(START)));
     let (_keep, stop) = watch::channel(false);
     let start = Instant::now();
-    let courier = run(Box::new(output.clone()), source.clone(), Arc::clone(&health), stop, Pacing::default());
+    let routed = crate::routed(Box::new(output.clone()), &output.common).expect("keys in order");
+    let courier = run(routed, source.clone(), Arc::clone(&health), stop, Pacing::default());
     timeout(Duration::from_secs(7200), courier).await.expect_err("the loop goes on");
     let tries = output.tries.lock().expect("no panic").clone();
     Outcome {
@@ -158,6 +161,38 @@ async fn delivers_batches_in_order_and_advances_after_each() {
     assert_eq!((outcome.health.delivered, outcome.health.state), (5, State::Idle));
     assert_eq!(outcome.health.last_success, Some(Timestamp::from_micros(START)));
     assert!(!outcome.health.failing);
+}
+
+fn with(common: serde_json::Value) -> Scripted {
+    Scripted { common: common.as_object().expect("an object").clone(), ..Scripted::default() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rate_holds_back_and_tells_how_many_when_its_period_is_over() {
+    let outcome = played(with(serde_json::json!({"rate": "2/m"})), vec![logins(1..=5), logins(6..=9)]).await;
+    assert_eq!(outcome.tries, [vec![1, 2], vec![9]], "the digest stands for 3 to 9");
+    assert_eq!(outcome.times[1].round(), 60.0);
+    assert_eq!(outcome.advanced, [5, 9], "what is held back is done");
+    assert_eq!(outcome.health.delivered, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_digest_that_fails_is_tried_again_before_what_follows() {
+    let output = with(serde_json::json!({"rate": "1/s"}));
+    output.acts.lock().expect("no panic").extend([Act::Take, Act::Fail(None)]);
+    let outcome = played(output, vec![logins(1..=3)]).await;
+    assert_eq!(outcome.tries, [vec![1], vec![3], vec![3]]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_says_what_goes_there_and_beats_what_the_output_says_of_its_life() {
+    let batch = || vec![event(1, "login"), event(2, "lifecycle"), event(3, "command"), event(4, "scan")];
+    let some = |when| with(serde_json::json!({ "when": when }));
+    let outcome = played(some(serde_json::json!({"kinds": ["command", "scan"]})), vec![batch()]).await;
+    assert_eq!(outcome.tries, [vec![3]], "the output itself wants no scans");
+    assert_eq!(outcome.advanced, [2, 4]);
+    let outcome = played(some(serde_json::json!({"kinds": "login", "lifecycle": true})), vec![batch()]).await;
+    assert_eq!(outcome.tries, [vec![1, 2]]);
 }
 
 #[tokio::test(start_paused = true)]

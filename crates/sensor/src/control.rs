@@ -20,8 +20,8 @@ use crate::{clock, privileges};
 
 /// Longest request in bytes.
 const REQUEST: u64 = 4096;
-/// Longest answer to one question in bytes.
-const ANSWER: u64 = 1 << 20;
+/// Longest answer to one question in bytes: some 300 for each of the services of a rack of hosts.
+const ANSWER: u64 = 16 << 20;
 /// How long a client may take to ask, and a canary to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long the system may take to clear away a process that was killed.
@@ -210,12 +210,15 @@ async fn tail(mut stream: UnixStream, canary: &Canary, history: u64) -> io::Resu
 
 async fn status(canary: &Arc<Canary>, config: &str) -> Value {
     let stats = canary.reporter().journal().stats();
+    let rules = canary.reporter().rules();
     let mut outputs = Vec::new();
     let (services, found) = canary.inspect(|posts, rejected, outlets| {
         let mut services: Vec<Value> = posts
             .iter()
             .map(|post| {
                 json!({
+                    "host": post.host.as_deref(),
+                    "node_id": rules.node_id_of(post.host.as_deref()),
                     "service": post.label,
                     "address": post.address.map_or_else(|| "*".to_owned(), |address| address.to_string()),
                     "protocol": if post.endpoint.protocol == Protocol::Udp { "udp" } else { "tcp" },
@@ -227,9 +230,12 @@ async fn status(canary: &Arc<Canary>, config: &str) -> Value {
                 })
             })
             .collect();
-        services.extend(rejected.iter().map(
-            |service| json!({"service": service.label, "state": "failed", "reason": service.why, "connections": 0}),
-        ));
+        services.extend(rejected.iter().map(|service| {
+            json!({
+                "host": service.host.as_deref(), "service": service.label, "state": "failed",
+                "reason": service.why, "connections": 0,
+            })
+        }));
         services.extend(canary.scanner().filter(|_| canary.scans()).map(|scanner| {
             let (state, reason, seen) = match scanner {
                 Ok(scanner) => ("watching", None, scanner.seen().packets),
@@ -243,7 +249,8 @@ async fn status(canary: &Arc<Canary>, config: &str) -> Value {
                 Some(Trouble::Waiting(what)) => (errand.word, Some(what.to_owned())),
                 Some(Trouble::Failed(why)) => ("failed", Some(why)),
             };
-            json!({"service": errand.entry, "state": state, "reason": reason, "connections": errand.events()})
+            let (host, events) = (errand.host.as_deref(), errand.events());
+            json!({"host": host, "service": errand.entry, "state": state, "reason": reason, "connections": events})
         }));
         let outlets: Vec<_> = outlets
             .iter()
@@ -289,6 +296,7 @@ async fn status(canary: &Arc<Canary>, config: &str) -> Value {
     }
     json!({
         "version": env!("CARGO_PKG_VERSION"),
+        "node_id": rules.node_id,
         "pid": std::process::id(),
         "config": config,
         "state_dir": canary.state_dir().display().to_string(),

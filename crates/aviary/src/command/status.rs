@@ -60,11 +60,12 @@ fn render(status: &Value, style: Style) -> String {
         text(&status["config"]),
         text(&status["state_dir"]),
     );
-    let mut services = Table::new(&["service", "address", "port", "connections", "state"]);
+    let mut services = Table::new(&["host", "service", "address", "port", "connections", "state"]);
     for service in status["services"].as_array().into_iter().flatten() {
         let listening = service["state"] != "failed";
         let state = if listening { text(&service["state"]) } else { format!("failed: {}", text(&service["reason"])) };
         services.row(vec![
+            (service["host"].as_str().unwrap_or("-").to_owned(), None),
             (text(&service["service"]), None),
             (text(&service["address"]), None),
             (
@@ -75,7 +76,7 @@ fn render(status: &Value, style: Style) -> String {
             (state, Some(if listening { Ink::Good } else { Ink::Alarm })),
         ]);
     }
-    out.push_str(&services.print(style));
+    out.push_str(&services.without_idle_column().print(style));
     out.push('\n');
     let mut outputs = Table::new(&["output", "delivered", "refused", "queued", "oldest undelivered", "state"]);
     for output in status["outputs"].as_array().into_iter().flatten() {
