@@ -29,7 +29,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aviary_event::{Event, Origin, Port, Value as Datum};
-use aviary_output::{Blueprint, Delivery, DeliveryError, Entry, Failure, LineFormat, Output, Rejection, moment};
+use aviary_output::{
+    Blueprint, DIGEST, Delivery, DeliveryError, Entry, Failure, LineFormat, Output, Rejection, moment,
+};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::Url;
@@ -277,8 +279,11 @@ fn verdict(answer: &Answer) -> Result<(), DeliveryError> {
     }
 }
 
-/// The source, when it is anybody on the internet.
+/// The source, when it is anybody on the internet who did something.
 fn source(event: &Event) -> Option<IpAddr> {
+    if event.is_lifecycle() || event.logtype == Some(DIGEST.number) {
+        return None;
+    }
     let ip = event.src.as_ref()?.host.parse::<IpAddr>().ok()?;
     let public = match ip {
         IpAddr::V4(ip) => {
@@ -348,6 +353,8 @@ mod tests {
         ] {
             assert_eq!(source(&event(host, 2000, "{}")).is_some(), told, "{host}");
         }
+        assert_eq!(source(&event("192.0.2.7", 1001, "{}")), None, "the canary's own life");
+        assert_eq!(source(&event("192.0.2.7", DIGEST.number, "{}")), None, "a digest tells of no connection");
     }
 
     #[test]
