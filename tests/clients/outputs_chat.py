@@ -1,8 +1,8 @@
 """Chat and push services: a receiver that checks each request against the vendor's documentation, as the vendor would.
 
-The receiver plays Slack, Teams (workflow and connector), Discord, Mattermost, Telegram, ntfy, Pushover, DingTalk, Feishu,
-WeCom and Alertmanager at once: it knows their required members, limits, escapes and signatures, and answers success,
-rate limits and errors in their words. Alertmanager itself runs too, when it is installed.
+The receiver plays Slack, Teams (workflow and connector), Discord, Mattermost, Telegram, ntfy, Pushover, DingTalk,
+Feishu, WeCom and Alertmanager at once: it knows their required members, limits, escapes and signatures, and answers
+success, rate limits and errors in their words. Alertmanager itself runs too, when it is installed.
 """
 
 from __future__ import annotations
@@ -277,6 +277,7 @@ def alertmanager(request: Request) -> None:
     assert re.match(r"2\d{3}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+(Z|[+-]\d\d:\d\d)$", alert["startsAt"]), alert["startsAt"]
 
 
+CONNECTOR_FAILED = "Webhook message delivery failed with error: Microsoft Teams endpoint returned HTTP error"
 JSON = {"Content-Type": "application/json"}
 LATER = {"Content-Type": "application/json", "Retry-After": "1"}
 
@@ -308,63 +309,121 @@ def vendors(base: str) -> dict[str, Vendor]:
 
     return {
         "slack": Vendor(
-            slack, said(200, "ok"), said(429, "rate_limited", LATER), said(400, "invalid_attachments"),
-            **{"class": "opencanary.logger.SlackHandler"}, webhook_url=hook("slack"),
+            slack,
+            said(200, "ok"),
+            said(429, "rate_limited", LATER),
+            said(400, "invalid_attachments"),
+            **{"class": "opencanary.logger.SlackHandler"},
+            webhook_url=hook("slack"),
         ),
         "teams": Vendor(
-            teams, said(202), said(429, {"error": {"code": "429"}}, LATER), said(400, {"error": {"code": "InvalidRequestContent"}}),
-            **{"class": "opencanary.logger.TeamsHandler"}, webhook_url=hook("teams"),
+            teams,
+            said(202),
+            said(429, {"error": {"code": "429"}}, LATER),
+            said(400, {"error": {"code": "InvalidRequestContent"}}),
+            **{"class": "opencanary.logger.TeamsHandler"},
+            webhook_url=hook("teams"),
         ),
         "connector": Vendor(
-            connector, said(200, "1"),
-            said(200, "Webhook message delivery failed with error: Microsoft Teams endpoint returned HTTP error 429 with ContextId x"),
-            said(200, "Webhook message delivery failed with error: Microsoft Teams endpoint returned HTTP error 413 with ContextId x"),
-            **{"class": "opencanary.logger.TeamsHandler"}, webhook_url=hook("connector"), card="message",
+            connector,
+            said(200, "1"),
+            said(
+                200,
+                f"{CONNECTOR_FAILED} 429 with ContextId x",
+            ),
+            said(
+                200,
+                f"{CONNECTOR_FAILED} 413 with ContextId x",
+            ),
+            **{"class": "opencanary.logger.TeamsHandler"},
+            webhook_url=hook("connector"),
+            card="message",
         ),
         "discord": Vendor(
-            discord, said(204), said(429, {"message": "You are being rate limited.", "retry_after": 0.65, "global": False}, LATER),
+            discord,
+            said(204),
+            said(429, {"message": "You are being rate limited.", "retry_after": 0.65, "global": False}, LATER),
             said(400, {"code": 50035, "message": "Invalid Form Body"}),
-            **{"class": "aviary.discord"}, webhook_url=hook("discord"), username="canary",
+            **{"class": "aviary.discord"},
+            webhook_url=hook("discord"),
+            username="canary",
         ),
         "mattermost": Vendor(
-            mattermost, said(200, "ok"), said(429, {"id": "api.context.rate_limited.app_error"}, LATER),
+            mattermost,
+            said(200, "ok"),
+            said(429, {"id": "api.context.rate_limited.app_error"}, LATER),
             said(400, {"id": "web.incoming_webhook.text.app_error", "status_code": 400}),
-            **{"class": "aviary.mattermost"}, webhook_url=hook("mattermost"),
+            **{"class": "aviary.mattermost"},
+            webhook_url=hook("mattermost"),
         ),
         "telegram": Vendor(
-            telegram, said(200, {"ok": True, "result": {"message_id": 1}}),
-            said(429, {"ok": False, "error_code": 429, "description": "Too Many Requests", "parameters": {"retry_after": 1}}),
+            telegram,
+            said(200, {"ok": True, "result": {"message_id": 1}}),
+            said(
+                429,
+                {"ok": False, "error_code": 429, "description": "Too Many Requests", "parameters": {"retry_after": 1}},
+            ),
             said(400, {"ok": False, "error_code": 400, "description": "Bad Request: can't parse entities"}),
-            **{"class": "aviary.telegram"}, server=f"{base}/telegram", token=TELEGRAM_TOKEN, chat_id=-1001234567890,
+            **{"class": "aviary.telegram"},
+            server=f"{base}/telegram",
+            token=TELEGRAM_TOKEN,
+            chat_id=-1001234567890,
         ),
         "ntfy": Vendor(
-            ntfy, said(200, {"id": "x", "event": "message"}), said(429, {"code": 42901, "http": 429}, LATER),
+            ntfy,
+            said(200, {"id": "x", "event": "message"}),
+            said(429, {"code": 42901, "http": 429}, LATER),
             said(400, {"code": 40024, "http": 400}),
-            **{"class": "aviary.ntfy"}, server=f"{base}/ntfy", topic="canary", token="tk_0123456789",
+            **{"class": "aviary.ntfy"},
+            server=f"{base}/ntfy",
+            topic="canary",
+            token="tk_0123456789",
         ),
         "pushover": Vendor(
-            pushover, said(200, {"status": 1, "request": "r"}), said(500, {"status": 0}),
-            said(400, {"message": "cannot be blank", "errors": ["message cannot be blank"], "status": 0, "request": "r"}),
-            **{"class": "aviary.pushover"}, server=f"{base}/pushover", token="a" * 30, user="u" * 30,
+            pushover,
+            said(200, {"status": 1, "request": "r"}),
+            said(500, {"status": 0}),
+            said(
+                400, {"message": "cannot be blank", "errors": ["message cannot be blank"], "status": 0, "request": "r"}
+            ),
+            **{"class": "aviary.pushover"},
+            server=f"{base}/pushover",
+            token="a" * 30,
+            user="u" * 30,
         ),
         "dingtalk": Vendor(
-            dingtalk, said(200, {"errcode": 0, "errmsg": "ok"}), said(200, {"errcode": 310000, "errmsg": "keywords not in content"}),
+            dingtalk,
+            said(200, {"errcode": 0, "errmsg": "ok"}),
+            said(200, {"errcode": 310000, "errmsg": "keywords not in content"}),
             said(200, {"errcode": 400101, "errmsg": "bad message"}),
-            **{"class": "aviary.dingtalk"}, webhook_url=hook("dingtalk", f"?access_token={KEY}"), secret=DINGTALK_SECRET,
+            **{"class": "aviary.dingtalk"},
+            webhook_url=hook("dingtalk", f"?access_token={KEY}"),
+            secret=DINGTALK_SECRET,
         ),
         "feishu": Vendor(
-            feishu, said(200, {"StatusCode": 0, "StatusMessage": "success", "code": 0, "data": {}, "msg": "success"}),
-            said(200, {"code": 19024, "msg": "Key Words Not Found"}), said(400, {"code": 9499, "msg": "Bad Request", "data": {}}),
-            **{"class": "aviary.feishu"}, webhook_url=hook("feishu"), secret=FEISHU_SECRET,
+            feishu,
+            said(200, {"StatusCode": 0, "StatusMessage": "success", "code": 0, "data": {}, "msg": "success"}),
+            said(200, {"code": 19024, "msg": "Key Words Not Found"}),
+            said(400, {"code": 9499, "msg": "Bad Request", "data": {}}),
+            **{"class": "aviary.feishu"},
+            webhook_url=hook("feishu"),
+            secret=FEISHU_SECRET,
         ),
         "wecom": Vendor(
-            wecom, said(200, {"errcode": 0, "errmsg": "ok"}), said(200, {"errcode": 93000, "errmsg": "invalid webhook url"}),
+            wecom,
+            said(200, {"errcode": 0, "errmsg": "ok"}),
+            said(200, {"errcode": 93000, "errmsg": "invalid webhook url"}),
             said(200, {"errcode": 40058, "errmsg": "content exceed max length"}),
-            **{"class": "aviary.wecom"}, webhook_url=hook("wecom", f"?key={KEY}"),
+            **{"class": "aviary.wecom"},
+            webhook_url=hook("wecom", f"?key={KEY}"),
         ),
         "alertmanager": Vendor(
-            alertmanager, said(200), said(503, "", LATER), said(400, json.dumps("bad label")),
-            **{"class": "aviary.alertmanager"}, url=f"{base}/alertmanager",
+            alertmanager,
+            said(200),
+            said(503, "", LATER),
+            said(400, json.dumps("bad label")),
+            **{"class": "aviary.alertmanager"},
+            url=f"{base}/alertmanager",
         ),
     }
 
@@ -428,7 +487,9 @@ class Receiver:
             vendor.check(request)
         except Exception as error:
             with self.lock:
-                self.problems[name].append(f"{type(error).__name__}: {error}\n{request.body.decode(errors='replace')[:1500]}")
+                self.problems[name].append(
+                    f"{type(error).__name__}: {error}\n{request.body.decode(errors='replace')[:1500]}"
+                )
         with self.lock:
             self.requests[name].append(request)
             answer = self.next[name].pop(0) if self.next[name] else vendor.taken
@@ -439,7 +500,9 @@ class Receiver:
     def wait(self, name: str, count: int, timeout: float = 15) -> list[str]:
         deadline = time.monotonic() + timeout
         while len(self.taken[name]) < count:
-            assert time.monotonic() < deadline, f"{name}: {len(self.taken[name])} of {count} arrived; {self.problems[name][:1]}"
+            assert time.monotonic() < deadline, (
+                f"{name}: {len(self.taken[name])} of {count} arrived; {self.problems[name][:1]}"
+            )
             time.sleep(0.02)
         return self.taken[name]
 
@@ -547,7 +610,10 @@ def main() -> int:
         canary.start()
         log_in(canary)
         receiver.open()
-        each(lambda name, wanted: arrived(name, wanted, 25), "receiver down, canary killed: all arrive, in order, once by id")
+        each(
+            lambda name, wanted: arrived(name, wanted, 25),
+            "receiver down, canary killed: all arrive, in order, once by id",
+        )
 
         def no_secret_told() -> None:
             told = canary.output.read_text(errors="replace")
@@ -589,7 +655,10 @@ def main() -> int:
                     assert time.monotonic() < deadline, alerts
                     time.sleep(0.1)
                 for alert in alerts:
-                    assert alert["labels"]["team"] == "blue" and alert["status"]["state"] in ("active", "unprocessed"), alert
+                    assert alert["labels"]["team"] == "blue" and alert["status"]["state"] in (
+                        "active",
+                        "unprocessed",
+                    ), alert
                     plain(alert["annotations"]["description"])
 
     report.check("alertmanager: the real one lists each event as an alert", alertmanager_has_it)
