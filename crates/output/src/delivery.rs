@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::backoff::Backoff;
-use crate::throttle::Throttle;
+use crate::throttle::{TEST, Throttle};
 use crate::{DeliveryError, Failure, Health, Output, Pacing, State};
 
 /// Events as a [`Source`] gives them.
@@ -28,6 +28,11 @@ pub trait Source: Send {
     /// Everything up to `seq`, that one included, is done: delivered, refused, or not wanted.
     /// The loop calls it for the whole of a batch before it asks for the next.
     fn advance(&mut self, seq: u64);
+
+    /// The receiver refused this event for good, for this reason; it is passed over.
+    fn refused(&mut self, event: &Event, reason: &str) {
+        let _ = (event, reason);
+    }
 }
 
 /// A refusal or failure is logged at once, and then at most once in this time.
@@ -79,7 +84,7 @@ pub async fn run(
                 answer = courier.deliver(&load.events) => answer,
                 () = async { stopped(&mut stop).await; sleep(pacing.grace).await } => return,
             };
-            let wait = courier.settle(&mut load, answer);
+            let wait = courier.settle(&mut load, answer, &mut source);
             load.advance(&mut source, &mut reached);
             if let Some(wait) = wait {
                 courier.health.back_off(wait);
@@ -179,7 +184,12 @@ impl Courier {
     /// Leaves out what the output does not want, and what its rate holds back. Digests that are due go first.
     fn pick(&mut self, events: Vec<Arc<Event>>) -> Load {
         let end = events.iter().rev().find_map(|event| position(event));
+        let is_test = |event: &Arc<Event>| event.logtype == Some(TEST.number);
         let wanted = |event: &Arc<Event>| {
+            // A test is for nobody else, and must get there.
+            if is_test(event) {
+                return true;
+            }
             if event.is_lifecycle() && !self.output.takes_lifecycle() {
                 return false;
             }
@@ -192,7 +202,7 @@ impl Courier {
             Some(throttle) => {
                 let now = Instant::now();
                 let mut load = throttle.due(now);
-                load.extend(wanted.into_iter().filter(|event| throttle.passes(event, now)));
+                load.extend(wanted.into_iter().filter(|event| is_test(event) || throttle.passes(event, now)));
                 load
             }
         };
@@ -230,7 +240,7 @@ impl Courier {
     }
 
     /// Takes what is done off the load; says how long to wait when something is to be tried again.
-    fn settle(&mut self, load: &mut Load, answer: Answer) -> Option<Duration> {
+    fn settle(&mut self, load: &mut Load, answer: Answer, source: &mut impl Source) -> Option<Duration> {
         match answer {
             Answer::Delivered(events) => {
                 self.went_well(events);
@@ -245,7 +255,7 @@ impl Courier {
                 match error {
                     DeliveryError::Temporary { reason, retry_after } => Some(self.try_again(&reason, retry_after)),
                     DeliveryError::Refused { reason } => {
-                        self.pass_over(load, &reason);
+                        self.pass_over(load, &reason, source);
                         None
                     }
                 }
@@ -257,7 +267,7 @@ impl Courier {
                 self.panics = self.panics.saturating_add(1);
                 let reason = format!("the output panicked: {text}");
                 if self.panics >= PANICS {
-                    self.pass_over(load, &reason);
+                    self.pass_over(load, &reason, source);
                     return None;
                 }
                 Some(self.try_again(&reason, None))
@@ -274,7 +284,7 @@ impl Courier {
         }
     }
 
-    fn pass_over(&mut self, load: &mut Load, reason: &str) {
+    fn pass_over(&mut self, load: &mut Load, reason: &str, source: &mut impl Source) {
         if load.events.is_empty() {
             return;
         }
@@ -283,6 +293,7 @@ impl Courier {
         self.backoff.reset();
         self.panics = 0;
         let reason = printable(reason);
+        source.refused(&event, &reason);
         self.health.count_refused();
         self.health.note_error(&format!("refused: {reason}"));
         if let Some(unsaid) = self.refusals.speak() {

@@ -38,6 +38,7 @@ fn logins(seqs: impl IntoIterator<Item = u64>) -> Vec<Arc<Event>> {
 struct Script {
     batches: Arc<Mutex<VecDeque<Vec<Arc<Event>>>>>,
     advanced: Arc<Mutex<Vec<u64>>>,
+    refused: Arc<Mutex<Vec<(u64, String)>>>,
 }
 
 impl Source for Script {
@@ -53,6 +54,11 @@ impl Source for Script {
 
     fn advance(&mut self, seq: u64) {
         self.advanced.lock().expect("no panic").push(seq);
+    }
+
+    fn refused(&mut self, event: &Event, reason: &str) {
+        let seq = event.aviary.as_ref().map_or(0, |ours| ours.seq);
+        self.refused.lock().expect("no panic").push((seq, reason.to_owned()));
     }
 }
 
@@ -127,6 +133,7 @@ struct Outcome {
     /// Seconds from the start to each try.
     times: Vec<f32>,
     advanced: Vec<u64>,
+    refused: Vec<(u64, String)>,
     health: HealthReport,
 }
 
@@ -145,6 +152,7 @@ async fn played(output: Scripted, batches: Vec<Vec<Arc<Event>>>) -> Outcome {
         times: tries.iter().map(|(at, _)| at.duration_since(start).as_secs_f32()).collect(),
         tries: tries.into_iter().map(|(_, seqs)| seqs).collect(),
         advanced: source.advanced.lock().expect("no panic").clone(),
+        refused: source.refused.lock().expect("no panic").clone(),
         health: health.report(),
     }
 }
@@ -233,6 +241,7 @@ async fn passes_over_a_refused_event_at_once() {
     assert_eq!(outcome.tries, [vec![1, 2, 3, 4], vec![3, 4], vec![4]]);
     assert_eq!(outcome.times, [0.0; 3]);
     assert_eq!((outcome.health.delivered, outcome.health.refused), (2, 2));
+    assert_eq!(outcome.refused, [(2, "too odd".to_owned()), (3, "too odd".to_owned())], "for the dead letters");
     assert_eq!(outcome.advanced.last(), Some(&4));
 }
 

@@ -20,7 +20,7 @@ pub use health::{Health, HealthReport, State};
 pub use output::{Blueprint, Delivery, DeliveryError, Entry, Failure, Output, Rejection};
 pub use route::Route;
 pub use routed::{COMMON, routed};
-pub use throttle::{DIGEST, Rate};
+pub use throttle::{DIGEST, Rate, TEST};
 
 #[cfg(test)]
 mod delivery_tests;

@@ -23,6 +23,16 @@ pub static DIGEST: KindInfo = KindInfo {
     technique: &[],
 };
 
+/// One marked event that an operator sends to an output to see what its receiver says.
+pub static TEST: KindInfo = KindInfo {
+    number: 30013,
+    constant: "LOG_OUTPUT_TEST",
+    class: Class::Lifecycle,
+    when: "`aviary outputs test NAME` was run; goes to that output alone",
+    keys: &["OUTPUT", "TEXT"],
+    technique: &[],
+};
+
 /// Kinds that are counted at once; beyond, the oldest is told of early.
 const KINDS: usize = 4096;
 

@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use aviary_config::Settings;
-use aviary_event::{Event, LogData, Value};
+use aviary_event::{LogData, Value};
 use aviary_journal::{Journal, Reader};
-use aviary_output::{Batch, Health, Pacing, Source};
+use aviary_output::{Health, Pacing};
 use tokio::sync::{Semaphore, watch};
 
 use crate::connections::Connections;
@@ -19,6 +19,7 @@ use crate::control::{self, Reload};
 use crate::datagrams::Guard;
 use crate::errand::Errand;
 use crate::ground::{journal_options, make_folder, prepare_files, raise_file_limit};
+use crate::outlets::{self, Beside, Feed};
 use crate::plan::{Plan, PlannedOutput, PlannedService, PortRule};
 use crate::post::{Post, PostView, bind_service};
 use crate::privileges::{Identity, PrivilegeError, give_up};
@@ -94,6 +95,8 @@ pub(crate) struct Outlet {
     pub failure: Option<String>,
     /// How it is doing.
     pub health: Arc<Health>,
+    /// What it is sent beside the journal's events.
+    pub beside: Option<Beside>,
     digest: String,
     stop: watch::Sender<bool>,
     task: Option<tokio::task::JoinHandle<()>>,
@@ -355,6 +358,7 @@ impl Canary {
                 file: output.handler.options.get("filename").and_then(|name| name.as_str()).map(str::to_owned),
                 failure: None,
                 health: Arc::clone(&health),
+                beside: None,
                 digest: output.digest,
                 stop,
                 task: None,
@@ -374,13 +378,16 @@ impl Canary {
                     drop(journal.reader(&name));
                     let mut seed = [0; 8];
                     let _ = getrandom::fill(&mut seed);
+                    let (sender, beside) = outlets::beside();
+                    outlet.beside = Some(sender);
                     let pacing = Pacing { seed: u64::from_ne_bytes(seed), ..Pacing::default() };
                     outlet.task = Some(tokio::runtime::Handle::current().spawn(async move {
                         // Two tasks of one name would both move its position.
                         if let Some(before) = before {
                             let _ = before.await;
                         }
-                        aviary_output::run(output, Feed(journal.reader(&name)), health, stopped, pacing).await;
+                        let feed = Feed::new(journal, &name, beside);
+                        aviary_output::run(output, feed, health, stopped, pacing).await;
                     }));
                 }
                 Err(why) => {
@@ -579,19 +586,6 @@ fn contain_panics() {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(place, "a task failed, the others go on");
     }));
-}
-
-/// The journal as the delivery loop sees it.
-struct Feed(Reader);
-
-impl Source for Feed {
-    fn next(&mut self, limit: usize) -> Batch<'_> {
-        Box::pin(async move { self.0.next(limit).await as Vec<Arc<Event>> })
-    }
-
-    fn advance(&mut self, seq: u64) {
-        self.0.advance(seq);
-    }
 }
 
 /// A life-cycle line as OpenCanary nests it.

@@ -16,7 +16,7 @@ use tokio::net::{UnixListener, UnixStream};
 
 use crate::canary::Canary;
 use crate::errand::Trouble;
-use crate::{clock, privileges};
+use crate::{clock, outlets, privileges};
 
 /// Longest request in bytes.
 const REQUEST: u64 = 4096;
@@ -185,7 +185,9 @@ async fn answer(mut stream: UnixStream, canary: &Arc<Canary>, config: &str, relo
             let history = question.get("history").and_then(Value::as_u64).unwrap_or(0);
             return tail(stream, canary, history).await;
         }
-        _ => json!({ "refused": "unknown question; client and canary are of different versions" }),
+        _ => outlets::answer(canary, &question)
+            .await
+            .unwrap_or_else(|| json!({ "refused": "unknown question; client and canary are of different versions" })),
     };
     stream.write_all(format!("{answer}\n").as_bytes()).await
 }

@@ -14,6 +14,7 @@ mod kinds;
 mod listener;
 mod machine;
 mod neighbours;
+mod outlets;
 mod own;
 mod plan;
 mod ports;

@@ -134,6 +134,12 @@ impl Reporter {
         &self.who
     }
 
+    /// An id for an event that does not go through the journal.
+    #[must_use]
+    pub(crate) fn next_id(&self, now: aviary_event::Timestamp) -> Uuid {
+        self.ids.next(now.as_micros())
+    }
+
     /// The journal.
     #[must_use]
     pub(crate) const fn journal(&self) -> &Journal {

@@ -78,6 +78,26 @@ fn render(status: &Value, style: Style) -> String {
     }
     out.push_str(&services.without_idle_column().print(style));
     out.push('\n');
+    out.push_str(&outputs(status, style));
+    let journal = &status["journal"];
+    out.push_str(&format!(
+        "\njournal: {} events reported, {} stored in {} bytes, {} could not be stored; {} connections now, {} events ignored by rule\n",
+        journal["head"], journal["stored"], journal["bytes"], journal["unsaved"], status["connections"], status["ignored"],
+    ));
+    let capture = &status["capture"];
+    if let Some(why) = capture["reason"].as_str() {
+        out.push_str(&format!("capture: off: {why}\n"));
+    } else if !capture.is_null() {
+        out.push_str(&format!("capture: {} packets looked at, {} dropped\n", capture["packets"], capture["dropped"]));
+    }
+    if !journal["trouble"].is_null() {
+        out.push_str(&style.paint(Ink::Alarm, &format!("journal cannot be written: {}\n", text(&journal["trouble"]))));
+    }
+    out
+}
+
+/// The table of outputs.
+pub(super) fn outputs(status: &Value, style: Style) -> String {
     let mut outputs = Table::new(&["output", "delivered", "refused", "queued", "oldest undelivered", "state"]);
     for output in status["outputs"].as_array().into_iter().flatten() {
         let state = text(&output["state"]);
@@ -97,22 +117,7 @@ fn render(status: &Value, style: Style) -> String {
             (state, Some(ink)),
         ]);
     }
-    out.push_str(&outputs.print(style));
-    let journal = &status["journal"];
-    out.push_str(&format!(
-        "\njournal: {} events reported, {} stored in {} bytes, {} could not be stored; {} connections now, {} events ignored by rule\n",
-        journal["head"], journal["stored"], journal["bytes"], journal["unsaved"], status["connections"], status["ignored"],
-    ));
-    let capture = &status["capture"];
-    if let Some(why) = capture["reason"].as_str() {
-        out.push_str(&format!("capture: off: {why}\n"));
-    } else if !capture.is_null() {
-        out.push_str(&format!("capture: {} packets looked at, {} dropped\n", capture["packets"], capture["dropped"]));
-    }
-    if !journal["trouble"].is_null() {
-        out.push_str(&style.paint(Ink::Alarm, &format!("journal cannot be written: {}\n", text(&journal["trouble"]))));
-    }
-    out
+    outputs.print(style)
 }
 
 #[cfg(test)]
