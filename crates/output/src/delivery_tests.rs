@@ -144,7 +144,7 @@ async fn played(output: Scripted, batches: Vec<Vec<Arc<Event>>>) -> Outcome {
     let health = Arc::new(Health::new("test", || Timestamp::from_micros(START)));
     let (_keep, stop) = watch::channel(false);
     let start = Instant::now();
-    let routed = crate::routed(Box::new(output.clone()), &output.common).expect("keys in order");
+    let routed = crate::routed(Box::new(output.clone()), &[], &output.common).expect("keys in order");
     let courier = run(routed, source.clone(), Arc::clone(&health), stop, Pacing::default());
     timeout(Duration::from_secs(7200), courier).await.expect_err("the loop goes on");
     let tries = output.tries.lock().expect("no panic").clone();
@@ -201,6 +201,14 @@ async fn when_says_what_goes_there_and_beats_what_the_output_says_of_its_life() 
     assert_eq!(outcome.advanced, [2, 4]);
     let outcome = played(some(serde_json::json!({"kinds": "login", "lifecycle": true})), vec![batch()]).await;
     assert_eq!(outcome.tries, [vec![1, 2]]);
+}
+
+#[test]
+fn an_output_with_a_when_of_its_own_says_route() {
+    let common = serde_json::json!({"when": "midnight", "route": {"kinds": "login"}});
+    let routed = crate::routed(Box::new(Scripted::default()), &["when"], common.as_object().unwrap()).unwrap();
+    assert!(routed.wants(&event(1, "login")) && !routed.wants(&event(2, "command")));
+    assert!(crate::routed(Box::new(Scripted::default()), &[], common.as_object().unwrap()).is_err());
 }
 
 #[tokio::test(start_paused = true)]

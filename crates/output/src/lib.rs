@@ -19,7 +19,7 @@ pub use format::{LineFormat, moment};
 pub use health::{Health, HealthReport, State};
 pub use output::{Blueprint, Delivery, DeliveryError, Entry, Failure, Output, Rejection};
 pub use route::Route;
-pub use routed::{COMMON, routed};
+pub use routed::routed;
 pub use throttle::{DIGEST, Rate, TEST};
 
 #[cfg(test)]

@@ -35,16 +35,18 @@ struct Condition {
 const KNOWN: &str = "logtypes, services, kinds, sources, nodes, severity, honeycred, lifecycle, not";
 
 impl Route {
-    /// Reads `when`.
+    /// Reads what a key says.
     ///
     /// # Errors
     /// Names what is wrong in it and what would be accepted.
-    pub fn read(when: &Value) -> Result<Self, Rejection> {
-        let map = object("when", when)?;
-        let mut route = Self { take: Condition::read("when", map, &["not", "lifecycle"])?, ..Self::default() };
-        route.lifecycle = map.get("lifecycle").map(|value| flag("when.lifecycle", value)).transpose()?;
+    pub fn read(key: &str, when: &Value) -> Result<Self, Rejection> {
+        let map = object(key, when)?;
+        let mut route = Self { take: Condition::read(key, map, &["not", "lifecycle"])?, ..Self::default() };
+        let lifecycle = map.get("lifecycle");
+        route.lifecycle = lifecycle.map(|value| flag(&format!("{key}.lifecycle"), value)).transpose()?;
         if let Some(not) = map.get("not") {
-            route.not = Some(Condition::read("when.not", object("when.not", not)?, &[])?);
+            let key = format!("{key}.not");
+            route.not = Some(Condition::read(&key, object(&key, not)?, &[])?);
         }
         Ok(route)
     }
@@ -179,7 +181,7 @@ mod tests {
     }
 
     fn takes(when: Value, event: &Event) -> bool {
-        Route::read(&when).unwrap().takes(event)
+        Route::read("when", &when).unwrap().takes(event)
     }
 
     #[test]
@@ -213,7 +215,7 @@ mod tests {
         let own = event(1001, "aviary", "");
         assert!(takes(json!({"kinds": "login", "lifecycle": true}), &own));
         assert!(!takes(json!({"kinds": "login"}), &own));
-        assert_eq!(Route::read(&json!({"lifecycle": false})).unwrap().lifecycle(), Some(false));
+        assert_eq!(Route::read("when", &json!({"lifecycle": false})).unwrap().lifecycle(), Some(false));
     }
 
     #[test]
@@ -227,7 +229,7 @@ mod tests {
             (json!({"severity": "grave"}), "`when.severity`: is \"grave\"; it takes the least of informational"),
             (json!({"not": {"not": {}}}), "`when.not.not`: is not known"),
         ] {
-            let error = Route::read(&when).unwrap_err().to_string();
+            let error = Route::read("when", &when).unwrap_err().to_string();
             assert!(error.starts_with(message), "{error}");
         }
     }

@@ -8,16 +8,19 @@ use serde_json::{Map, Value};
 
 use crate::{Delivery, Output, Rate, Rejection, Route};
 
-/// Keys that any handler may have.
-pub const COMMON: &[&str] = &["when", "rate"];
-
-/// Puts an output behind the `when` and `rate` of its handler, where there are such.
+/// Puts an output behind the `when` and `rate` of its handler, where there are such. `own` are the keys that the
+/// output knows itself: one with a `when` of its own, as Python's timed rotation, says `route` instead.
 ///
 /// # Errors
 /// Names what is wrong in them.
-pub fn routed(output: Box<dyn Output>, options: &Map<String, Value>) -> Result<Box<dyn Output>, Rejection> {
+pub fn routed(
+    output: Box<dyn Output>,
+    own: &[&str],
+    options: &Map<String, Value>,
+) -> Result<Box<dyn Output>, Rejection> {
     let given = |key: &str| options.get(key).filter(|value| !value.is_null());
-    let route = given("when").map(Route::read).transpose()?;
+    let key = if own.contains(&"when") { "route" } else { "when" };
+    let route = given(key).map(|value| Route::read(key, value)).transpose()?;
     let rate = given("rate").map(Rate::read).transpose()?;
     if route.is_none() && rate.is_none() {
         return Ok(output);

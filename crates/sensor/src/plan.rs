@@ -167,7 +167,7 @@ fn plan_output(handler: Handler, settings: &Settings) -> PlannedOutput {
             let (name, options, format) = (&handler.name, &handler.options, handler.format());
             let blueprint = Blueprint { name, options, format, extended, node_id: &node_id };
             (entry.build)(&blueprint)
-                .and_then(|output| aviary_output::routed(output, options))
+                .and_then(|output| aviary_output::routed(output, entry.options, options))
                 .map_err(|error| error.to_string())
         }
         None => Err(unknown_class(&handler.class)),
