@@ -301,4 +301,9 @@ async fn dshield_gets_each_login_and_each_connection_once() {
     assert_eq!(sent[3].1.as_array().map(Vec::len), Some(1), "{}", sent[3].1);
     assert_eq!((&sent[3].1[0]["sip"], &sent[3].1[0]["dport"]), (&json!("192.0.2.7"), &json!(21)));
     assert!(output.wants(&event(1)) && !output.takes_lifecycle());
+    let mut test = (*event(5)).clone();
+    test.logtype = Some(aviary_output::TEST.number);
+    let Some(Err(failure)) = deliver(&mut output, &[test.into()]).await else { panic!("a test is not submitted") };
+    assert!(matches!(failure.error, DeliveryError::Refused { .. }), "{}", failure.error);
+    assert_eq!(receiver.requests().len(), 4);
 }
