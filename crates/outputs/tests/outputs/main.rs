@@ -4,6 +4,7 @@ mod battery;
 mod bench;
 mod chat;
 mod console;
+mod documents;
 mod file;
 mod syslog;
 mod webhook;
