@@ -5,7 +5,10 @@
 
 mod console;
 mod file;
+mod hpfeeds;
+mod null;
 mod options;
+mod socket;
 mod syslog;
 mod webhook;
 mod worker;
@@ -13,23 +16,29 @@ mod worker;
 use aviary_output::Entry;
 
 /// Every output, in alphabetical order. A new output is one file or folder and two lines here.
-pub static ALL: &[&Entry] =
-    &[&console::ENTRY, &file::ENTRY, &file::ROTATING, &syslog::ENTRY, &file::TIMED, &webhook::ENTRY];
+pub static ALL: &[&Entry] = &[
+    &console::ENTRY,
+    &socket::DATAGRAM,
+    &file::ENTRY,
+    &hpfeeds::ENTRY,
+    &null::ENTRY,
+    &file::ROTATING,
+    &socket::SOCKET,
+    &socket::SOCKET_JSON,
+    &syslog::ENTRY,
+    &file::TIMED,
+    &webhook::ENTRY,
+];
 
 /// Handler classes that OpenCanary's users have in their files and that nothing here plays yet.
 pub const FORESEEN: &[&str] = &[
-    "logging.NullHandler",
     "logging.handlers.BufferingHandler",
-    "logging.handlers.DatagramHandler",
     "logging.handlers.HTTPHandler",
     "logging.handlers.MemoryHandler",
     "logging.handlers.NTEventLogHandler",
     "logging.handlers.QueueHandler",
     "logging.handlers.SMTPHandler",
-    "logging.handlers.SocketHandler",
-    "opencanary.logger.HpfeedsHandler",
     "opencanary.logger.SlackHandler",
-    "opencanary.logger.SocketJSONHandler",
     "opencanary.logger.TeamsHandler",
 ];
 

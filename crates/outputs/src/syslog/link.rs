@@ -1,4 +1,4 @@
-//! The connection to a syslog daemon, whatever it runs over.
+//! The connection to a daemon that takes messages and never answers, whatever it runs over.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -19,7 +19,7 @@ use crate::worker::temporary;
 
 /// Where the daemon is.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Target {
+pub(crate) enum Target {
     /// Over the network.
     Host {
         /// Name or address.
@@ -33,7 +33,7 @@ pub(super) enum Target {
 
 /// Streams or datagrams.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// Datagrams; on a Unix socket a stream where there are none.
     Unsaid,
     /// Datagrams.
@@ -68,7 +68,9 @@ const STALE: Duration = Duration::from_secs(300);
 const CUTS: &[usize] = &[65_507, 8_000, 1_400];
 
 /// Sends messages, connects where needed.
-pub(super) struct Sender {
+pub(crate) struct Sender {
+    /// What the daemon is, for error texts: `syslog`.
+    what: &'static str,
     target: Target,
     kind: Kind,
     link: Option<Link>,
@@ -99,12 +101,12 @@ enum Standing {
 }
 
 impl Sender {
-    pub(super) const fn new(target: Target, kind: Kind) -> Self {
-        Self { target, kind, link: None, turn: 0, recent: VecDeque::new() }
+    pub(crate) const fn new(what: &'static str, target: Target, kind: Kind) -> Self {
+        Self { what, target, kind, link: None, turn: 0, recent: VecDeque::new() }
     }
 
     /// Sends messages in order.
-    pub(super) async fn send(&mut self, messages: &[String]) -> Result<(), Failure> {
+    pub(crate) async fn send(&mut self, messages: &[String]) -> Result<(), Failure> {
         let failed = |error| Failure { delivered: 0, error };
         // Taken out, so that a send that is given up half way costs the connection and no half
         // message is ever followed by another.
@@ -143,7 +145,7 @@ impl Sender {
     fn name_it(&self, failure: Failure) -> Failure {
         let error = match failure.error {
             DeliveryError::Temporary { reason, retry_after } => {
-                DeliveryError::Temporary { reason: format!("syslog at {}: {reason}", self.target), retry_after }
+                DeliveryError::Temporary { reason: format!("{} at {}: {reason}", self.what, self.target), retry_after }
             }
             refused @ DeliveryError::Refused { .. } => refused,
         };
@@ -193,7 +195,7 @@ impl Sender {
                 self.recent.clear();
                 Ok(())
             }
-            Standing::Broken => Err(temporary(format!("syslog at {}: the connection was reset", self.target))),
+            Standing::Broken => Err(temporary(format!("{} at {}: the connection was reset", self.what, self.target))),
         }
     }
 
@@ -260,7 +262,7 @@ impl Sender {
     }
 
     fn failure(&self, doing: &str, error: &io::Error) -> DeliveryError {
-        temporary(format!("syslog at {}: cannot {doing}: {error}", self.target))
+        temporary(format!("{} at {}: cannot {doing}: {error}", self.what, self.target))
     }
 }
 

@@ -18,7 +18,7 @@
 //! says so. Tried with rsyslog over UDP, TCP and a Unix socket. References: RFC 3164, RFC 6587,
 //! <https://docs.python.org/3/library/logging.handlers.html#sysloghandler>.
 
-mod link;
+pub(crate) mod link;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -82,7 +82,7 @@ fn build(blueprint: &Blueprint<'_>) -> Result<Box<dyn Output>, Rejection> {
         nul: options.flag("append_nul", false)?,
         lines: LineFormat::new(blueprint)?,
     };
-    let sender = Sender::new(target(options)?, kind(options)?);
+    let sender = Sender::new("syslog", target(options)?, kind(options)?);
     Ok(Box::new(Syslog { encoder, sender }))
 }
 
