@@ -4,8 +4,10 @@
 //! them opens a file or connection before the first delivery, and none can make another wait.
 
 mod console;
+mod email;
 mod file;
 mod hpfeeds;
+mod http;
 mod null;
 mod options;
 mod socket;
@@ -19,6 +21,7 @@ use aviary_output::Entry;
 pub static ALL: &[&Entry] = &[
     &console::ENTRY,
     &socket::DATAGRAM,
+    &email::ENTRY,
     &file::ENTRY,
     &hpfeeds::ENTRY,
     &null::ENTRY,
@@ -37,7 +40,6 @@ pub const FORESEEN: &[&str] = &[
     "logging.handlers.MemoryHandler",
     "logging.handlers.NTEventLogHandler",
     "logging.handlers.QueueHandler",
-    "logging.handlers.SMTPHandler",
     "opencanary.logger.SlackHandler",
     "opencanary.logger.TeamsHandler",
 ];
