@@ -15,6 +15,7 @@ fn minimal(name: &str, folder: &Path, absent: bool) -> Value {
     let file = if absent { folder.join("no/such/folder/x.log") } else { folder.join(format!("{name}.log")) };
     match name {
         "console" => json!({"stream": "ext://sys.stderr"}),
+        "email" => json!({"mailhost": "127.0.0.1:9", "fromaddr": "a@b.example", "toaddrs": ["c@d.example"]}),
         "file" | "rotating_file" | "timed_file" => json!({"filename": file}),
         "datagram" | "socket" => json!({"host": folder.join("absent.sock")}),
         "hpfeeds" => json!({"host": "127.0.0.1", "port": 9, "ident": "i", "secret": "s", "channels": ["c"]}),

@@ -3,6 +3,7 @@
 mod battery;
 mod bench;
 mod console;
+mod email;
 mod file;
 mod hpfeeds;
 mod socket;
