@@ -8,6 +8,7 @@ mod email;
 mod file;
 mod hpfeeds;
 mod http;
+mod http_form;
 mod null;
 mod options;
 mod socket;
@@ -24,6 +25,7 @@ pub static ALL: &[&Entry] = &[
     &email::ENTRY,
     &file::ENTRY,
     &hpfeeds::ENTRY,
+    &http_form::ENTRY,
     &null::ENTRY,
     &file::ROTATING,
     &socket::SOCKET,
@@ -36,7 +38,6 @@ pub static ALL: &[&Entry] = &[
 /// Handler classes that OpenCanary's users have in their files and that nothing here plays yet.
 pub const FORESEEN: &[&str] = &[
     "logging.handlers.BufferingHandler",
-    "logging.handlers.HTTPHandler",
     "logging.handlers.MemoryHandler",
     "logging.handlers.NTEventLogHandler",
     "logging.handlers.QueueHandler",
