@@ -3,6 +3,7 @@
 //! Each plays the handler classes that an OpenCanary configuration names, with their keys. None of
 //! them opens a file or connection before the first delivery, and none can make another wait.
 
+mod chat;
 mod console;
 mod email;
 mod file;
@@ -20,19 +21,30 @@ use aviary_output::Entry;
 
 /// Every output, in alphabetical order. A new output is one file or folder and two lines here.
 pub static ALL: &[&Entry] = &[
+    &chat::ALERTMANAGER,
     &console::ENTRY,
     &socket::DATAGRAM,
+    &chat::DINGTALK,
+    &chat::DISCORD,
     &email::ENTRY,
+    &chat::FEISHU,
     &file::ENTRY,
     &hpfeeds::ENTRY,
     &http_form::ENTRY,
+    &chat::MATTERMOST,
+    &chat::NTFY,
     &null::ENTRY,
+    &chat::PUSHOVER,
     &file::ROTATING,
+    &chat::SLACK,
     &socket::SOCKET,
     &socket::SOCKET_JSON,
     &syslog::ENTRY,
+    &chat::TEAMS,
+    &chat::TELEGRAM,
     &file::TIMED,
     &webhook::ENTRY,
+    &chat::WECOM,
 ];
 
 /// Handler classes that OpenCanary's users have in their files and that nothing here plays yet.
@@ -41,8 +53,6 @@ pub const FORESEEN: &[&str] = &[
     "logging.handlers.MemoryHandler",
     "logging.handlers.NTEventLogHandler",
     "logging.handlers.QueueHandler",
-    "opencanary.logger.SlackHandler",
-    "opencanary.logger.TeamsHandler",
 ];
 
 /// The output that plays a handler class.
