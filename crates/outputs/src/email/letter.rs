@@ -4,19 +4,18 @@ use std::fmt::Write as _;
 use std::time::{Duration, UNIX_EPOCH};
 
 use aviary_event::Event;
-use aviary_output::{LineFormat, Rejection, moment};
+use aviary_output::{LineFormat, moment};
 use lettre::Message;
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart, SinglePart};
 
-/// Longest subject, in characters; mail programs show less.
+use crate::chat::headline::{Headline, facts};
+
+/// Longest subject, in UTF-16 units; mail programs show less.
 const SUBJECT: usize = 200;
 
 /// Longest value in the table, in characters. The text has all of it.
 const CELL: usize = 2000;
-
-/// Most rows of the table.
-const ROWS: usize = 200;
 
 /// The latest date that a mail has, seconds: the end of the year 9999.
 const LATEST: u64 = 253_402_300_799;
@@ -25,7 +24,7 @@ const LATEST: u64 = 253_402_300_799;
 pub(super) struct Letter {
     pub(super) from: Mailbox,
     pub(super) to: Vec<Mailbox>,
-    pub(super) subject: Subject,
+    pub(super) subject: Headline,
     pub(super) html: bool,
     pub(super) lines: LineFormat,
 }
@@ -35,7 +34,8 @@ impl Letter {
     pub(super) fn encode(&self, event: &Event) -> Result<Vec<u8>, lettre::error::Error> {
         let id = event.aviary.as_ref().map(|ours| ours.id.hyphenated().to_string());
         let seconds = moment(event).and_then(|time| u64::try_from(time.as_micros()).ok()).unwrap_or(0) / 1_000_000;
-        let subject = self.subject.fill(event);
+        let line = self.lines.line(event);
+        let subject = self.subject.text(event, line.clone(), SUBJECT);
         let mut mail = Message::builder()
             .from(self.from.clone())
             .subject(subject.as_str())
@@ -49,129 +49,15 @@ impl Letter {
         for mailbox in &self.to {
             mail = mail.to(mailbox.clone());
         }
-        let text = SinglePart::plain(self.lines.line(event));
+        let text = SinglePart::plain(line);
         let mail = if self.html {
             let boundary = format!("aviary-{}", id.as_deref().unwrap_or("part"));
             let parts = MultiPart::alternative().boundary(boundary);
-            mail.multipart(parts.singlepart(text).singlepart(SinglePart::html(table(&subject, event))))?
+            mail.multipart(parts.singlepart(text).singlepart(SinglePart::html(table(event))))?
         } else {
             mail.singlepart(text)?
         };
         Ok(mail.formatted())
-    }
-}
-
-/// A subject with fields.
-#[derive(Debug)]
-pub(super) struct Subject(Vec<Piece>);
-
-#[derive(Debug, PartialEq)]
-enum Piece {
-    Literal(String),
-    Field(String),
-}
-
-impl Subject {
-    /// Reads `{name}`; braces around anything else are text.
-    pub(super) fn new(text: &str) -> Result<Self, Rejection> {
-        let mut pieces = Vec::new();
-        let mut rest = text;
-        while let Some((before, after)) = rest.split_once('{') {
-            let name = after.split_once('}').filter(|(name, _)| {
-                !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c))
-            });
-            match name {
-                Some((name, after)) => {
-                    if !known(name) {
-                        let reason = format!("names the unknown field `{name}`; there are {}", FIELDS.join(", "));
-                        return Err(Rejection::new("subject", format!("{reason}, logdata.NAME, aviary.NAME")));
-                    }
-                    pieces.push(Piece::Literal(before.to_owned()));
-                    pieces.push(Piece::Field(name.to_owned()));
-                    rest = after;
-                }
-                None => {
-                    pieces.push(Piece::Literal(format!("{before}{{")));
-                    rest = after;
-                }
-            }
-        }
-        pieces.push(Piece::Literal(rest.to_owned()));
-        if text.contains('\0') {
-            return Err(Rejection::new("subject", "holds a NUL byte; it takes text on one line"));
-        }
-        Ok(Self(pieces))
-    }
-
-    /// The subject of an event: one line, not endless. What the event lacks is `-`.
-    fn fill(&self, event: &Event) -> String {
-        let values = flat(event);
-        let mut text = String::new();
-        for piece in &self.0 {
-            match piece {
-                Piece::Literal(literal) => text.push_str(literal),
-                Piece::Field(name) => {
-                    let name = match name.as_str() {
-                        "service" | "kind" => &format!("aviary.{name}"),
-                        name => name,
-                    };
-                    let value = values.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
-                    text.push_str(value.filter(|value| !value.is_empty()).unwrap_or("-"));
-                }
-            }
-        }
-        shorten(&text, SUBJECT)
-    }
-}
-
-/// Fields of a subject without a dot.
-const FIELDS: &[&str] = &[
-    "dst_host",
-    "dst_port",
-    "honeycred",
-    "kind",
-    "local_time",
-    "local_time_adjusted",
-    "logtype",
-    "node_id",
-    "service",
-    "src_host",
-    "src_port",
-    "utc_time",
-];
-
-fn known(name: &str) -> bool {
-    FIELDS.contains(&name) || name.starts_with("logdata.") || name.starts_with("aviary.")
-}
-
-/// Every value of the event under its name, in the order of the table.
-fn flat(event: &Event) -> Vec<(String, String)> {
-    let line = serde_json::from_str(&event.to_line(true)).unwrap_or(serde_json::Value::Null);
-    let mut rows = Vec::new();
-    spread("", &line, &mut rows);
-    // Stable: who and what first, what the canary adds last.
-    rows.sort_by_key(|(name, _)| match name.split('.').next() {
-        Some("node_id") => 0,
-        Some("src_host" | "src_port") => 1,
-        Some("dst_host" | "dst_port") => 2,
-        Some("logtype" | "honeycred") => 3,
-        Some("logdata") => 4,
-        Some("aviary") => 6,
-        _ => 5,
-    });
-    rows
-}
-
-fn spread(name: &str, value: &serde_json::Value, rows: &mut Vec<(String, String)>) {
-    match value {
-        serde_json::Value::Object(members) if !members.is_empty() => {
-            for (key, value) in members {
-                let name = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
-                spread(&name, value, rows);
-            }
-        }
-        serde_json::Value::String(text) => rows.push((name.to_owned(), text.clone())),
-        other => rows.push((name.to_owned(), other.to_string())),
     }
 }
 
@@ -212,11 +98,12 @@ fn escape(text: &str, out: &mut String) {
 }
 
 /// The event as a table in HTML. Nothing of it is a link, and nothing is fetched.
-fn table(subject: &str, event: &Event) -> String {
+fn table(event: &Event) -> String {
+    let (title, facts) = facts(event);
     let mut page = String::from("<!DOCTYPE html>\r\n<html><body style=\"font-family:sans-serif\">\r\n<h2>");
-    escape(subject, &mut page);
+    escape(&shorten(&title, CELL), &mut page);
     page.push_str("</h2>\r\n<table style=\"border-collapse:collapse\">\r\n");
-    for (name, value) in flat(event).into_iter().take(ROWS) {
+    for (name, value) in facts {
         page.push_str("<tr><th style=\"text-align:left;vertical-align:top;padding:2px 12px 2px 0\">");
         escape(&shorten(&name, CELL), &mut page);
         page.push_str("</th><td style=\"font-family:monospace;padding:2px 0;word-break:break-all\">");
@@ -242,7 +129,7 @@ mod tests {
         Letter {
             from: "Canary <canary@example.org>".parse().expect("an address"),
             to: vec!["a@example.org".parse().expect("an address"), "b@example.org".parse().expect("an address")],
-            subject: Subject::new(subject).expect("good"),
+            subject: Headline::new("subject", subject).expect("good"),
             html,
             lines: LineFormat::new(&blueprint).expect("good"),
         }
@@ -271,36 +158,29 @@ mod tests {
     }
 
     #[test]
-    fn fills_the_subject_and_lets_nothing_out_of_its_line() {
-        let subject = |text: &str| {
-            let event = Event::parse(LINE).expect("an event");
-            Subject::new(text).expect("good").fill(&event)
-        };
-        assert_eq!(subject("{service} {kind} from {src_host}:{src_port}"), "ftp login from 192.0.2.7:40000");
-        assert_eq!(subject("{honeycred} {logdata.NONE} {} {a b} 100% {"), "- - {} {a b} 100% {");
-        assert_eq!(subject("{logdata.USERNAME}"), "a\\r\\nBcc: x@example.org");
-        assert_eq!(subject(&"x".repeat(300)).chars().count(), 201);
-        let text = mail("{logdata.USERNAME}", false);
+    fn lets_nothing_out_of_the_subject_line() {
+        let text = mail("%(service)s %(kind)s: 100% %(logdata.USERNAME)s", false);
         let headers = text.split("\r\n\r\n").next().expect("headers");
         assert!(!headers.contains("\nBcc"), "{headers}");
-        assert!(Subject::new("{nobody}").is_err());
+        assert!(headers.contains("\nSubject: ftp login: 100% a"), "{headers}");
+        let long = Headline::new("subject", &"%(logdata.USERNAME)s".repeat(100)).expect("good");
+        let event = Event::parse(LINE).expect("an event");
+        assert!(long.text(&event, String::new(), SUBJECT).encode_utf16().count() <= SUBJECT);
     }
 
     #[test]
     fn escapes_what_peers_send_in_the_table() {
-        let page = table("<s>", &Event::parse(LINE).expect("an event"));
+        let page = table(&Event::parse(LINE).expect("an event"));
         assert!(page.contains("&lt;b&gt;&amp;&quot;&#39;\\u{0}\\u{202e}</td>"), "{page}");
-        assert!(page.contains("<h2>&lt;s&gt;</h2>") && !page.contains("<b>"), "{page}");
-        let place = |text: &str| page.find(text).unwrap_or_else(|| panic!("no {text}"));
-        assert!(place("src_host") < place("logdata.USERNAME") && place("logdata.USERNAME") < place("aviary.id"));
-        let long = format!(r#"{{"logdata": "{}"}}"#, "y".repeat(5000));
-        let page = table("s", &Event::parse(&long).expect("an event"));
-        assert!(page.len() < 3000 && page.contains("y…</td>"));
+        assert!(page.contains("<h2>Login attempt on ftp of n1 from 192.0.2.7</h2>") && !page.contains("<b>"), "{page}");
+        let long = format!(r#"{{"logdata": {{"A": "{}"}}}}"#, "y".repeat(5000));
+        let page = table(&Event::parse(&long).expect("an event"));
+        assert!(page.len() < 3500 && page.contains("y…</td>"));
     }
 
     #[test]
     fn writes_text_and_html_as_alternatives() {
-        let text = mail("{src_host}", true);
+        let text = mail("%(src_host)s", true);
         assert!(
             text.contains("multipart/alternative;\r\n boundary=\"aviary-01990000-0000-7000-8000-000000000001\""),
             "{text}"

@@ -5,7 +5,7 @@
 //! | `mailhost` | `"host"`, `"host:port"` or `["host", port]`; port 25, with `tls` port 465, if missing |
 //! | `fromaddr` | sender, `canary@example.org` or `Canary <canary@example.org>` |
 //! | `toaddrs` | recipients: a list, or text with commas |
-//! | `subject` | may hold fields: `{node_id}: {service} {kind} from {src_host}` |
+//! | `subject` | may hold fields: `Canary: %(service)s from %(src_host)s`; `%(summary)s` if missing |
 //! | `credentials` | `["user", "password"]` |
 //! | `secure` | `[]`: STARTTLS, as Python has it |
 //! | `tls` | `none`, `starttls` or `tls` (from the first byte); `starttls` with `secure`, `tls` on port 465, otherwise `none` |
@@ -16,9 +16,8 @@
 //! | `timeout` | seconds for each step of the conversation; 30 |
 //! | `lifecycle` | whether events about the canary itself are mailed too; `false` |
 //!
-//! The text is the formatted line, as in Python. Fields of `subject` are the line's keys, with dots for
-//! those inside (`{logdata.USERNAME}`, `{aviary.src_name}`); `{service}` and `{kind}` are short for
-//! those of `aviary`. Mails of one event have the same `Message-ID`, made of the event's id.
+//! The text is the formatted line, as in Python. Fields of `subject` are those that chat messages have
+//! in their `template`. Mails of one event have the same `Message-ID`, made of the event's id.
 //!
 //! Python mails nobody when one of the recipients is refused for a while. Here each recipient gets the
 //! mail when the server takes it; one that is refused for good is logged and passed over, unless all
@@ -43,8 +42,9 @@ use lettre::Address;
 use lettre::message::Mailbox;
 use serde_json::Value;
 
+use crate::chat::headline::Headline;
 use crate::options::{Options, whole_of, wrong};
-use letter::{Letter, Subject};
+use letter::Letter;
 use oauth::Tokens;
 use session::{Login, Post, Security};
 
@@ -98,9 +98,7 @@ fn build(blueprint: &Blueprint<'_>) -> Result<Box<dyn Output>, Rejection> {
         letter: Letter {
             from,
             to,
-            subject: Subject::new(
-                options.text("subject")?.unwrap_or("Canary alert: {service} {kind} from {src_host}"),
-            )?,
+            subject: Headline::new("subject", options.text("subject")?.unwrap_or("%(summary)s"))?,
             html: options.flag("html", false)?,
             lines: LineFormat::new(blueprint)?,
         },
@@ -295,7 +293,7 @@ mod tests {
             (json!({"fromaddr": "a@b\r\nBcc: c@d"}), "`fromaddr`: is"),
             (json!({"toaddrs": []}), "`toaddrs`: is empty"),
             (json!({"toaddrs": "a@b, x"}), "`toaddrs`: is \" x\""),
-            (json!({"subject": "{nonsense}"}), "`subject`: names the unknown field `nonsense`"),
+            (json!({"subject": "%(nonsense)s"}), "`subject`: names \"nonsense\"; there are"),
             (json!({"secure": ["key.pem", "cert.pem"]}), "`secure`: names a client certificate"),
             (json!({"tls": "ssl"}), "`tls`: is \"ssl\""),
             (json!({"credentials": ["u"]}), "`credentials`: takes"),

@@ -176,7 +176,7 @@ fn id(seq: u64) -> String {
 #[tokio::test]
 async fn mails_each_event_over_one_connection() {
     let server = Server::default();
-    let mut output = output(server.listen(), json!({"subject": "{service} {kind} from {src_host}"}));
+    let mut output = output(server.listen(), json!({"subject": "%(service)s %(kind)s from %(src_host)s"}));
     deliver_all(&mut output, &events(1..=3)).await;
     assert_eq!(server.ids(), [id(1), id(2), id(3)]);
     assert_eq!(server.heard("<").len(), 1);

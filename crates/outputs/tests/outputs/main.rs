@@ -7,6 +7,7 @@ mod console;
 mod email;
 mod file;
 mod hpfeeds;
+mod http_form;
 mod socket;
 mod syslog;
 mod webhook;
