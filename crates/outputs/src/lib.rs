@@ -6,6 +6,7 @@
 mod chat;
 mod console;
 mod email;
+mod exec;
 mod file;
 mod hpfeeds;
 mod http;
@@ -27,6 +28,7 @@ pub static ALL: &[&Entry] = &[
     &chat::DINGTALK,
     &chat::DISCORD,
     &email::ENTRY,
+    &exec::ENTRY,
     &chat::FEISHU,
     &file::ENTRY,
     &hpfeeds::ENTRY,

@@ -19,6 +19,10 @@ fn minimal(name: &str, folder: &Path, absent: bool) -> Value {
         "file" | "rotating_file" | "timed_file" => json!({"filename": file}),
         "datagram" | "socket" => json!({"host": folder.join("absent.sock")}),
         "hpfeeds" => json!({"host": "127.0.0.1", "port": 9, "ident": "i", "secret": "s", "channels": ["c"]}),
+        "exec" => {
+            let program = if absent { folder.join("absent") } else { "/bin/cat".into() };
+            json!({"command": [program]})
+        }
         "http_form" => json!({"host": "127.0.0.1:9", "url": "/log", "timeout": 2}),
         "null" => json!({}),
         "socket_json" => json!({"host": "127.0.0.1", "port": 9}),

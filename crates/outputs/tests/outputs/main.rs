@@ -5,6 +5,7 @@ mod bench;
 mod chat;
 mod console;
 mod email;
+mod exec;
 mod file;
 mod hpfeeds;
 mod http_form;
