@@ -5,6 +5,7 @@
 
 mod chat;
 mod console;
+mod dshield;
 mod email;
 mod exec;
 mod file;
@@ -27,6 +28,7 @@ pub static ALL: &[&Entry] = &[
     &socket::DATAGRAM,
     &chat::DINGTALK,
     &chat::DISCORD,
+    &dshield::ENTRY,
     &email::ENTRY,
     &exec::ENTRY,
     &chat::FEISHU,

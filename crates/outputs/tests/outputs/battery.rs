@@ -30,6 +30,9 @@ fn minimal(name: &str, folder: &Path, absent: bool) -> Value {
         "dingtalk" | "discord" | "feishu" | "mattermost" | "slack" | "teams" | "wecom" => {
             json!({"webhook_url": "http://127.0.0.1:9/hook?key=0123456789abcdef", "timeout": 2})
         }
+        "dshield" => {
+            json!({"server": "http://127.0.0.1:9", "userid": 7, "auth_key": "key", "interval": 0.01, "timeout": 2})
+        }
         "ntfy" => json!({"server": "http://127.0.0.1:9", "topic": "canary", "timeout": 2}),
         "pushover" => {
             json!({"server": "http://127.0.0.1:9", "token": "a".repeat(30), "user": "u".repeat(30), "timeout": 2})
