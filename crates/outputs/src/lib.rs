@@ -6,15 +6,24 @@
 mod console;
 mod file;
 mod options;
+mod subject;
 mod syslog;
+mod tls;
 mod webhook;
 mod worker;
 
 use aviary_output::Entry;
 
 /// Every output, in alphabetical order. A new output is one file or folder and two lines here.
-pub static ALL: &[&Entry] =
-    &[&console::ENTRY, &file::ENTRY, &file::ROTATING, &syslog::ENTRY, &file::TIMED, &webhook::ENTRY];
+pub static ALL: &[&Entry] = &[
+    &console::ENTRY,
+    &file::ENTRY,
+    &file::ROTATING,
+    &syslog::STRUCTURED,
+    &syslog::ENTRY,
+    &file::TIMED,
+    &webhook::ENTRY,
+];
 
 /// Handler classes that OpenCanary's users have in their files and that nothing here plays yet.
 pub const FORESEEN: &[&str] = &[
