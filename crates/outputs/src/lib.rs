@@ -5,6 +5,7 @@
 
 mod console;
 mod file;
+mod http;
 mod options;
 mod subject;
 mod syslog;
