@@ -5,8 +5,12 @@
 
 mod console;
 mod file;
+mod gelf;
+mod hpfeeds;
 mod http;
+mod null;
 mod options;
+mod socket;
 mod subject;
 mod syslog;
 mod tls;
@@ -18,8 +22,14 @@ use aviary_output::Entry;
 /// Every output, in alphabetical order. A new output is one file or folder and two lines here.
 pub static ALL: &[&Entry] = &[
     &console::ENTRY,
+    &socket::DATAGRAM,
     &file::ENTRY,
+    &gelf::ENTRY,
+    &hpfeeds::ENTRY,
+    &null::ENTRY,
     &file::ROTATING,
+    &socket::SOCKET,
+    &socket::SOCKET_JSON,
     &syslog::STRUCTURED,
     &syslog::ENTRY,
     &file::TIMED,
@@ -28,18 +38,13 @@ pub static ALL: &[&Entry] = &[
 
 /// Handler classes that OpenCanary's users have in their files and that nothing here plays yet.
 pub const FORESEEN: &[&str] = &[
-    "logging.NullHandler",
     "logging.handlers.BufferingHandler",
-    "logging.handlers.DatagramHandler",
     "logging.handlers.HTTPHandler",
     "logging.handlers.MemoryHandler",
     "logging.handlers.NTEventLogHandler",
     "logging.handlers.QueueHandler",
     "logging.handlers.SMTPHandler",
-    "logging.handlers.SocketHandler",
-    "opencanary.logger.HpfeedsHandler",
     "opencanary.logger.SlackHandler",
-    "opencanary.logger.SocketJSONHandler",
     "opencanary.logger.TeamsHandler",
 ];
 

@@ -90,7 +90,8 @@ fn fields(event: &Event) -> BTreeMap<String, Datum> {
     }
     for (name, value) in ours.iter().flat_map(|ours| &ours.more) {
         if let Value::Map(map) = value {
-            map.iter().for_each(|(key, value)| text(&format!("{}_{}", plainly(name), plainly(key)), Some(plain(value))));
+            map.iter()
+                .for_each(|(key, value)| text(&format!("{}_{}", plainly(name), plainly(key)), Some(plain(value))));
         } else {
             text(&plainly(name), Some(plain(value)));
         }
@@ -176,7 +177,8 @@ mod tests {
     #[test]
     fn names_no_field_as_it_must_not_be_named() {
         let message = encode(r#"{"logdata": {"": 1, "a b/ä.c": {"": {"id": "x"}}, "n": null}}"#);
-        let names: Vec<_> = message.as_object().expect("an object").keys().filter(|name| name.starts_with('_')).collect();
+        let names: Vec<_> =
+            message.as_object().expect("an object").keys().filter(|name| name.starts_with('_')).collect();
         assert_eq!(names, ["_kind", "_logdata_", "_logdata_a_b___c__id", "_service"]);
     }
 

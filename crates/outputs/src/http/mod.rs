@@ -2,8 +2,8 @@
 //! answer means.
 
 mod answer;
+mod collector;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use aviary_output::{DeliveryError, Rejection};
@@ -11,9 +11,11 @@ use reqwest::header::HeaderMap;
 use reqwest::{Certificate, Client, RequestBuilder, Url};
 use serde_json::Value;
 
-use crate::options::{Options, seconds_of, wrong};
+use crate::options::{Options, seconds_of};
+use crate::tls::Trust;
 use crate::worker::temporary;
 pub(crate) use answer::{QUOTED, judge, retry_after};
+pub(crate) use collector::{authorization, below, headers, judge_access, login, quoted, try_again, with_login};
 
 /// Times that a request may take, when the file does not say.
 const CONNECTING: Duration = Duration::from_secs(5);
@@ -33,14 +35,6 @@ pub(crate) struct Http {
     client: Option<Client>,
 }
 
-/// Whose certificates are trusted.
-#[derive(Clone, Debug, PartialEq)]
-enum Trust {
-    System,
-    Anybody,
-    File(PathBuf),
-}
-
 /// An answer, whatever its status.
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -54,7 +48,7 @@ impl Http {
     /// Reads the handler's `verify` and `timeout`.
     pub(crate) fn new(options: Options<'_>) -> Result<Self, Rejection> {
         let (connecting, answering) = timeouts(options)?;
-        Ok(Self { trust: trust(options)?, connecting, answering, client: None })
+        Ok(Self { trust: Trust::read(options)?, connecting, answering, client: None })
     }
 
     /// More than a request may take, so that the request's own limit says what was slow.
@@ -140,15 +134,6 @@ fn unsent(error: &reqwest::Error) -> DeliveryError {
         reason.push_str(&last);
     }
     temporary(reason)
-}
-
-fn trust(options: Options<'_>) -> Result<Trust, Rejection> {
-    match options.get("verify") {
-        None | Some(Value::Bool(true)) => Ok(Trust::System),
-        Some(Value::Bool(false)) => Ok(Trust::Anybody),
-        Some(Value::String(path)) if !path.is_empty() => Ok(Trust::File(PathBuf::from(path))),
-        Some(other) => Err(wrong("verify", other, "true, false, or the path of a PEM file")),
-    }
 }
 
 fn timeouts(options: Options<'_>) -> Result<(Duration, Duration), Rejection> {

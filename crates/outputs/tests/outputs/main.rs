@@ -4,5 +4,7 @@ mod battery;
 mod bench;
 mod console;
 mod file;
+mod hpfeeds;
+mod socket;
 mod syslog;
 mod webhook;
