@@ -3,7 +3,9 @@
 //! Each plays the handler classes that an OpenCanary configuration names, with their keys. None of
 //! them opens a file or connection before the first delivery, and none can make another wait.
 
+mod clickhouse;
 mod console;
+mod elasticsearch;
 mod file;
 mod gelf;
 mod hpfeeds;
@@ -11,6 +13,7 @@ mod http;
 mod null;
 mod options;
 mod socket;
+mod splunk;
 mod subject;
 mod syslog;
 mod tls;
@@ -21,8 +24,10 @@ use aviary_output::Entry;
 
 /// Every output, in alphabetical order. A new output is one file or folder and two lines here.
 pub static ALL: &[&Entry] = &[
+    &clickhouse::ENTRY,
     &console::ENTRY,
     &socket::DATAGRAM,
+    &elasticsearch::ENTRY,
     &file::ENTRY,
     &gelf::ENTRY,
     &hpfeeds::ENTRY,
@@ -30,6 +35,7 @@ pub static ALL: &[&Entry] = &[
     &file::ROTATING,
     &socket::SOCKET,
     &socket::SOCKET_JSON,
+    &splunk::ENTRY,
     &syslog::STRUCTURED,
     &syslog::ENTRY,
     &file::TIMED,

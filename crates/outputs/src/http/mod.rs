@@ -24,6 +24,9 @@ const ANSWERING: Duration = Duration::from_secs(10);
 /// Bytes of an answer that are kept; the rest is not read.
 const READ: usize = 64 * 1024;
 
+/// The same where an answer has a part for each event.
+const READ_LARGE: usize = 16 << 20;
+
 /// Who we say we are, unless a handler's headers say otherwise.
 const AGENT: &str = concat!("aviary/", env!("CARGO_PKG_VERSION"));
 
@@ -40,7 +43,7 @@ pub(crate) struct Http {
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
-    /// At most 64 KiB and a piece.
+    /// At most 64 KiB and a piece, or so much more as was asked for.
     pub(crate) body: Vec<u8>,
 }
 
@@ -92,13 +95,22 @@ impl Http {
 
     /// Sends a request that [`Http::client`] began, and reads the answer.
     pub(crate) async fn send(&self, request: RequestBuilder) -> Result<Answer, DeliveryError> {
+        self.send_for(request, READ).await
+    }
+
+    /// The same for an answer that says something of each event of a batch: up to 16 MiB.
+    pub(crate) async fn send_large(&self, request: RequestBuilder) -> Result<Answer, DeliveryError> {
+        self.send_for(request, READ_LARGE).await
+    }
+
+    async fn send_for(&self, request: RequestBuilder, most: usize) -> Result<Answer, DeliveryError> {
         let mut answer = request.send().await.map_err(|error| unsent(&error))?;
         let status = answer.status().as_u16();
         let mut body = Vec::new();
         // The body only explains; an answer that breaks off in it is an answer all the same.
         while let Ok(Some(piece)) = answer.chunk().await {
             body.extend_from_slice(&piece);
-            if body.len() >= READ {
+            if body.len() >= most {
                 break;
             }
         }

@@ -260,7 +260,7 @@ mod tests {
     use super::*;
     use serde_json::{Map, json};
 
-    const LINE: &str = r#"{"aviary": {"id": "01990000-0000-7000-8000-000000000001", "kind": "login", "seq": 1, "service": "ftp", "session": "aa", "time": "2026-11-02T22:00:01.000000+00:00"}, "dst_host": "192.0.2.1", "dst_port": 21, "local_time_adjusted": "2026-11-02 23:00:01.000000", "logdata": {"PASSWORD": "p|=\\", "USERNAME": "a]\"\\\n\u00e4"}, "logtype": 2000, "node_id": "n 1", "src_host": "192.0.2.7", "src_port": 40000}"#;
+    const LINE: &str = r#"{"aviary": {"id": "01990000-0000-7000-8000-000000000001", "kind": "login", "seq": 1, "service": "ftp", "session": "aa", "time": "2026-11-02T23:00:01.000000+01:00"}, "dst_host": "192.0.2.1", "dst_port": 21, "local_time_adjusted": "2026-11-02 23:00:01.000000", "logdata": {"PASSWORD": "p|=\\", "USERNAME": "a]\"\\\n\u00e4"}, "logtype": 2000, "node_id": "n 1", "src_host": "192.0.2.7", "src_port": 40000}"#;
 
     fn encode(options: &Value, line: &str) -> Result<String, String> {
         let empty = Map::new();
