@@ -3,6 +3,7 @@
 //! Each plays the handler classes that an OpenCanary configuration names, with their keys. None of
 //! them opens a file or connection before the first delivery, and none can make another wait.
 
+mod chat;
 mod clickhouse;
 mod console;
 mod elasticsearch;
@@ -24,22 +25,33 @@ use aviary_output::Entry;
 
 /// Every output, in alphabetical order. A new output is one file or folder and two lines here.
 pub static ALL: &[&Entry] = &[
+    &chat::ALERTMANAGER,
     &clickhouse::ENTRY,
     &console::ENTRY,
     &socket::DATAGRAM,
+    &chat::DINGTALK,
+    &chat::DISCORD,
     &elasticsearch::ENTRY,
+    &chat::FEISHU,
     &file::ENTRY,
     &gelf::ENTRY,
     &hpfeeds::ENTRY,
+    &chat::MATTERMOST,
+    &chat::NTFY,
     &null::ENTRY,
+    &chat::PUSHOVER,
     &file::ROTATING,
+    &chat::SLACK,
     &socket::SOCKET,
     &socket::SOCKET_JSON,
     &splunk::ENTRY,
     &syslog::STRUCTURED,
     &syslog::ENTRY,
+    &chat::TEAMS,
+    &chat::TELEGRAM,
     &file::TIMED,
     &webhook::ENTRY,
+    &chat::WECOM,
 ];
 
 /// Handler classes that OpenCanary's users have in their files and that nothing here plays yet.
@@ -50,8 +62,6 @@ pub const FORESEEN: &[&str] = &[
     "logging.handlers.NTEventLogHandler",
     "logging.handlers.QueueHandler",
     "logging.handlers.SMTPHandler",
-    "opencanary.logger.SlackHandler",
-    "opencanary.logger.TeamsHandler",
 ];
 
 /// The output that plays a handler class.

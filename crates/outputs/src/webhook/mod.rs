@@ -35,7 +35,8 @@ use serde_json::Value;
 
 use crate::http::{Http, address, judge};
 use crate::options::{Options, whole_of, wrong};
-use template::{Template, plain};
+use template::Template;
+pub(crate) use template::{encode as encode_form, plain, write_json};
 
 /// HTTP requests.
 pub(crate) static ENTRY: Entry = Entry {

@@ -24,6 +24,15 @@ fn minimal(name: &str, folder: &Path, absent: bool) -> Value {
         "hpfeeds" => json!({"host": "127.0.0.1", "port": 9, "ident": "i", "secret": "s", "channels": ["c"]}),
         "null" => json!({}),
         "socket_json" => json!({"host": "127.0.0.1", "port": 9}),
+        "alertmanager" => json!({"url": "http://127.0.0.1:9/", "timeout": 2}),
+        "dingtalk" | "discord" | "feishu" | "mattermost" | "slack" | "teams" | "wecom" => {
+            json!({"webhook_url": "http://127.0.0.1:9/hook?key=0123456789abcdef", "timeout": 2})
+        }
+        "ntfy" => json!({"server": "http://127.0.0.1:9", "topic": "canary", "timeout": 2}),
+        "pushover" => {
+            json!({"server": "http://127.0.0.1:9", "token": "a".repeat(30), "user": "u".repeat(30), "timeout": 2})
+        }
+        "telegram" => json!({"server": "http://127.0.0.1:9", "token": "1:abc", "chat_id": -5, "timeout": 2}),
         "syslog" => json!({"address": folder.join("absent.sock"), "socktype": 2}),
         "webhook" => json!({"url": "http://127.0.0.1:9/hook", "timeout": 2}),
         other => panic!("output `{other}` has no options in this battery"),

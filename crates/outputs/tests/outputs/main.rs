@@ -2,6 +2,7 @@
 
 mod battery;
 mod bench;
+mod chat;
 mod console;
 mod file;
 mod hpfeeds;

@@ -1,0 +1,1 @@
+//! Chat and push services against receivers that answer as the vendors do.
