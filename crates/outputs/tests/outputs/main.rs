@@ -3,9 +3,12 @@
 mod battery;
 mod bench;
 mod chat;
+mod collectors;
 mod console;
 mod file;
+mod gelf;
 mod hpfeeds;
 mod socket;
+mod structured;
 mod syslog;
 mod webhook;
