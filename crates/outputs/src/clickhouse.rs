@@ -30,8 +30,9 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aviary_event::{Event, write_json_string};
-use aviary_output::{Blueprint, Delivery, DeliveryError, Entry, Failure, LineFormat, Output, Rejection};
+use aviary_event::{Event, Timestamp, write_json_string};
+use aviary_output::{Blueprint, Delivery, DeliveryError, Entry, Failure, LineFormat, Output, Rejection, moment};
+use jiff::tz::TimeZone;
 use reqwest::Url;
 use reqwest::header::{HeaderMap, HeaderValue};
 use serde_json::Value;
@@ -136,9 +137,8 @@ fn encode(event: &Event, extended: bool) -> String {
     };
     let _ = write!(out, "{{\"id\":\"{}\"", ours.map_or_else(Uuid::nil, |ours| ours.id));
     let _ = write!(out, ",\"seq\":{}", ours.map_or(0, |ours| ours.seq));
-    // Seconds with six digits after the point, which reads the same in every time zone.
-    let micros = subject.micros().unwrap_or(0).max(0);
-    let _ = write!(out, ",\"time\":\"{}.{:06}\"", micros / 1_000_000, micros % 1_000_000);
+    let time = moment(event).unwrap_or_else(|| Timestamp::from_micros(0)).to_rfc3339(&TimeZone::UTC);
+    text(&mut out, "time", &time);
     text(&mut out, "node_id", event.node_id.as_deref().unwrap_or_default());
     let _ = write!(out, ",\"logtype\":{}", event.logtype.unwrap_or(0));
     text(&mut out, "kind", subject.class().word());
@@ -245,7 +245,7 @@ mod tests {
         let line = r#"{"aviary": {"id": "01990000-0000-7000-8000-000000000001", "kind": "login", "seq": 7, "service": "ftp", "session": "aa", "technique": ["T1110", "T1078"], "time": "2026-11-22T22:00:01.000010+00:00"}, "dst_host": "192.0.2.1", "dst_port": "21", "honeycred": false, "logdata": {"USERNAME": "a\"\\\n"}, "logtype": 2000, "node_id": "n", "src_host": "192.0.2.7", "src_port": 40000}"#;
         let event = Event::parse(line).expect("an event");
         let expected = concat!(
-            r#"{"id":"01990000-0000-7000-8000-000000000001","seq":7,"time":"1795384801.000010","node_id":"n","logtype":2000,"#,
+            r#"{"id":"01990000-0000-7000-8000-000000000001","seq":7,"time":"2026-11-22T22:00:01.000010+00:00","node_id":"n","logtype":2000,"#,
             r#""kind":"login","service":"ftp","session":"aa","src_host":"192.0.2.7","src_port":40000,"dst_host":"192.0.2.1","#,
             r#""dst_port":21,"honeycred":false,"technique":["T1110","T1078"],"#,
             r#""logdata":"{\"USERNAME\": \"a\\\"\\\\\\n\"}","event":"#,
@@ -262,8 +262,7 @@ mod tests {
     #[test]
     fn writes_zeros_and_nothing_for_what_is_not_known() {
         let row = encode(&Event::parse("{}").expect("an event"), false);
-        let start =
-            r#"{"id":"00000000-0000-0000-0000-000000000000","seq":0,"time":"0.000000","node_id":"","logtype":0,"#;
+        let start = r#"{"id":"00000000-0000-0000-0000-000000000000","seq":0,"time":"1970-01-01T00:00:00.000000+00:00","node_id":"","logtype":0,"#;
         assert!(row.starts_with(start) && row.contains(r#""honeycred":null,"technique":[],"logdata":"null""#), "{row}");
     }
 }

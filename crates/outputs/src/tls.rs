@@ -1,9 +1,11 @@
 //! Whom an output trusts, and TLS over its own connections.
 
-use std::path::PathBuf;
+use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aviary_output::Rejection;
+use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject as _;
@@ -58,9 +60,8 @@ impl Tls {
         let name = name.map_err(|_| format!("cannot set up TLS: `{host}` is no name that a certificate has"))?;
         let make = async || {
             let trust = self.trust.clone();
-            // Reading certificates takes milliseconds or, on a bad disk, longer.
             match tokio::task::spawn_blocking(move || configure(&trust)).await {
-                Ok(made) => made.map_err(|reason| format!("cannot set up TLS: {reason}")),
+                Ok(made) => made.map(Arc::new).map_err(|reason| format!("cannot set up TLS: {reason}")),
                 Err(error) => Err(format!("cannot set up TLS: {error}")),
             }
         };
@@ -69,48 +70,76 @@ impl Tls {
     }
 }
 
-fn configure(trust: &Trust) -> Result<Arc<ClientConfig>, String> {
+/// What [`Trust`] comes to. Reads files, which takes milliseconds or, on a bad disk, longer.
+pub(crate) fn configure(trust: &Trust) -> Result<ClientConfig, String> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?;
-    let config = match trust {
-        Trust::System => builder.with_platform_verifier().map_err(|error| error.to_string())?.with_no_client_auth(),
-        Trust::Anybody => {
-            let verifier = Arc::new(Indifferent(provider));
-            builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()
+    let known = match trust {
+        Trust::System => {
+            let builder = builder.with_platform_verifier().map_err(|error| error.to_string())?;
+            return Ok(builder.with_no_client_auth());
         }
-        Trust::File(path) => {
-            let shown = path.display();
-            let pem = std::fs::read(path).map_err(|error| format!("`{shown}`: {error}"))?;
-            let mut roots = RootCertStore::empty();
-            for certificate in CertificateDer::pem_slice_iter(&pem) {
-                let certificate = certificate.map_err(|error| format!("`{shown}`: {error}"))?;
-                roots.add(certificate).map_err(|error| format!("`{shown}`: {error}"))?;
-            }
-            if roots.is_empty() {
-                return Err(format!("`{shown}` holds no PEM certificate"));
-            }
-            builder.with_root_certificates(roots).with_no_client_auth()
-        }
+        Trust::Anybody => None,
+        Trust::File(path) => Some(Known::read(path, &provider)?),
     };
-    Ok(Arc::new(config))
+    let verifier = Arc::new(OwnChoice { provider, known });
+    Ok(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
 }
 
-/// `verify: false`: any certificate, as long as the peer holds its key.
+/// The certificates that a handler's `verify` names.
 #[derive(Debug)]
-struct Indifferent(Arc<CryptoProvider>);
+struct Known {
+    certificates: Vec<CertificateDer<'static>>,
+    signers: Arc<WebPkiServerVerifier>,
+}
 
-impl ServerCertVerifier for Indifferent {
+impl Known {
+    fn read(path: &Path, provider: &Arc<CryptoProvider>) -> Result<Self, String> {
+        let named = |reason: &dyn fmt::Display| format!("`{}`: {reason}", path.display());
+        let pem = std::fs::read(path).map_err(|error| named(&error))?;
+        let mut roots = RootCertStore::empty();
+        let mut certificates = Vec::new();
+        for certificate in CertificateDer::pem_slice_iter(&pem) {
+            let certificate = certificate.map_err(|error| named(&error))?;
+            roots.add(certificate.clone()).map_err(|error| named(&error))?;
+            certificates.push(certificate);
+        }
+        if certificates.is_empty() {
+            return Err(format!("`{}` holds no PEM certificate", path.display()));
+        }
+        let signers = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).build();
+        Ok(Self { certificates, signers: signers.map_err(|error| named(&error))? })
+    }
+}
+
+/// Trusts those that the operator chose; without a choice (`verify: false`) anybody who holds the key of
+/// the certificate that is shown.
+///
+/// A certificate that is in the file itself is taken as it is, whatever names and uses it states:
+/// most self-signed ones say that they are an authority, which a server's certificate must not be.
+#[derive(Debug)]
+struct OwnChoice {
+    provider: Arc<CryptoProvider>,
+    known: Option<Known>,
+}
+
+impl ServerCertVerifier for OwnChoice {
     fn verify_server_cert(
         &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
+        match &self.known {
+            Some(known) if !known.certificates.contains(certificate) => {
+                known.signers.verify_server_cert(certificate, intermediates, name, ocsp, now)
+            }
+            _ => Ok(ServerCertVerified::assertion()),
+        }
     }
 
     fn verify_tls12_signature(
@@ -119,7 +148,7 @@ impl ServerCertVerifier for Indifferent {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+        verify_tls12_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
     }
 
     fn verify_tls13_signature(
@@ -128,10 +157,10 @@ impl ServerCertVerifier for Indifferent {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+        verify_tls13_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use aviary_output::{DeliveryError, Rejection};
 use reqwest::header::HeaderMap;
-use reqwest::{Certificate, Client, RequestBuilder, Url};
+use reqwest::{Client, RequestBuilder, Url};
 use serde_json::Value;
 
 use crate::options::{Options, seconds_of};
-use crate::tls::Trust;
+use crate::tls::{Trust, configure};
 use crate::worker::temporary;
 pub(crate) use answer::{QUOTED, judge, retry_after};
 pub(crate) use collector::{authorization, below, headers, judge_access, login, quoted, try_again, with_login};
@@ -71,18 +71,9 @@ impl Http {
             .tcp_keepalive(Duration::from_secs(60))
             .pool_max_idle_per_host(1);
         let trust = self.trust.clone();
-        // Reading the certificates of the system or of a file takes milliseconds or, on a bad disk, longer.
-        let made = tokio::task::spawn_blocking(move || match trust {
-            Trust::System => builder.build().map_err(|error| error.to_string()),
-            Trust::Anybody => builder.tls_danger_accept_invalid_certs(true).build().map_err(|error| error.to_string()),
-            Trust::File(path) => {
-                let pem = std::fs::read(&path).map_err(|error| format!("`{}`: {error}", path.display()))?;
-                let certificates = Certificate::from_pem_bundle(&pem)
-                    .ok()
-                    .filter(|found| !found.is_empty())
-                    .ok_or_else(|| format!("`{}` holds no PEM certificate", path.display()))?;
-                builder.tls_certs_only(certificates).build().map_err(|error| error.to_string())
-            }
+        let made = tokio::task::spawn_blocking(move || {
+            let config = configure(&trust)?;
+            builder.tls_backend_preconfigured(config).build().map_err(|error| error.to_string())
         });
         let client = match made.await {
             Ok(Ok(client)) => client,

@@ -70,16 +70,20 @@ async fn ends_messages_with_a_newline_when_asked() {
     }
 }
 
-/// A certificate for `localhost`, the file that says to trust it, and a server with it.
+/// A certificate for `localhost`, which says that it is an authority as most self-signed ones do, the
+/// file that says to trust it, and a server with it.
 fn certificate(folder: &Path) -> (Arc<ServerConfig>, Json) {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
-    fs::write(folder.join("ca.pem"), made.cert.pem()).expect("a file");
-    fs::write(folder.join("key.pem"), made.signing_key.serialize_pem()).expect("a file");
-    let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+    let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let signing_key = rcgen::KeyPair::generate().expect("a key");
+    let made = params.self_signed(&signing_key).expect("a certificate");
+    fs::write(folder.join("ca.pem"), made.pem()).expect("a file");
+    fs::write(folder.join("key.pem"), signing_key.serialize_pem()).expect("a file");
+    let key = PrivatePkcs8KeyDer::from(signing_key.serialize_der());
     let tls = ServerConfig::builder()
         .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key.into())
+        .with_single_cert(vec![made.der().clone()], key.into())
         .expect("a TLS server");
     (Arc::new(tls), json!(folder.join("ca.pem")))
 }
@@ -138,6 +142,9 @@ async fn speaks_tls_to_whom_the_file_trusts() {
     assert!(reason.contains("invalid peer certificate"), "{reason}");
     let (_, reason) = temporary(&mut receiver.output(&json!("/no/such.pem")), &events(1..=1)).await;
     assert!(reason.contains("`/no/such.pem`: No such file"), "{reason}");
+    let other = tempfile::tempdir().expect("a folder");
+    let (_, reason) = temporary(&mut receiver.output(&certificate(other.path()).1), &events(1..=1)).await;
+    assert!(reason.contains("invalid peer certificate"), "{reason}");
     let mut output = receiver.output(&trusted);
     deliver_all(&mut output, &events(1..=70)).await;
     deliver_all(&mut output, &events(71..=71)).await;
