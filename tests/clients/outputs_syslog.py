@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from canary import LOOPBACK, Canary, Report, Skip, arguments, chosen_bin_dir, free_ports, needs
-from outputs_receivers import Daemon, arrived, logins, touch
+from outputs_receivers import Daemon, arrived, logins, touch, until
 
 PARTS = ("pri", "host", "app", "msgid", "sd", "msg")
 
@@ -42,7 +42,7 @@ class Receiver:
 
     def messages(self) -> list[dict[str, str]]:
         text = self.got.read_text(errors="surrogateescape") if self.got.exists() else ""
-        return [json.loads(line, strict=False) for line in text.splitlines() if line.endswith("}")]
+        return [json.loads(line) for line in text.split("\n")[:-1]]
 
     def ids(self) -> list[str]:
         found = (re.search(r'id="([0-9a-f-]{36})"', message["sd"]) for message in self.messages())
@@ -109,8 +109,17 @@ def syslog_ng(folder: Path) -> tuple[str, list[str], dict[str, str]]:
     )
 
 
+BETWEEN = "<|>"
+"""What nothing sent here holds."""
+
+
 class SyslogNg(Receiver):
     """Octet counting over TCP and TLS, newlines over TCP."""
+
+    def messages(self) -> list[dict[str, str]]:
+        text = self.got.read_text(errors="surrogateescape") if self.got.exists() else ""
+        lines = (line.split(BETWEEN) for line in text.split("\n")[:-1])
+        return [dict(zip(PARTS, line, strict=True)) for line in lines]
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, "syslog-ng")
@@ -118,8 +127,7 @@ class SyslogNg(Receiver):
         self.counted, self.secure, self.lines = free_ports(3)
         files = f'key-file("{folder}/key.pem") cert-file("{folder}/cert.pem") peer-verify(optional-untrusted)'
         fields = ("PRI", "HOST", "PROGRAM", "MSGID", "SDATA", "MSG")
-        # Escaping is JSON's, but for control characters, which the reader lets through.
-        template = ", ".join(f'\\"{name}\\": \\"${{{field}}}\\"' for name, field in zip(PARTS, fields, strict=True))
+        template = BETWEEN.join(f"${{{field}}}" for field in fields)
         config = f"""@version: 3.35
 options {{ keep-hostname(yes); log-msg-size(262144); }};
 source s {{
@@ -127,7 +135,7 @@ source s {{
     syslog(ip({LOOPBACK}) transport(tls) port({self.secure}) tls({files}));
     network(ip({LOOPBACK}) transport(tcp) port({self.lines}));
 }};
-destination d {{ file("{self.got}" template("{{{template}}}\\n") template-escape(yes)); }};
+destination d {{ file("{self.got}" template("{template}\\n")); }};
 log {{ source(s); destination(d); }};
 """
         self.config.write_text(config)
@@ -226,8 +234,6 @@ def main() -> int:
             event = next(e for e in canary.events() if e["logtype"] == 2000)
 
             def said(start: str) -> str:
-                from outputs_receivers import until
-
                 def look() -> str | None:
                     # The daemon takes the word before the first colon for the program.
                     both = (f"{m['app']}: {m['msg']}" for m in ng.messages() if m["app"] == start)
