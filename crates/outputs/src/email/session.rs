@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::oauth::Tokens;
-use crate::http::Trust;
+use crate::tls::Trust;
 use crate::worker::temporary;
 
 /// A connection is kept so long for the next mail, and then ended in good form.

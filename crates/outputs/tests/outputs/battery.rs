@@ -14,6 +14,10 @@ use crate::bench::{Setup, deliver, events, odd_events, temporary};
 fn minimal(name: &str, folder: &Path, absent: bool) -> Value {
     let file = if absent { folder.join("no/such/folder/x.log") } else { folder.join(format!("{name}.log")) };
     match name {
+        "clickhouse" | "elasticsearch" => json!({"url": "http://127.0.0.1:9", "timeout": 2}),
+        "gelf" => json!({"address": ["127.0.0.1", 9]}),
+        "splunk" => json!({"url": "http://127.0.0.1:9", "token": "t", "timeout": 2}),
+        "structured_syslog" => json!({"address": ["127.0.0.1", 9]}),
         "console" => json!({"stream": "ext://sys.stderr"}),
         "email" => json!({"mailhost": "127.0.0.1:9", "fromaddr": "a@b.example", "toaddrs": ["c@d.example"]}),
         "file" | "rotating_file" | "timed_file" => json!({"filename": file}),
