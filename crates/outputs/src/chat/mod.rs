@@ -21,6 +21,7 @@ mod alertmanager;
 mod dingtalk;
 mod discord;
 mod feishu;
+pub(crate) mod headline;
 mod markup;
 mod mattermost;
 mod ntfy;

@@ -2,18 +2,20 @@
 //! answer means.
 
 mod answer;
+mod collector;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use aviary_output::{DeliveryError, Rejection};
 use reqwest::header::HeaderMap;
-use reqwest::{Certificate, Client, RequestBuilder, Url};
+use reqwest::{Client, RequestBuilder, Url};
 use serde_json::Value;
 
-use crate::options::{Options, seconds_of, wrong};
+use crate::options::{Options, seconds_of};
+use crate::tls::{Trust, configure};
 use crate::worker::temporary;
 pub(crate) use answer::{QUOTED, judge, retry_after};
+pub(crate) use collector::{authorization, below, headers, judge_access, login, quoted, try_again, with_login};
 
 /// Times that a request may take, when the file does not say.
 const CONNECTING: Duration = Duration::from_secs(5);
@@ -21,6 +23,9 @@ const ANSWERING: Duration = Duration::from_secs(10);
 
 /// Bytes of an answer that are kept; the rest is not read.
 const READ: usize = 64 * 1024;
+
+/// The same where an answer has a part for each event.
+const READ_LARGE: usize = 16 << 20;
 
 /// Who we say we are, unless a handler's headers say otherwise.
 const AGENT: &str = concat!("aviary/", env!("CARGO_PKG_VERSION"));
@@ -33,20 +38,12 @@ pub(crate) struct Http {
     client: Option<Client>,
 }
 
-/// Whose certificates are trusted.
-#[derive(Clone, Debug, PartialEq)]
-enum Trust {
-    System,
-    Anybody,
-    File(PathBuf),
-}
-
 /// An answer, whatever its status.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
-    /// At most 64 KiB and a piece.
+    /// At most 64 KiB and a piece, or so much more as was asked for.
     pub(crate) body: Vec<u8>,
 }
 
@@ -54,7 +51,7 @@ impl Http {
     /// Reads the handler's `verify` and `timeout`.
     pub(crate) fn new(options: Options<'_>) -> Result<Self, Rejection> {
         let (connecting, answering) = timeouts(options)?;
-        Ok(Self { trust: trust(options)?, connecting, answering, client: None })
+        Ok(Self { trust: Trust::read(options)?, connecting, answering, client: None })
     }
 
     /// More than a request may take, so that the request's own limit says what was slow.
@@ -74,18 +71,9 @@ impl Http {
             .tcp_keepalive(Duration::from_secs(60))
             .pool_max_idle_per_host(1);
         let trust = self.trust.clone();
-        // Reading the certificates of the system or of a file takes milliseconds or, on a bad disk, longer.
-        let made = tokio::task::spawn_blocking(move || match trust {
-            Trust::System => builder.build().map_err(|error| error.to_string()),
-            Trust::Anybody => builder.tls_danger_accept_invalid_certs(true).build().map_err(|error| error.to_string()),
-            Trust::File(path) => {
-                let pem = std::fs::read(&path).map_err(|error| format!("`{}`: {error}", path.display()))?;
-                let certificates = Certificate::from_pem_bundle(&pem)
-                    .ok()
-                    .filter(|found| !found.is_empty())
-                    .ok_or_else(|| format!("`{}` holds no PEM certificate", path.display()))?;
-                builder.tls_certs_only(certificates).build().map_err(|error| error.to_string())
-            }
+        let made = tokio::task::spawn_blocking(move || {
+            let config = configure(&trust)?;
+            builder.tls_backend_preconfigured(config).build().map_err(|error| error.to_string())
         });
         let client = match made.await {
             Ok(Ok(client)) => client,
@@ -98,13 +86,22 @@ impl Http {
 
     /// Sends a request that [`Http::client`] began, and reads the answer.
     pub(crate) async fn send(&self, request: RequestBuilder) -> Result<Answer, DeliveryError> {
+        self.send_for(request, READ).await
+    }
+
+    /// The same for an answer that says something of each event of a batch: up to 16 MiB.
+    pub(crate) async fn send_large(&self, request: RequestBuilder) -> Result<Answer, DeliveryError> {
+        self.send_for(request, READ_LARGE).await
+    }
+
+    async fn send_for(&self, request: RequestBuilder, most: usize) -> Result<Answer, DeliveryError> {
         let mut answer = request.send().await.map_err(|error| unsent(&error))?;
         let status = answer.status().as_u16();
         let mut body = Vec::new();
         // The body only explains; an answer that breaks off in it is an answer all the same.
         while let Ok(Some(piece)) = answer.chunk().await {
             body.extend_from_slice(&piece);
-            if body.len() >= READ {
+            if body.len() >= most {
                 break;
             }
         }
@@ -140,15 +137,6 @@ fn unsent(error: &reqwest::Error) -> DeliveryError {
         reason.push_str(&last);
     }
     temporary(reason)
-}
-
-fn trust(options: Options<'_>) -> Result<Trust, Rejection> {
-    match options.get("verify") {
-        None | Some(Value::Bool(true)) => Ok(Trust::System),
-        Some(Value::Bool(false)) => Ok(Trust::Anybody),
-        Some(Value::String(path)) if !path.is_empty() => Ok(Trust::File(PathBuf::from(path))),
-        Some(other) => Err(wrong("verify", other, "true, false, or the path of a PEM file")),
-    }
 }
 
 fn timeouts(options: Options<'_>) -> Result<(Duration, Duration), Rejection> {

@@ -3,8 +3,16 @@
 mod battery;
 mod bench;
 mod chat;
+mod collectors;
 mod console;
 mod documents;
+mod email;
+mod exec;
 mod file;
+mod gelf;
+mod hpfeeds;
+mod http_form;
+mod socket;
+mod structured;
 mod syslog;
 mod webhook;
