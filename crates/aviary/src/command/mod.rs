@@ -3,6 +3,7 @@
 mod completions;
 pub(crate) mod config;
 mod drill;
+mod outputs;
 mod reload;
 mod sensor;
 mod status;
@@ -36,6 +37,7 @@ enum Command {
     Reload(reload::Arguments),
     Tail(tail::Arguments),
     Drill(drill::Arguments),
+    Outputs(outputs::Arguments),
     Completions(completions::Arguments),
 }
 
@@ -73,6 +75,7 @@ pub fn main() -> ExitCode {
         Command::Reload(arguments) => reload::run(&arguments),
         Command::Tail(arguments) => tail::run(&arguments),
         Command::Drill(arguments) => drill::run(&arguments),
+        Command::Outputs(arguments) => outputs::run(&arguments),
         Command::Completions(arguments) => Ok(completions::run(&arguments, &mut Line::command())),
     };
     crate::process::exit(result)
