@@ -7,9 +7,10 @@ import threading
 import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
-from canary import LOOPBACK, Canary, connect, free_ports, read_until
+from canary import LOOPBACK, Canary, connect, free_ports, needs, read_until
 
 LOGIN = 2000
 """The log type of a login at the FTP service."""
@@ -61,6 +62,15 @@ def arrived(canary: Canary, got: Callable[[], list[str]], twice: bool = False) -
     seen = [one for one in got() if one in wanted]
     assert list(dict.fromkeys(seen)) == wanted, f"another order: {[logins(canary)[one] for one in seen]}"
     assert twice or len(seen) == len(set(seen)), f"twice: {[logins(canary)[one] for one in seen]}"
+
+
+def certificate(folder: Path) -> None:
+    """A certificate for `localhost` that is its own authority, and its key."""
+    needs("openssl")
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost"
+    extension = ["-addext", "subjectAltName=DNS:localhost"]
+    files = ["-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")]
+    subprocess.run([*command.split(), *extension, *files], check=True, capture_output=True)
 
 
 class Daemon:

@@ -16,18 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from canary import LOOPBACK, Canary, Report, Skip, arguments, chosen_bin_dir, free_ports, needs
-from outputs_receivers import Daemon, arrived, logins, touch, until
+from outputs_receivers import Daemon, arrived, certificate, logins, touch, until
 
 PARTS = ("pri", "host", "app", "msgid", "sd", "msg")
-
-
-def certificate(folder: Path) -> None:
-    """A certificate for `localhost` that is its own authority, and its key."""
-    needs("openssl")
-    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost"
-    extension = ["-addext", "subjectAltName=DNS:localhost"]
-    files = ["-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")]
-    subprocess.run([*command.split(), *extension, *files], check=True, capture_output=True)
 
 
 class Receiver:
