@@ -374,21 +374,3 @@ async fn sends_no_password_in_clear_when_starttls_is_not_offered() {
     assert!(reason.ends_with("STARTTLS: it does not offer it"), "{reason}");
     assert!(server.heard("AUTH").is_empty());
 }
-
-#[test]
-fn every_example_of_the_documentation_can_be_built() {
-    let page = include_str!("../../../../docs/outputs/python.md");
-    let mut classes = std::collections::BTreeSet::new();
-    for block in page.split("```json\n").skip(1) {
-        let text = block.split("```").next().expect("a block");
-        let handlers: Json = serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"));
-        for (name, handler) in handlers.as_object().expect("handlers") {
-            let class = handler["class"].as_str().expect("a class");
-            let entry = aviary_outputs::by_class(class).unwrap_or_else(|| panic!("{name}: {class}"));
-            Setup::new(entry.classes[0], handler.clone()).build();
-            classes.insert(entry.name);
-        }
-    }
-    let all = ["datagram", "email", "exec", "hpfeeds", "http_form", "null", "socket", "socket_json"];
-    assert_eq!(classes.into_iter().collect::<Vec<_>>(), all);
-}
