@@ -6,11 +6,15 @@
 mod chat;
 mod clickhouse;
 mod console;
+mod dshield;
 mod elasticsearch;
+mod email;
+mod exec;
 mod file;
 mod gelf;
 mod hpfeeds;
 mod http;
+mod http_form;
 mod null;
 mod options;
 mod socket;
@@ -31,11 +35,15 @@ pub static ALL: &[&Entry] = &[
     &socket::DATAGRAM,
     &chat::DINGTALK,
     &chat::DISCORD,
+    &dshield::ENTRY,
     &elasticsearch::ENTRY,
+    &email::ENTRY,
+    &exec::ENTRY,
     &chat::FEISHU,
     &file::ENTRY,
     &gelf::ENTRY,
     &hpfeeds::ENTRY,
+    &http_form::ENTRY,
     &chat::MATTERMOST,
     &chat::NTFY,
     &null::ENTRY,
@@ -57,11 +65,9 @@ pub static ALL: &[&Entry] = &[
 /// Handler classes that OpenCanary's users have in their files and that nothing here plays yet.
 pub const FORESEEN: &[&str] = &[
     "logging.handlers.BufferingHandler",
-    "logging.handlers.HTTPHandler",
     "logging.handlers.MemoryHandler",
     "logging.handlers.NTEventLogHandler",
     "logging.handlers.QueueHandler",
-    "logging.handlers.SMTPHandler",
 ];
 
 /// The output that plays a handler class.

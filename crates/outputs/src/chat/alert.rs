@@ -1,36 +1,11 @@
 //! An event as people read it: who touched which decoy, with what, and when.
 
-use aviary_event::{Class, Event, Origin, Port, Value as Datum};
-use aviary_output::moment;
+use aviary_event::{Class, Event, Origin, Port, Severity, Value as Datum};
+use aviary_output::{DIGEST, moment};
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 
 use super::markup::{Markup, Page, Unit};
-
-/// How much it matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Urgency {
-    /// The canary about itself.
-    Notice,
-    /// Somebody is there.
-    Touch,
-    /// Somebody tries credentials.
-    Login,
-    /// Somebody has a credential that was planted for him to find.
-    Planted,
-}
-
-impl Urgency {
-    /// The word of Prometheus's rules.
-    pub(super) const fn word(self) -> &'static str {
-        match self {
-            Self::Notice => "info",
-            Self::Touch => "warning",
-            Self::Login => "high",
-            Self::Planted => "critical",
-        }
-    }
-}
 
 /// What a message is made of.
 pub(super) struct Alert<'a> {
@@ -43,7 +18,7 @@ pub(super) struct Alert<'a> {
     pub(super) title: String,
     /// Name and value, the most telling first.
     pub(super) facts: Vec<(String, String)>,
-    pub(super) urgency: Urgency,
+    pub(super) severity: Severity,
 }
 
 /// Greatest share of a page that one value gets.
@@ -57,22 +32,19 @@ impl<'a> Alert<'a> {
             // Python's `NaN` in a line of another canary is no JSON.
             _ => Map::from_iter([("message".to_owned(), Value::from(event.to_line(extended)))]),
         };
-        let class = class(event);
-        let urgency = match class {
-            Class::Lifecycle => Urgency::Notice,
-            _ if event.honeycred == Some(true) => Urgency::Planted,
-            Class::Login => Urgency::Login,
-            _ => Urgency::Touch,
-        };
-        let mut alert = Self { event, line, members, title: String::new(), facts: Vec::new(), urgency };
-        alert.title = alert.headline(class);
+        let mut alert =
+            Self { event, line, members, title: String::new(), facts: Vec::new(), severity: event.severity() };
+        alert.title = alert.headline();
         alert.facts = alert.gather();
         alert
     }
 
-    fn headline(&self, class: Class) -> String {
+    fn headline(&self) -> String {
+        let class = self.event.class();
+        let digest = self.datum("TEXT").and_then(Value::as_str).filter(|_| self.event.logtype == Some(DIGEST.number));
         let what = match class {
-            _ if self.urgency == Urgency::Planted => "Planted credential used",
+            _ if digest.is_some() => digest.unwrap_or_default(),
+            _ if self.severity == Severity::Critical => "Planted credential used",
             Class::Login => "Login attempt",
             Class::Connection => "Connection",
             Class::Command => "Activity",
@@ -185,8 +157,8 @@ impl<'a> Alert<'a> {
             "summary" => self.title.clone(),
             "time" => self.time(),
             "service" => self.decoy(),
-            "kind" => class(self.event).word().to_owned(),
-            "severity" => self.urgency.word().to_owned(),
+            "kind" => self.event.class().word().to_owned(),
+            "severity" => self.severity.word().to_owned(),
             "logtype" => self.event.logtype.map(|number| number.to_string()).unwrap_or_default(),
             "node_id" => self.event.node_id.clone().unwrap_or_default(),
             "src_host" => host(self.event.src.as_ref()),
@@ -235,13 +207,6 @@ impl<'a> Alert<'a> {
 /// Keys of `logdata` that name an account, and a password.
 const USER: &[&str] = &["USERNAME", "UserName", "USER", "username"];
 const PASSWORD: &[&str] = &["PASSWORD", "password"];
-
-fn class(event: &Event) -> Class {
-    match &event.aviary {
-        Some(ours) => Class::from_word(&ours.kind).unwrap_or(Class::Command),
-        None => event.logtype.map_or(Class::Command, Class::of_opencanary),
-    }
-}
 
 /// A JSON value as text: text as it is, everything else as its JSON.
 pub(super) fn words(value: &Value) -> String {

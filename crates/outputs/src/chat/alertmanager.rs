@@ -7,7 +7,8 @@
 //! | `resolve_after` | seconds until the alert counts as resolved; the server's `resolve_timeout` if missing |
 //! | `token` | a bearer token, or `auth`: `["user", "password"]` |
 //!
-//! Labels: `alertname` (`Canary`), `severity` (`info`, `warning`, `high`, `critical`), `kind`, `service`,
+//! Labels: `alertname` (`Canary`), `severity` (`informational`, `low`, `medium`,
+//! `high`, `critical`), `kind`, `service`,
 //! `logtype`, `node_id`, `src_host`, `dst_port`, `event_id`. The id makes every event an alert of its
 //! own and an event that comes twice the same alert; a route's `group_by: [alertname, src_host]` makes
 //! one notification of many. Annotations: `summary`, `description`, `event` (the line).

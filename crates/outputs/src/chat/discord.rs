@@ -10,12 +10,13 @@
 //! mentions anybody. Limits (characters): message 2,000, title 256, description 4,096. Answers 204.
 //! Reference: <https://discord.com/developers/docs/resources/webhook#execute-webhook>.
 
+use aviary_event::Severity;
 use aviary_output::{Blueprint, Entry, Output, Rejection, moment};
 use jiff::tz::TimeZone;
 use reqwest::Url;
 use serde_json::{Value, json};
 
-use super::alert::{Alert, Urgency};
+use super::alert::Alert;
 use super::markup::{Markup, Unit};
 use super::template::Words;
 use super::{Post, Vendor, build as build_chat, keys, label, secrets_of, webhook_url};
@@ -60,11 +61,11 @@ impl Vendor for Discord {
             body["content"] = Value::from(self.words.text(alert, Markup::Backslash, Unit::Utf16, CONTENT));
             body["flags"] = Value::from(NO_PREVIEWS);
         } else {
-            let color = match alert.urgency {
-                Urgency::Planted => 0x00c4_1e1e,
-                Urgency::Login => 0x00e0_7b00,
-                Urgency::Touch => 0x00e0_c000,
-                Urgency::Notice => 0x0080_8080,
+            let color = match alert.severity {
+                Severity::Critical => 0x00c4_1e1e,
+                Severity::High => 0x00e0_7b00,
+                Severity::Medium | Severity::Low => 0x00e0_c000,
+                Severity::Informational => 0x0080_8080,
             };
             let mut embed = json!({
                 "title": Markup::Backslash.escaped(&alert.title, Unit::Utf16, TITLE),

@@ -92,7 +92,7 @@ impl Vendor for Feishu {
 }
 
 /// HMAC-SHA256 as base64; empty for a key that cannot be, which HMAC does not know.
-pub(super) fn hmac_base64(key: &[u8], message: &[u8]) -> String {
+pub(crate) fn hmac_base64(key: &[u8], message: &[u8]) -> String {
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return String::new() };
     mac.update(message);
     base64::engine::general_purpose::STANDARD.encode(mac.finalize().into_bytes())

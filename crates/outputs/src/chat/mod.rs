@@ -21,6 +21,7 @@ mod alertmanager;
 mod dingtalk;
 mod discord;
 mod feishu;
+pub(crate) mod headline;
 mod markup;
 mod mattermost;
 mod ntfy;
@@ -52,7 +53,7 @@ use verdict::Verdict;
 pub(crate) use alertmanager::ENTRY as ALERTMANAGER;
 pub(crate) use dingtalk::ENTRY as DINGTALK;
 pub(crate) use discord::ENTRY as DISCORD;
-pub(crate) use feishu::ENTRY as FEISHU;
+pub(crate) use feishu::{ENTRY as FEISHU, hmac_base64};
 pub(crate) use mattermost::ENTRY as MATTERMOST;
 pub(crate) use ntfy::ENTRY as NTFY;
 pub(crate) use pushover::ENTRY as PUSHOVER;
@@ -165,7 +166,7 @@ impl Chat {
         if self.per_minute > 0 {
             self.sent.push_back(Instant::now());
         }
-        self.vendor.judge(&answer).map_err(|error| self.without_secrets(error))
+        self.vendor.judge(&self.without_secrets(answer))
     }
 
     /// Waits until one more message stays within the limit. Nothing is lost when the wait is given up.
@@ -178,20 +179,16 @@ impl Chat {
         }
     }
 
-    /// Some vendors repeat the address or the key in their words.
-    fn without_secrets(&self, error: DeliveryError) -> DeliveryError {
-        let hide = |mut text: String| {
-            for secret in self.vendor.secrets().into_iter().filter(|secret| secret.len() >= SECRET) {
-                text = text.replace(secret, "…");
-            }
-            text
-        };
-        match error {
-            DeliveryError::Temporary { reason, retry_after } => {
-                DeliveryError::Temporary { reason: hide(reason), retry_after }
-            }
-            DeliveryError::Refused { reason } => DeliveryError::Refused { reason: hide(reason) },
+    /// Takes out what only the handler's owner knows: some vendors repeat the address or the key.
+    fn without_secrets(&self, mut answer: Answer) -> Answer {
+        let secrets = self.vendor.secrets();
+        let secrets = secrets.iter().filter(|secret| secret.len() >= SECRET);
+        let mut text = String::from_utf8_lossy(&answer.body).into_owned();
+        for secret in secrets {
+            text = text.replace(secret, "…");
         }
+        answer.body = text.into_bytes();
+        answer
     }
 }
 

@@ -5,17 +5,18 @@
 //! | `topic` | letters, digits, `_` and `-`, at most 64 |
 //! | `server` | `https://ntfy.sh` |
 //! | `token` | an access token, or `auth`: `["user", "password"]` |
-//! | `priority` | 1 to 5; by urgency if missing: 5 for a planted credential, 4 for a login, 3 for the rest |
+//! | `priority` | 1 to 5; by severity if missing: 5 for a planted credential, 4 for a login, 3 for the rest |
 //!
 //! JSON to the server's root; the message has at most 4,096 bytes, beyond which ntfy would make a
 //! file of it. Reference: <https://docs.ntfy.sh/publish/#publish-as-json>.
 
+use aviary_event::Severity;
 use aviary_output::{Blueprint, Entry, Output, Rejection};
 use reqwest::Url;
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 use serde_json::json;
 
-use super::alert::{Alert, Urgency};
+use super::alert::Alert;
 use super::markup::{Markup, Unit};
 use super::template::Words;
 use super::{Post, Vendor, authorization, build as build_chat, keys};
@@ -73,11 +74,11 @@ pub(super) struct Ntfy {
 
 impl Vendor for Ntfy {
     fn encode(&self, alert: &Alert<'_>, _: jiff::Timestamp) -> Post {
-        let (priority, tag) = match alert.urgency {
-            Urgency::Planted => (5, "rotating_light"),
-            Urgency::Login => (4, "warning"),
-            Urgency::Touch => (3, "bell"),
-            Urgency::Notice => (2, "information_source"),
+        let (priority, tag) = match alert.severity {
+            Severity::Critical => (5, "rotating_light"),
+            Severity::High => (4, "warning"),
+            Severity::Medium | Severity::Low => (3, "bell"),
+            Severity::Informational => (2, "information_source"),
         };
         let body = json!({
             "topic": self.topic,

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `token` | the application's |
 //! | `user` | the user's or group's key |
-//! | `priority` | -2 to 2; by urgency if missing: 1 for logins, else 0 |
+//! | `priority` | -2 to 2; by severity if missing: 1 for logins, else 0 |
 //! | `retry`, `expire` | seconds, for priority 2: how often (at least 30; 60) and how long (at most 10,800; 3,600) it rings until somebody confirms |
 //! | `device`, `sound` | Pushover's names |
 //! | `server` | `https://api.pushover.net` |
@@ -15,11 +15,12 @@
 
 use std::time::Duration;
 
+use aviary_event::Severity;
 use aviary_output::{Blueprint, Entry, Output, Rejection, moment};
 use reqwest::Url;
 use serde_json::Value;
 
-use super::alert::{Alert, Urgency};
+use super::alert::Alert;
 use super::markup::{Markup, Unit};
 use super::template::Words;
 use super::verdict::{self, Verdict, by_status, later, refused};
@@ -86,7 +87,7 @@ pub(super) struct Pushover {
 
 impl Vendor for Pushover {
     fn encode(&self, alert: &Alert<'_>, _: jiff::Timestamp) -> Post {
-        let priority = self.priority.unwrap_or(i64::from(alert.urgency >= Urgency::Login));
+        let priority = self.priority.unwrap_or(i64::from(alert.severity >= Severity::High));
         let mut fields = vec![
             ("token", self.token.clone()),
             ("user", self.user.clone()),

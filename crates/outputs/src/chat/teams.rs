@@ -15,11 +15,12 @@
 
 use std::time::Duration;
 
+use aviary_event::Severity;
 use aviary_output::{Blueprint, Entry, Output, Rejection};
 use reqwest::Url;
 use serde_json::{Map, Value, json};
 
-use super::alert::{Alert, Urgency};
+use super::alert::Alert;
 use super::markup::{Markup, Unit};
 use super::template::Words;
 use super::verdict::{Verdict, by_status, json, later, refused};
@@ -140,7 +141,7 @@ impl Teams {
     }
 
     fn message_card(&self, alert: &Alert<'_>) -> Value {
-        let color = if alert.urgency >= Urgency::Login { "C4314B" } else { "49C5B1" };
+        let color = if alert.severity >= Severity::High { "C4314B" } else { "49C5B1" };
         let mut card = json!({
             "@type": "MessageCard",
             "@context": "https://schema.org/extensions",

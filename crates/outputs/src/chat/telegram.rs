@@ -122,6 +122,7 @@ impl Vendor for Telegram {
     }
 
     fn secrets(&self) -> Vec<&str> {
-        vec![&self.token]
+        // The whole, and without the bot's number, which is public.
+        std::iter::once(self.token.as_str()).chain(self.token.split_once(':').map(|(_, key)| key)).collect()
     }
 }

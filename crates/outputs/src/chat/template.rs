@@ -44,9 +44,13 @@ enum Piece {
 impl Words {
     /// Reads the handler's `template`.
     pub(super) fn new(options: Options<'_>) -> Result<Self, Rejection> {
-        let Some(text) = options.text("template")? else { return Ok(Self(None)) };
+        options.text("template")?.map_or(Ok(Self(None)), |text| Self::read("template", text))
+    }
+
+    /// Reads a key that takes the same.
+    pub(super) fn read(key: &str, text: &str) -> Result<Self, Rejection> {
         if text.trim().is_empty() || text.contains('\0') {
-            return Err(Rejection::new("template", "says nothing; it takes text such as `%(summary)s`"));
+            return Err(Rejection::new(key, "says nothing; it takes text such as `%(summary)s`"));
         }
         let mut pieces = Vec::new();
         let mut literal = String::new();
@@ -60,7 +64,7 @@ impl Words {
                 if !FIELDS.contains(&name) && !name.starts_with("logdata.") {
                     let known = FIELDS.join(", ");
                     let name = Value::from(name);
-                    return Err(Rejection::new("template", format!("names {name}; there are {known} and logdata.KEY")));
+                    return Err(Rejection::new(key, format!("names {name}; there are {known} and logdata.KEY")));
                 }
                 pieces.push(Piece::Literal(std::mem::take(&mut literal)));
                 pieces.push(Piece::Field(name.to_owned()));

@@ -442,6 +442,11 @@ fn headlines_say_what_happened() {
     assert_eq!(title(&lifecycle), "Canary opencanary-1");
     let scan = |event: &mut Event| event.aviary.as_mut().expect("ours").kind = "scan".to_owned();
     assert!(title(&scan).starts_with("Port scan on "));
+    let digest = |event: &mut Event| {
+        event.logtype = Some(aviary_output::DIGEST.number);
+        event.logdata = aviary_event::LogData::new().with("TEXT", "37 more of the same kind").into();
+    };
+    assert_eq!(title(&digest), TITLE.replace("Login attempt", "37 more of the same kind"));
 }
 
 #[test]

@@ -19,14 +19,23 @@ fn minimal(name: &str, folder: &Path, absent: bool) -> Value {
         "splunk" => json!({"url": "http://127.0.0.1:9", "token": "t", "timeout": 2}),
         "structured_syslog" => json!({"address": ["127.0.0.1", 9]}),
         "console" => json!({"stream": "ext://sys.stderr"}),
+        "email" => json!({"mailhost": "127.0.0.1:9", "fromaddr": "a@b.example", "toaddrs": ["c@d.example"]}),
         "file" | "rotating_file" | "timed_file" => json!({"filename": file}),
         "datagram" | "socket" => json!({"host": folder.join("absent.sock")}),
         "hpfeeds" => json!({"host": "127.0.0.1", "port": 9, "ident": "i", "secret": "s", "channels": ["c"]}),
+        "exec" => {
+            let program = if absent { folder.join("absent") } else { "/bin/cat".into() };
+            json!({"command": [program]})
+        }
+        "http_form" => json!({"host": "127.0.0.1:9", "url": "/log", "timeout": 2}),
         "null" => json!({}),
         "socket_json" => json!({"host": "127.0.0.1", "port": 9}),
         "alertmanager" => json!({"url": "http://127.0.0.1:9/", "timeout": 2}),
         "dingtalk" | "discord" | "feishu" | "mattermost" | "slack" | "teams" | "wecom" => {
             json!({"webhook_url": "http://127.0.0.1:9/hook?key=0123456789abcdef", "timeout": 2})
+        }
+        "dshield" => {
+            json!({"server": "http://127.0.0.1:9", "userid": 7, "auth_key": "key", "interval": 0.01, "timeout": 2})
         }
         "ntfy" => json!({"server": "http://127.0.0.1:9", "topic": "canary", "timeout": 2}),
         "pushover" => {
