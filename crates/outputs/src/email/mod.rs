@@ -44,6 +44,7 @@ use serde_json::Value;
 
 use crate::chat::headline::Headline;
 use crate::options::{Options, whole_of, wrong};
+use crate::tls::Trust;
 use letter::Letter;
 use oauth::Tokens;
 use session::{Login, Post, Security};
@@ -90,7 +91,7 @@ fn build(blueprint: &Blueprint<'_>) -> Result<Box<dyn Output>, Rejection> {
         host,
         port.unwrap_or(if security == Security::Tls { TLS_PORT } else { PORT }),
         security,
-        crate::tls::Trust::read(options)?,
+        Trust::read(options)?,
         login(options)?,
         step,
     );
