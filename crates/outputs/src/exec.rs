@@ -340,17 +340,14 @@ async fn read_line(from: &mut (impl tokio::io::AsyncBufRead + Unpin)) -> Option<
     if count == 0 {
         return None;
     }
-    let cut = line.last() != Some(&b'\n');
+    let mut cut = line.last() != Some(&b'\n');
     while cut {
         // The rest of a line that is too long.
         let buffer = from.fill_buf().await.ok()?;
         let end = buffer.iter().position(|byte| *byte == b'\n');
         let used = end.map_or(buffer.len(), |end| end + 1);
-        let over = end.is_some() || buffer.is_empty();
+        cut = end.is_none() && !buffer.is_empty();
         from.consume(used);
-        if over {
-            break;
-        }
     }
     Some(String::from_utf8_lossy(&line).trim_end().to_owned())
 }
