@@ -30,7 +30,7 @@ use std::time::Duration;
 
 use aviary_event::{Event, Origin, Port, Value as Datum};
 use aviary_output::{
-    Blueprint, DIGEST, Delivery, DeliveryError, Entry, Failure, LineFormat, Output, Rejection, moment,
+    Blueprint, DIGEST, Delivery, DeliveryError, Entry, Failure, LineFormat, Output, Rejection, TEST, moment,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -158,6 +158,10 @@ impl Output for DShield {
 
 impl DShield {
     async fn submit_all(&mut self, batch: &[Arc<Event>]) -> Result<(), DeliveryError> {
+        if batch.iter().any(|event| event.logtype == Some(TEST.number)) {
+            let reason = "a test is nobody's visit, so nothing was submitted".to_owned();
+            return Err(DeliveryError::Refused { reason });
+        }
         let mut logins = Vec::new();
         let mut visits: Vec<Record> = Vec::new();
         for event in batch {

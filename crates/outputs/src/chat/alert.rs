@@ -1,7 +1,7 @@
 //! An event as people read it: who touched which decoy, with what, and when.
 
 use aviary_event::{Class, Event, Origin, Port, Severity, Value as Datum};
-use aviary_output::{DIGEST, moment};
+use aviary_output::{DIGEST, TEST, moment};
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 
@@ -41,9 +41,9 @@ impl<'a> Alert<'a> {
 
     fn headline(&self) -> String {
         let class = self.event.class();
-        let digest = self.datum("TEXT").and_then(Value::as_str).filter(|_| self.event.logtype == Some(DIGEST.number));
+        let worded = self.datum("TEXT").and_then(Value::as_str).filter(|_| self.event.logtype == Some(DIGEST.number));
         let what = match class {
-            _ if digest.is_some() => digest.unwrap_or_default(),
+            _ if worded.is_some() => worded.unwrap_or_default(),
             _ if self.severity == Severity::Critical => "Planted credential used",
             Class::Login => "Login attempt",
             Class::Connection => "Connection",
@@ -51,6 +51,7 @@ impl<'a> Alert<'a> {
             Class::Violation => "Protocol violation",
             Class::Scan => "Port scan",
             Class::Limit => "Peer cut off",
+            Class::Lifecycle if self.event.logtype == Some(TEST.number) => "Test of canary",
             Class::Lifecycle => "Canary",
         };
         let mut title = what.to_owned();

@@ -440,6 +440,11 @@ fn headlines_say_what_happened() {
         event.src = Some(aviary_event::Origin::none());
     };
     assert_eq!(title(&lifecycle), "Canary opencanary-1");
+    let test = |event: &mut Event| {
+        lifecycle(event);
+        event.logtype = Some(aviary_output::TEST.number);
+    };
+    assert_eq!(title(&test), "Test of canary opencanary-1");
     let scan = |event: &mut Event| event.aviary.as_mut().expect("ours").kind = "scan".to_owned();
     assert!(title(&scan).starts_with("Port scan on "));
     let digest = |event: &mut Event| {

@@ -237,26 +237,6 @@ fn names_what_it_does_not_take_and_repeats_no_secret() {
     assert_eq!(rejection.option, "labels.no-name");
 }
 
-#[test]
-fn every_example_of_the_documentation_can_be_built() {
-    let page =
-        concat!(include_str!("../../../../docs/outputs/chat.md"), include_str!("../../../../docs/outputs/dshield.md"));
-    let known = [CLASSES, &["aviary.dshield"]].concat();
-    let mut classes = std::collections::BTreeSet::new();
-    for block in page.split("```json\n").skip(1) {
-        let text = block.split("```").next().expect("a block");
-        let handlers: Json = serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"));
-        for (name, handler) in handlers.as_object().expect("handlers") {
-            let class = handler["class"].as_str().expect("a class");
-            let class = known.iter().find(|known| **known == class).unwrap_or_else(|| panic!("{name}: {class}"));
-            Setup::new(class, handler.clone()).build();
-            classes.insert(*class);
-        }
-    }
-    // Lark's is Feishu's.
-    assert_eq!(classes.len(), known.len() - 1, "{classes:?}");
-}
-
 /// The DShield output's submissions: the kind, and what was submitted.
 fn submissions(receiver: &Receiver) -> Vec<(String, Json)> {
     let submission = |request: &crate::webhook::Request| {
@@ -301,4 +281,9 @@ async fn dshield_gets_each_login_and_each_connection_once() {
     assert_eq!(sent[3].1.as_array().map(Vec::len), Some(1), "{}", sent[3].1);
     assert_eq!((&sent[3].1[0]["sip"], &sent[3].1[0]["dport"]), (&json!("192.0.2.7"), &json!(21)));
     assert!(output.wants(&event(1)) && !output.takes_lifecycle());
+    let mut test = (*event(5)).clone();
+    test.logtype = Some(aviary_output::TEST.number);
+    let Some(Err(failure)) = deliver(&mut output, &[test.into()]).await else { panic!("a test is not submitted") };
+    assert!(matches!(failure.error, DeliveryError::Refused { .. }), "{}", failure.error);
+    assert_eq!(receiver.requests().len(), 4);
 }
