@@ -340,13 +340,13 @@ async fn read_line(from: &mut (impl tokio::io::AsyncBufRead + Unpin)) -> Option<
     if count == 0 {
         return None;
     }
-    let mut cut = line.last() != Some(&b'\n');
-    while cut {
+    let mut over = line.last() == Some(&b'\n');
+    while !over {
         // The rest of a line that is too long.
         let buffer = from.fill_buf().await.ok()?;
         let end = buffer.iter().position(|byte| *byte == b'\n');
         let used = end.map_or(buffer.len(), |end| end + 1);
-        cut = end.is_none() && !buffer.is_empty();
+        over = end.is_some() || buffer.is_empty();
         from.consume(used);
     }
     Some(String::from_utf8_lossy(&line).trim_end().to_owned())
