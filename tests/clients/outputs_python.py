@@ -383,7 +383,6 @@ def certificate(directory: Path) -> tuple[ssl.SSLContext, Path]:
     key, pem = directory / "key.pem", directory / "cert.pem"
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", str(key), "-out", str(pem)]
     command += ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-days", "2"]
-    command += ["-addext", "basicConstraints=critical,CA:FALSE"]
     subprocess.run(command, check=True, capture_output=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem, key)
@@ -626,12 +625,26 @@ def look(report: Report, canary: Canary, receivers: dict[str, tuple[Receiver, di
 
         report.check(f"{name}: killed and started again, nothing is lost, nothing comes twice", nothing_lost)
 
-    def status() -> None:
+    def asked(*words: str, codes: tuple[int, ...] = (0,)) -> str:
         assert canary.bin_dir
-        command = [str(canary.bin_dir / "aviary"), "status"]
+        command = [str(canary.bin_dir / "aviary"), *words]
         environment = os.environ | {"HOME": str(canary.directory), "AVIARY_STATE_DIR": str(canary.directory / "state")}
-        said = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=20)
-        text = said.stdout + said.stderr
+        said = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30)
+        assert said.returncode in codes, f"{words}: {said.stdout} {said.stderr}"
+        return said.stdout + said.stderr
+
+    def tested() -> None:
+        for name, (receiver, _) in receivers.items():
+            before = len(receiver.came())
+            asked("outputs", "test", name)
+            came = lambda: len(receiver.came()) > before  # noqa: B023, E731
+            eventually(f"{name}: the test did not come", came, lambda: "nothing")
+
+    report.check("all: `aviary outputs test` sends an event, and it comes", tested)
+
+    def status() -> None:
+        # 1, since an output fails: the one with the wrong secret.
+        text = asked("status", codes=(0, 1))
         assert "SocketJSONHandler" in text, text
         for secret in ("s3cret", "pass word", "cGFzcyB3b3Jk"):
             assert secret not in text and secret not in canary.output.read_text(errors="replace"), secret

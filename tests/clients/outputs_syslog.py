@@ -158,7 +158,7 @@ def whole(canary: Canary, receiver: Receiver) -> None:
     by_id = {event["aviary"]["id"]: event for event in canary.events()}
     last = next(m for m in reversed(receiver.messages()) if "during-1" in m["msg"])
     assert (last["host"], last["app"]) == ("canary-under-test", "opencanaryd"), last
-    assert last["msgid"] == "2000" and last["pri"] == "12", last
+    assert last["msgid"] == "2000" and last["pri"] == "11", last
     for part in ("[aviary@32473 ", ' kind="login" ', ' service="ftp" ', f' src="{LOOPBACK}" ', ' user="during-1"'):
         assert part in last["sd"], (part, last["sd"])
     event = json.loads(last["msg"])
@@ -233,7 +233,7 @@ def main() -> int:
                 return until(start, look)
 
             cef = re.split(r"(?<!\\)\|", said("CEF"), maxsplit=7)
-            assert cef[1:3] == ["Aviary", "Aviary"] and cef[4:7] == ["2000", "login on ftp", "7"], cef
+            assert cef[1:3] == ["Aviary", "Aviary"] and cef[4:7] == ["2000", "login on ftp", "8"], cef
             pairs = dict(re.findall(r"(\w+)=((?:\\.|[^\\=])*)(?= \w+=|$)", cef[7]))
             plain = {key: re.sub(r"\\(.)", r"\1", value) for key, value in pairs.items()}
             assert plain["duser"] == "cef|=\\user" and plain["src"] == LOOPBACK, plain

@@ -40,7 +40,7 @@ use uuid::Uuid;
 
 use crate::http::{Http, address, quoted, try_again};
 use crate::options::{Options, wrong};
-use crate::subject::{Subject, json, port};
+use crate::subject::{json, port};
 
 /// ClickHouse.
 pub(crate) static ENTRY: Entry = Entry {
@@ -128,7 +128,6 @@ fn identifier(options: Options<'_>, key: &str) -> Result<Option<String>, Rejecti
 
 /// One row.
 fn encode(event: &Event, extended: bool) -> String {
-    let subject = Subject(event);
     let ours = event.aviary.as_ref();
     let mut out = String::with_capacity(1500);
     let text = |out: &mut String, name: &str, value: &str| {
@@ -141,7 +140,7 @@ fn encode(event: &Event, extended: bool) -> String {
     text(&mut out, "time", &time);
     text(&mut out, "node_id", event.node_id.as_deref().unwrap_or_default());
     let _ = write!(out, ",\"logtype\":{}", event.logtype.unwrap_or(0));
-    text(&mut out, "kind", subject.class().word());
+    text(&mut out, "kind", event.class().word());
     text(&mut out, "service", event.service().unwrap_or_default());
     text(&mut out, "session", ours.and_then(|ours| ours.session.as_deref()).unwrap_or_default());
     for (name, origin) in [("src", &event.src), ("dst", &event.dst)] {

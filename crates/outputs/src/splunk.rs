@@ -8,7 +8,7 @@
 //! | `ack_timeout` | seconds until unacknowledged events are sent again; 60 |
 //! | `index`, `source`, `sourcetype` | where they go and what they are; the token's index, `aviary`, `aviary:event` |
 //! | `format` | `native` (the event's line), `ecs` or `ocsf`; `native` |
-//! | `batch` | most events a request, 1 to 1000; 256 |
+//! | `batch` | most events a request, 1 to 10000; 256, with `ack` 2000, since each waits for its acknowledgement |
 //! | `verify`, `timeout` | as for every HTTP output |
 //!
 //! A request holds a batch of objects, one after the other: `{"time": 1795384801.000000, "host": NODE,
@@ -93,7 +93,7 @@ fn build(blueprint: &Blueprint<'_>) -> Result<Box<dyn Output>, Rejection> {
         channel,
         encoder: Encoder::new(blueprint)?,
         patience: options.seconds("ack_timeout")?.unwrap_or(Duration::from_secs(60)),
-        batch: usize::try_from(options.whole("batch", 256, 1, 1000)?).unwrap_or(256),
+        batch: usize::try_from(options.whole("batch", if ack { 2000 } else { 256 }, 1, 10_000)?).unwrap_or(256),
         http: Http::new(options)?,
     }))
 }

@@ -3,61 +3,35 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use aviary_event::{Class, Event, Origin, Port, Value, write_json_value};
+use aviary_event::{Event, Origin, Port, Severity, Value, write_json_value};
 
 /// An event as seen by a format that has fields of its own.
 #[derive(Clone, Copy)]
 pub(crate) struct Subject<'a>(pub(crate) &'a Event);
 
-/// How grave it is that something happens on a decoy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Gravity {
-    /// The canary tells of itself.
-    Lifecycle,
-    /// A peer did something.
-    Touched,
-    /// A planted credential was used.
-    Planted,
+/// Syslog's number for a severity (RFC 5424, table 2): informational, notice, warning, error, alert.
+pub(crate) const fn syslog_severity(severity: Severity) -> u64 {
+    match severity {
+        Severity::Informational => 6,
+        Severity::Low => 5,
+        Severity::Medium => 4,
+        Severity::High => 3,
+        Severity::Critical => 1,
+    }
 }
 
-impl Gravity {
-    /// Syslog's severity: 6 informational, 4 warning as in OpenCanary, 1 alert. RFC 5424, table 2.
-    pub(crate) const fn syslog(self) -> u64 {
-        match self {
-            Self::Lifecycle => 6,
-            Self::Touched => 4,
-            Self::Planted => 1,
-        }
-    }
-
-    /// From 1 to 10, as CEF and LEEF have it.
-    pub(crate) const fn of_ten(self) -> u64 {
-        match self {
-            Self::Lifecycle => 1,
-            Self::Touched => 7,
-            Self::Planted => 10,
-        }
+/// The same from 1 to 10, as CEF and LEEF have it: low to 3, medium to 6, high to 8.
+pub(crate) const fn severity_of_ten(severity: Severity) -> u64 {
+    match severity {
+        Severity::Informational => 1,
+        Severity::Low => 3,
+        Severity::Medium => 5,
+        Severity::High => 8,
+        Severity::Critical => 10,
     }
 }
 
 impl<'a> Subject<'a> {
-    pub(crate) fn class(self) -> Class {
-        match &self.0.aviary {
-            Some(ours) => Class::from_word(&ours.kind).unwrap_or(Class::Command),
-            None => self.0.logtype.map_or(Class::Command, Class::of_opencanary),
-        }
-    }
-
-    pub(crate) fn gravity(self) -> Gravity {
-        if self.0.is_lifecycle() {
-            Gravity::Lifecycle
-        } else if self.0.honeycred == Some(true) {
-            Gravity::Planted
-        } else {
-            Gravity::Touched
-        }
-    }
-
     /// The imitated service; `opencanary` where nobody said which.
     pub(crate) fn service(self) -> &'a str {
         self.0.service().filter(|service| !service.is_empty()).unwrap_or("opencanary")
@@ -98,7 +72,7 @@ impl<'a> Subject<'a> {
 
     /// What happened, without who did it: `login on ftp`.
     pub(crate) fn action(self) -> String {
-        format!("{} on {}", self.class(), self.service())
+        format!("{} on {}", self.0.class(), self.service())
     }
 
     /// One line for people: `login on ftp by "root" from 192.0.2.7`.
@@ -220,10 +194,10 @@ mod tests {
     }
 
     #[test]
-    fn grades_by_what_was_used() {
-        let grade = |line| Subject(&event(line)).gravity();
-        assert_eq!(grade(r#"{"logtype": 1001}"#), Gravity::Lifecycle);
-        assert_eq!(grade(r#"{"logtype": 4002, "honeycred": false}"#), Gravity::Touched);
-        assert_eq!(grade(r#"{"logtype": 4002, "honeycred": true}"#), Gravity::Planted);
+    fn grades_grow_with_the_severity() {
+        for pair in Severity::ALL.windows(2) {
+            assert!(syslog_severity(pair[0]) > syslog_severity(pair[1]));
+            assert!(severity_of_ten(pair[0]) < severity_of_ten(pair[1]));
+        }
     }
 }

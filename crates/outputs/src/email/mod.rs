@@ -31,6 +31,7 @@
 
 mod letter;
 mod oauth;
+mod secure;
 mod session;
 
 use std::sync::Arc;

@@ -1,5 +1,6 @@
 //! The conversation with a mail server.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -10,17 +11,17 @@ use base64::engine::general_purpose::STANDARD;
 use lettre::Address;
 use lettre::transport::smtp::Error;
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
-use lettre::transport::smtp::client::{
-    AsyncSmtpConnection, Certificate, CertificateStore, TlsParameters, TlsParametersBuilder,
-};
+use lettre::transport::smtp::client::{AsyncSmtpConnection, AsyncTokioStream};
 use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
 use lettre::transport::smtp::extension::ClientId;
+use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::oauth::Tokens;
-use crate::tls::Trust;
+use super::secure::{Secure, start_tls};
+use crate::tls::{Tls, Trust};
 use crate::worker::temporary;
 
 /// A connection is kept so long for the next mail, and then ended in good form.
@@ -61,12 +62,10 @@ pub(super) struct Post {
     host: String,
     port: u16,
     security: Security,
-    trust: Trust,
+    tls: Tls,
     login: Login,
     /// Longest time for one step.
     step: Duration,
-    /// Made at the first connection, since that reads certificates.
-    tls: Option<TlsParameters>,
     kept: Arc<Mutex<Option<AsyncSmtpConnection>>>,
     /// Ends the kept connection when no mail follows.
     closing: JoinSet<()>,
@@ -77,7 +76,7 @@ pub(super) struct Post {
 impl Post {
     pub(super) fn new(host: String, port: u16, security: Security, trust: Trust, login: Login, step: Duration) -> Self {
         let (kept, closing) = (Arc::default(), JoinSet::new());
-        Self { host, port, security, trust, login, step, tls: None, kept, closing, told: AtomicBool::new(false) }
+        Self { host, port, security, tls: Tls::new(trust), login, step, kept, closing, told: AtomicBool::new(false) }
     }
 
     pub(super) const fn step(&self) -> Duration {
@@ -187,10 +186,7 @@ impl Post {
         match timeout(self.step, step).await {
             Ok(Ok(done)) => Ok(done),
             Ok(Err(error)) => Err(No::from(&error)),
-            Err(_) => {
-                let text = format!("no answer within {} s", self.step.as_secs_f32());
-                Err(No { text, answered: false, permanent: false })
-            }
+            Err(_) => Err(No::without_answer(self.silence())),
         }
     }
 
@@ -208,26 +204,42 @@ impl Post {
     }
 
     async fn connect(&mut self) -> Result<AsyncSmtpConnection, DeliveryError> {
-        let tls = match self.security {
+        let secure = match self.security {
             Security::None => None,
-            Security::StartTls | Security::Tls => Some(self.parameters().await?),
+            Security::StartTls | Security::Tls => Some(self.tls.connector(&self.host).await.map_err(temporary)?),
         };
         let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
         let hello = name.filter(|name| name.is_ascii()).map_or_else(ClientId::default, ClientId::Domain);
-        let first = tls.clone().filter(|_| self.security == Security::Tls);
         let address = (self.host.as_str(), self.port);
-        let connecting = AsyncSmtpConnection::connect_tokio1(address, Some(self.step), &hello, first, None);
-        let mut connection = self.step_of(connecting).await.map_err(|no| self.later("cannot connect", &no))?;
-        if let Some(tls) = tls.filter(|_| self.security == Security::StartTls) {
-            if !connection.can_starttls() {
-                let no = No { text: "it does not offer it".to_owned(), answered: true, permanent: false };
-                return Err(self.later("STARTTLS", &no));
+        let connected = self.io("cannot connect", TcpStream::connect(address)).await?;
+        let stream: Box<dyn AsyncTokioStream> = match secure {
+            None => Box::new(connected),
+            Some((connector, name)) if self.security == Security::Tls => {
+                Box::new(Secure::new(self.io("TLS", connector.connect(name, connected)).await?))
             }
-            let secured = self.step_of(connection.starttls(tls, &hello)).await;
-            secured.map_err(|no| self.later("STARTTLS", &no))?;
-        }
+            Some((connector, name)) => {
+                let mut stream = connected;
+                let agreed = timeout(self.step, start_tls(&mut stream, &hello.to_string())).await;
+                let agreed = agreed.unwrap_or_else(|_| Err(self.silence()));
+                agreed.map_err(|reason| self.later("STARTTLS", &No::without_answer(reason)))?;
+                Box::new(Secure::greeted(self.io("TLS", connector.connect(name, stream)).await?))
+            }
+        };
+        let greeting = AsyncSmtpConnection::connect_with_transport(stream, &hello);
+        let mut connection = self.step_of(greeting).await.map_err(|no| self.later("cannot connect", &no))?;
         self.log_in(&mut connection).await?;
         Ok(connection)
+    }
+
+    /// A step before the conversation.
+    async fn io<T>(&self, what: &str, step: impl Future<Output = io::Result<T>>) -> Result<T, DeliveryError> {
+        let done = timeout(self.step, step).await.map_err(|_| self.silence());
+        let done = done.and_then(|done| done.map_err(|error| error.to_string()));
+        done.map_err(|reason| self.later(what, &No::without_answer(reason)))
+    }
+
+    fn silence(&self) -> String {
+        format!("no answer within {} s", self.step.as_secs_f32())
     }
 
     async fn log_in(&mut self, connection: &mut AsyncSmtpConnection) -> Result<(), DeliveryError> {
@@ -269,37 +281,6 @@ impl Post {
         }
         Err(no)
     }
-
-    async fn parameters(&mut self) -> Result<TlsParameters, DeliveryError> {
-        if let Some(tls) = &self.tls {
-            return Ok(tls.clone());
-        }
-        let (trust, builder) = (self.trust.clone(), TlsParameters::builder(self.host.clone()));
-        // Reading certificates takes milliseconds or, on a bad disk, longer.
-        let made = tokio::task::spawn_blocking(move || parameters(&trust, builder)).await;
-        let made = made.unwrap_or_else(|error| Err(error.to_string()));
-        let tls = made.map_err(|reason| temporary(format!("cannot set up TLS: {reason}")))?;
-        self.tls = Some(tls.clone());
-        Ok(tls)
-    }
-}
-
-fn parameters(trust: &Trust, builder: TlsParametersBuilder) -> Result<TlsParameters, String> {
-    let builder = match trust {
-        Trust::System => builder,
-        Trust::Anybody => builder.dangerous_accept_invalid_certs(true).dangerous_accept_invalid_hostnames(true),
-        Trust::File(path) => {
-            let shown = path.display();
-            let pem = std::fs::read(path).map_err(|error| format!("`{shown}`: {error}"))?;
-            let none = || format!("`{shown}` holds no PEM certificate");
-            if !pem.windows(11).any(|window| window == b"-----BEGIN ") {
-                return Err(none());
-            }
-            let certificates = Certificate::from_pem(&pem).map_err(|_| none())?;
-            builder.certificate_store(CertificateStore::None).add_root_certificate(certificates)
-        }
-    };
-    builder.build_rustls().map_err(|error| error.to_string())
 }
 
 /// Why a step failed.
@@ -309,6 +290,12 @@ struct No {
     /// Whether the server answered at all, so that the conversation may go on.
     answered: bool,
     permanent: bool,
+}
+
+impl No {
+    const fn without_answer(text: String) -> Self {
+        Self { text, answered: false, permanent: false }
+    }
 }
 
 impl From<&Error> for No {

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use aviary_event::{Event, Value, write_json_string};
 use aviary_output::{Blueprint, LineFormat, Rejection};
 
-use crate::subject::{Subject, bounded, ip, plain, port};
+use crate::subject::{Subject, bounded, ip, plain, port, syslog_severity};
 
 /// Longest value of an additional field, bytes. Graylog stores such a field as one term, Lucene's
 /// longest term has 32,766 bytes, and a message with a longer one is not stored at all.
@@ -46,7 +46,7 @@ impl Encoder {
             let micros = micros.unsigned_abs();
             let _ = write!(out, r#","timestamp":{sign}{}.{:06}"#, micros / 1_000_000, micros % 1_000_000);
         }
-        let _ = write!(out, r#","level":{}"#, subject.gravity().syslog());
+        let _ = write!(out, r#","level":{}"#, syslog_severity(event.severity()));
         for (name, value) in fields(event) {
             let _ = write!(out, r#","_{name}":"#);
             match value {
@@ -77,7 +77,7 @@ fn fields(event: &Event) -> BTreeMap<String, Datum> {
         }
     };
     let ours = event.aviary.as_ref();
-    text("kind", Some(subject.class().word().to_owned()));
+    text("kind", Some(event.class().word().to_owned()));
     text("service", Some(subject.service().to_owned()));
     // `_id` is not allowed.
     text("event_id", ours.map(|ours| ours.id.to_string()));

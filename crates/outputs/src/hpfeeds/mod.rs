@@ -5,6 +5,7 @@
 //! | `host`, `port` | the broker |
 //! | `ident`, `secret` | who publishes, and its proof |
 //! | `channels` | a list of channels, or one; each event goes to all of them |
+//! | `timeout` | seconds for the broker to read a batch; 20, and at most 5 of them for connection and greeting each |
 //!
 //! The payload is the formatted line. OpenCanary subscribes to its channels instead of publishing to
 //! them, and its `publish` fails from the second event on; here each event is published.
@@ -41,14 +42,14 @@ pub(crate) static ENTRY: Entry = Entry {
     name: "hpfeeds",
     classes: &["opencanary.logger.HpfeedsHandler"],
     summary: "events to channels of an hpfeeds broker",
-    options: &["host", "port", "ident", "secret", "channels"],
+    options: &["host", "port", "ident", "secret", "channels", "timeout"],
     build,
 };
 
 /// Longest wait for a connection, and then for the broker's greeting.
 const GREETING: Duration = Duration::from_secs(5);
 
-/// Longest wait for all else: sending the batch, and the broker's reading it.
+/// Longest wait for all else, unless `timeout` says otherwise: sending the batch, and the broker's reading it.
 const READING: Duration = Duration::from_secs(20);
 
 fn build(blueprint: &Blueprint<'_>) -> Result<Box<dyn Output>, Rejection> {
@@ -63,6 +64,7 @@ fn build(blueprint: &Blueprint<'_>) -> Result<Box<dyn Output>, Rejection> {
         port: u16::try_from(options.whole("port", 10_000, 1, 65_535)?).unwrap_or(u16::MAX),
         ident: name("ident", options.needed_text("ident", "canary-1")?)?,
         secret: secret.ok_or_else(|| Rejection::new("secret", "is missing; it takes text"))?.to_owned(),
+        patience: options.seconds("timeout")?.unwrap_or(READING),
         taken: vec![Vec::new(); channels.len()],
         channels,
         lines: LineFormat::new(blueprint)?,
@@ -98,6 +100,8 @@ struct Hpfeeds {
     ident: String,
     secret: String,
     channels: Vec<String>,
+    /// Longest wait for the broker to read a batch.
+    patience: Duration,
     /// For each channel the events of the batch at hand that it has already.
     taken: Vec<Vec<Arc<Event>>>,
     lines: LineFormat,
@@ -127,7 +131,7 @@ impl Output for Hpfeeds {
 
     fn time_limit(&self) -> Duration {
         let channels = u32::try_from(self.channels.len()).unwrap_or(u32::MAX);
-        (GREETING * 2 + READING + Duration::from_secs(1)).saturating_mul(channels)
+        (GREETING * 2 + self.patience + Duration::from_secs(1)).saturating_mul(channels)
     }
 }
 
@@ -160,11 +164,13 @@ impl Hpfeeds {
 
     /// A connection: greeting, proof, frames, and an orderly end.
     async fn converse(&self, frames: &[u8]) -> Result<(), String> {
-        let stream = timeout(GREETING, TcpStream::connect((self.host.as_str(), self.port))).await;
-        let stream = stream.map_err(|_| "no connection within 5 s".to_owned())?;
+        let greeting = GREETING.min(self.patience);
+        let late = |what: &str, limit: Duration| format!("{what} within {} s", limit.as_secs_f32());
+        let stream = timeout(greeting, TcpStream::connect((self.host.as_str(), self.port))).await;
+        let stream = stream.map_err(|_| late("no connection", greeting))?;
         let mut broker =
             Broker { stream: stream.map_err(|error| format!("cannot connect: {error}"))?, unread: Vec::new() };
-        let nonce = timeout(GREETING, broker.greeting()).await.map_err(|_| "no greeting within 5 s".to_owned())??;
+        let nonce = timeout(greeting, broker.greeting()).await.map_err(|_| late("no greeting", greeting))??;
         let work = async {
             let mut bytes = wire::auth(&self.ident, &self.secret, &nonce);
             bytes.extend_from_slice(frames);
@@ -179,7 +185,7 @@ impl Hpfeeds {
             heard?;
             sent.map_err(|error| format!("cannot send: {error}"))
         };
-        timeout(READING, work).await.map_err(|_| "it did not end the connection within 20 s".to_owned())?
+        timeout(self.patience, work).await.map_err(|_| late("it did not end the connection", self.patience))?
     }
 }
 

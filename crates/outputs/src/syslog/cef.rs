@@ -13,7 +13,7 @@ use std::fmt::Write as _;
 
 use aviary_event::{Event, Value};
 
-use crate::subject::{Subject, bounded, ip, plain, port, strict_line};
+use crate::subject::{Subject, bounded, ip, plain, port, severity_of_ten, strict_line};
 
 /// Longest value of a field that is not `cs1`, bytes: that of `msg` and the user names.
 const LONGEST: usize = 1023;
@@ -22,7 +22,7 @@ const LONGEST: usize = 1023;
 pub(super) fn write(event: &Event, extended: bool, out: &mut String) {
     let subject = Subject(event);
     let version = env!("CARGO_PKG_VERSION");
-    let (code, name, severity) = (subject.code(), subject.action(), subject.gravity().of_ten());
+    let (code, name, severity) = (subject.code(), subject.action(), severity_of_ten(event.severity()));
     let _ = write!(out, "CEF:0|Aviary|Aviary|{version}|{code}|{}|{severity}|", header(&name));
     let mut first = true;
     let mut member = |key: &str, value: Option<String>| {
@@ -35,7 +35,7 @@ pub(super) fn write(event: &Event, extended: bool, out: &mut String) {
     let ours = event.aviary.as_ref();
     member("rt", subject.micros().map(|micros| micros.div_euclid(1000).to_string()));
     member("dvchost", Some(subject.node().to_owned()));
-    member("cat", Some(subject.class().word().to_owned()));
+    member("cat", Some(event.class().word().to_owned()));
     member("app", Some(subject.service().to_owned()));
     member("externalId", ours.map(|ours| ours.id.to_string()));
     for (origin, address, v6, host, number) in
@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn leaves_out_what_is_not_known() {
         let expected = format!(
-            "CEF:0|Aviary|Aviary|{}|0|command on opencanary|7|dvchost=opencanary cat=command app=opencanary msg=command on opencanary cs1Label=event cs1={{\"logdata\": null, \"logtype\": null}}",
+            "CEF:0|Aviary|Aviary|{}|0|command on opencanary|5|dvchost=opencanary cat=command app=opencanary msg=command on opencanary cs1Label=event cs1={{\"logdata\": null, \"logtype\": null}}",
             env!("CARGO_PKG_VERSION")
         );
         assert_eq!(encoded("{}"), expected);

@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 
 use aviary_event::{Event, Value};
 
-use crate::subject::{Subject, ip, plain, port, strict_line};
+use crate::subject::{Subject, ip, plain, port, severity_of_ten, strict_line};
 
 /// Appends the message.
 pub(super) fn write(event: &Event, extended: bool, out: &mut String) {
@@ -36,8 +36,8 @@ pub(super) fn write(event: &Event, extended: bool, out: &mut String) {
     let ours = event.aviary.as_ref();
     // Milliseconds since 1970 need no `devTimeFormat`.
     member("devTime", subject.micros().map(|micros| micros.div_euclid(1000).to_string()));
-    member("cat", Some(subject.class().word().to_owned()));
-    member("sev", Some(subject.gravity().of_ten().to_string()));
+    member("cat", Some(event.class().word().to_owned()));
+    member("sev", Some(severity_of_ten(event.severity()).to_string()));
     for (origin, host, number) in [(subject.source(), "src", "srcPort"), (subject.destination(), "dst", "dstPort")] {
         member(host, origin.and_then(ip).map(|ip| ip.to_string()));
         member(number, origin.and_then(port).map(|port| port.to_string()));
@@ -68,7 +68,7 @@ mod tests {
         let expected = [
             &format!("LEEF:2.0|Aviary|Aviary|{version}|2000|x09|devTime=1795384801000"),
             "cat=login",
-            "sev=7",
+            "sev=8",
             "src=2001:db8::7",
             "srcPort=40000",
             "dst=192.0.2.1",

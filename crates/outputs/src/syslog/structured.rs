@@ -13,13 +13,12 @@
 //! | `sd_id` | name of the structured data element, `aviary@32473`; 32473 is a number for examples (RFC 5612) that stands for no company |
 //!
 //! ```text
-//! <12>1 2026-11-22T22:00:01.000000+00:00 NODE opencanaryd PID 2000 [aviary@32473 id="..." seq="1" ...] MSG
+//! <11>1 2026-11-22T22:00:01.000000+00:00 NODE opencanaryd PID 2000 [aviary@32473 id="..." seq="1" ...] MSG
 //! ```
 //!
 //! MSGID is the log type. The structured data holds what a rule asks for first; `message` holds the
-//! whole event in JSON, CEF (member `cs1`) and LEEF (member `event`) alike. The severity is 6
-//! (informational) for the canary's own events, 1 (alert) for a planted credential, and 4 (warning),
-//! OpenCanary's, for all else. With `rfc3164` a CEF or LEEF message follows the host without a tag, as
+//! whole event in JSON, CEF (member `cs1`) and LEEF (member `event`) alike. The severity is the
+//! event's: informational 6, low 5 (notice), medium 4 (warning), high 3 (error), critical 1 (alert). With `rfc3164` a CEF or LEEF message follows the host without a tag, as
 //! receivers of both expect it.
 //!
 //! LIMIT: a message longer than a datagram is cut over UDP and counted as refused; rsyslog and
@@ -38,7 +37,7 @@ use serde_json::Value;
 use super::link::{Framing, Kind, Message, Sender, Target};
 use super::{cef, facility, leef, target};
 use crate::options::{Options, wrong};
-use crate::subject::{Subject, ip, port};
+use crate::subject::{Subject, ip, port, syslog_severity};
 use crate::tls::{Tls, Trust};
 
 /// Messages with a header.
@@ -144,7 +143,7 @@ impl Encoder {
     /// A message without framing.
     fn encode(&self, event: &Event) -> String {
         let subject = Subject(event);
-        let priority = self.facility * 8 + subject.gravity().syslog();
+        let priority = self.facility * 8 + syslog_severity(event.severity());
         let host = printable(subject.node(), 255);
         let mut message = match self.protocol {
             Protocol::Rfc5424 => {
@@ -195,7 +194,7 @@ impl Encoder {
         let subject = Subject(event);
         member("id", ours.map(|ours| ours.id.to_string()));
         member("seq", ours.map(|ours| ours.seq.to_string()));
-        member("kind", Some(subject.class().word().to_owned()));
+        member("kind", Some(event.class().word().to_owned()));
         member("service", ours.map(|ours| ours.service.clone()));
         member("session", ours.and_then(|ours| ours.session.clone()));
         for (origin, host, number) in [(subject.source(), "src", "spt"), (subject.destination(), "dst", "dpt")] {
@@ -274,7 +273,7 @@ mod tests {
     #[test]
     fn writes_rfc_5424_with_structured_data() {
         let expected = concat!(
-            "<12>1 2026-11-02T22:00:01.000000+00:00 n?1 opencanaryd PID 2000 ",
+            "<11>1 2026-11-02T22:00:01.000000+00:00 n?1 opencanaryd PID 2000 ",
             r#"[aviary@32473 id="01990000-0000-7000-8000-000000000001" seq="1" kind="login" service="ftp" session="aa" "#,
             r#"src="192.0.2.7" spt="40000" dst="192.0.2.1" dpt="21" user="a\]\"\\ ä"] "#
         );
@@ -285,14 +284,14 @@ mod tests {
     fn writes_rfc_3164_in_local_time() {
         let pid = std::process::id();
         let options = json!({"protocol": "rfc3164", "facility": "local0", "app_name": "canary"});
-        assert_eq!(encode(&options, LINE), Ok(format!("<132>Nov  2 23:00:01 n?1 canary[{pid}]: {LINE}")));
+        assert_eq!(encode(&options, LINE), Ok(format!("<131>Nov  2 23:00:01 n?1 canary[{pid}]: {LINE}")));
     }
 
     #[test]
     fn puts_cef_and_leef_behind_the_host() {
         for (message, start) in [("cef", "CEF:0|Aviary|"), ("leef", "LEEF:2.0|Aviary|")] {
             let text = encode(&json!({"protocol": "rfc3164", "message": message}), LINE).expect("good");
-            assert!(text.starts_with(&format!("<12>Nov  2 23:00:01 n?1 {start}")), "{text}");
+            assert!(text.starts_with(&format!("<11>Nov  2 23:00:01 n?1 {start}")), "{text}");
         }
     }
 

@@ -34,6 +34,8 @@ enum Play {
     Forbid(&'static str),
     /// Sends this instead of a greeting, and closes.
     Greet(Vec<u8>),
+    /// Neither greets nor closes; or greets and then neither reads nor closes.
+    Hang { greets: bool },
     /// Closes in the middle of what is sent, without reading the rest.
     Break,
 }
@@ -60,12 +62,20 @@ fn serve(mut stream: TcpStream, play: &Play) -> Vec<Published> {
             stream.write_all(bytes).expect("a greeting");
             return Vec::new();
         }
+        Play::Hang { greets: false } => {
+            std::mem::forget(stream);
+            return Vec::new();
+        }
         _ => frame(1, &[b"\x04test", NONCE].concat()),
     };
     // In two pieces, as networks do.
     for piece in greeting.chunks(7) {
         stream.write_all(piece).expect("a greeting");
         thread::sleep(std::time::Duration::from_millis(5));
+    }
+    if matches!(play, Play::Hang { greets: true }) {
+        std::mem::forget(stream);
+        return Vec::new();
     }
     if matches!(play, Play::Break) {
         stream.read_exact(&mut [0; 20]).expect("a beginning");
@@ -159,6 +169,22 @@ async fn stands_whatever_greets_it() {
         let (port, _told) = broker(vec![Play::Greet(greeting)]);
         let (_, reason) = temporary(&mut output(port, &["a"]), &events(1..=1)).await;
         assert!(reason.contains(words), "{reason}");
+    }
+}
+
+#[tokio::test]
+async fn does_not_take_silence_for_delivery() {
+    for (greets, words) in [(false, "no greeting within 0.3 s"), (true, "it did not end the connection within 0.3 s")] {
+        let (port, told) = broker(vec![Play::Hang { greets }, Play::Take]);
+        let options = json!({
+            "host": "127.0.0.1", "port": port, "ident": "canary-1", "secret": "s3cret", "channels": "a", "timeout": 0.3,
+        });
+        let mut output = Setup::new("opencanary.logger.HpfeedsHandler", options).build();
+        let (delivered, reason) = temporary(&mut output, &events(1..=2)).await;
+        assert_eq!(delivered, 0);
+        assert!(reason.ends_with(words), "{reason}");
+        deliver_all(&mut output, &events(1..=2)).await;
+        assert_eq!(told.iter().flatten().collect::<Vec<_>>(), on("a", 1..=2));
     }
 }
 

@@ -49,7 +49,7 @@ async fn counts_the_octets_of_each_message() {
     let (messages, rest) = counted(&bytes);
     assert!(rest.is_empty() && messages.len() == 3);
     for (message, seq) in messages.iter().zip(1..) {
-        assert!(message.starts_with("<12>1 2026-11-22T22:00:0") && message.contains(&format!(" seq=\"{seq}\" ")));
+        assert!(message.starts_with("<11>1 2026-11-22T22:00:0") && message.contains(&format!(" seq=\"{seq}\" ")));
         assert!(message.ends_with(&event(seq).to_line(true)), "{message}");
     }
 }
@@ -66,7 +66,7 @@ async fn ends_messages_with_a_newline_when_asked() {
         drop(output);
         let mut text = String::new();
         listener.accept().expect("a connection").0.read_to_string(&mut text).expect("text");
-        assert!(text.lines().count() == 2 && text.ends_with("\n") && text.starts_with("<12>"), "{text}");
+        assert!(text.lines().count() == 2 && text.ends_with("\n") && text.starts_with("<11>"), "{text}");
     }
 }
 
@@ -295,6 +295,6 @@ async fn rsyslog_reads_every_part_over_tcp_and_tls_across_restarts() {
             "{}",
             parts[3]
         );
-        assert_eq!((parts[4], parts[5]), ("4", event(3).to_line(true).as_str()));
+        assert_eq!((parts[4], parts[5]), ("3", event(3).to_line(true).as_str()));
     }
 }
