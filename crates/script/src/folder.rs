@@ -154,7 +154,9 @@ fn keys(name: &str, manifest: Option<&Manifest>) -> &'static [Key] {
     let port = manifest.map_or_else(String::new, |manifest| manifest.port.to_string());
     let mut keys = vec![
         key("enabled", Shape::Flag, "true".to_owned(), "Whether the module runs."),
-        key("port", Shape::Port, port, "The module's port."),
+        // No `Shape::Port`: which of two wants a port first is not for the file's check to say, since a module
+        // over UDP may share its number with a service over TCP.
+        key("port", Shape::Int { min: 1, max: 65_535 }, port, "The module's port."),
     ];
     for (own, default) in manifest.into_iter().flat_map(|manifest| &manifest.config) {
         let shape = match default {

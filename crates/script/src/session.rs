@@ -17,6 +17,10 @@ use crate::{kinds, limits};
 
 type Done = Result<(), Box<EvalAltResult>>;
 
+/// What a session says of itself.
+const GIVEN: [&str; 10] =
+    ["config", "host_name", "id", "local", "local_port", "now", "peer", "peer_port", "random", "unused"];
+
 /// A connection, or a datagram, as scripts see it.
 #[derive(Clone)]
 pub(crate) struct Session(Arc<Mutex<Inner>>);
@@ -121,6 +125,9 @@ impl Session {
     }
 
     fn keep(&self, name: &str, value: Dynamic) -> Done {
+        if GIVEN.contains(&name) {
+            return Err(format!("`session.{name}` is not to be changed; keep it under another name").into());
+        }
         let mut inner = self.lock();
         let weight = weigh(&value, 0).map_err(|why| format!("what `session.{name}` shall keep {why}"))?;
         let before = inner.kept.remove(name);

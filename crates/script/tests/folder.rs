@@ -90,6 +90,8 @@ fn modules_stand_the_batteries() {
     for entry in found {
         let subject = Subject::plain(entry);
         for check in [
+            battery::declaration_is_whole,
+            battery::reports_what_it_declares,
             battery::chunk_size_changes_nothing,
             battery::ends_whatever_comes,
             battery::silence_loses_nothing,

@@ -33,7 +33,7 @@ pub use canary::{Canary, StartError, Startup};
 pub use clock::{now, now_micros};
 pub use control::{ControlError, Reload, ask, follow, socket_path};
 pub use kinds::ALL as KINDS;
-pub use plan::{Plan, PortRule, port_trouble, unknown_class};
+pub use plan::{Plan, PortRule, entries, port_trouble, unknown_class};
 pub use ports::holder;
 pub use post::PostView;
 pub use privileges::{Identity, PrivilegeError, held};

@@ -84,8 +84,8 @@ impl Plan {
     #[must_use]
     pub fn build(settings: &Settings, vault: &dyn Vault) -> Self {
         let host_name = host_name(settings);
-        let services = aviary_services::ALL
-            .iter()
+        let services = entries(settings)
+            .into_iter()
             .filter(|entry| entry.is_enabled(settings))
             .map(|entry| plan_service(entry, settings, vault, &host_name))
             .collect();
@@ -118,6 +118,13 @@ impl Plan {
     }
 }
 
+/// Every service there is: the built-in ones, and the user's modules that the settings name.
+#[must_use]
+pub fn entries(settings: &Settings) -> Vec<&'static Entry> {
+    let taken = |name: &str| aviary_services::ALL.iter().any(|entry| entry.name == name);
+    aviary_services::ALL.iter().copied().chain(aviary_script::entries(settings, &taken)).collect()
+}
+
 fn plan_service(entry: &'static Entry, settings: &Settings, vault: &dyn Vault, host_name: &str) -> PlannedService {
     let built = (entry.build)(&Materials { settings, vault, host_name });
     let service: Result<Arc<dyn Service>, String> = built.map(Arc::from).map_err(|error| error.to_string());
@@ -133,7 +140,8 @@ fn digest(entry: &Entry, settings: &Settings, host_name: &str) -> String {
             values.insert(key.to_owned(), value.to_string());
         }
     }
-    format!("{host_name} {:?} {values:?}", settings.persona())
+    // A module whose script changed is another entry, of the same name.
+    format!("{:p} {host_name} {:?} {values:?}", std::ptr::from_ref(entry), settings.persona())
 }
 
 fn plan_output(handler: Handler, settings: &Settings) -> PlannedOutput {
@@ -163,7 +171,7 @@ pub fn unknown_class(class: &str) -> String {
 }
 
 fn rules(settings: &Settings) -> Rules {
-    let names = aviary_services::ALL.iter().map(|entry| entry.name);
+    let names = entries(settings).into_iter().map(|entry| entry.name);
     let honeycreds =
         names.map(|name| (name.to_owned(), settings.honeycreds(name))).filter(|(_, creds)| !creds.is_empty()).collect();
     Rules {

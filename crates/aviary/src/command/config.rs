@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use aviary_config::{Severity, Spelling, Surroundings};
+use aviary_config::{Severity, Spelling};
 
 use crate::configuration;
 use crate::paint::{Ink, Style};
@@ -68,7 +68,7 @@ pub(super) fn run(command: Command) -> anyhow::Result<ExitCode> {
 
 fn check(file: Option<&Path>) -> anyhow::Result<ExitCode> {
     let style = Style::of_stdout();
-    let loaded = aviary_config::load(file, &Surroundings::of_this_process(), &configuration::key_space())?;
+    let (loaded, _) = configuration::read(file)?;
     let mut errors = 0;
     let mut warnings = 0;
     for problem in &loaded.problems {
@@ -115,8 +115,9 @@ fn findings(settings: &aviary_config::Settings) -> Vec<String> {
 
 fn show(file: Option<&Path>) -> anyhow::Result<ExitCode> {
     let loaded = configuration::load(file)?;
+    let (_, space) = configuration::read(file)?;
     println!("# {}", loaded.path.display());
-    for key in configuration::key_space().keys() {
+    for key in space.keys() {
         let pattern = key.name.split_once('#');
         for (name, value) in loaded.settings.iter() {
             let given = name == key.name

@@ -3,6 +3,7 @@
 mod completions;
 pub(crate) mod config;
 mod drill;
+mod module;
 mod reload;
 mod sensor;
 mod status;
@@ -36,6 +37,8 @@ enum Command {
     Reload(reload::Arguments),
     Tail(tail::Arguments),
     Drill(drill::Arguments),
+    #[command(subcommand)]
+    Module(module::Command),
     Completions(completions::Arguments),
 }
 
@@ -73,6 +76,7 @@ pub fn main() -> ExitCode {
         Command::Reload(arguments) => reload::run(&arguments),
         Command::Tail(arguments) => tail::run(&arguments),
         Command::Drill(arguments) => drill::run(&arguments),
+        Command::Module(command) => module::run(command),
         Command::Completions(arguments) => Ok(completions::run(&arguments, &mut Line::command())),
     };
     crate::process::exit(result)
