@@ -3,16 +3,47 @@
 //! Rhai's own core package is left out, since `sleep` is in it; so are time, files and `import`. `eval` is
 //! switched off, so that no text of a peer becomes code.
 
-use std::sync::LazyLock;
+use std::cell::Cell;
+use std::sync::{LazyLock, OnceLock};
+use std::time::Duration;
 
 use rhai::packages::{
     ArithmeticPackage, BasicArrayPackage, BasicBlobPackage, BasicFnPackage, BasicIteratorPackage, BasicMapPackage,
     BasicMathPackage, BasicStringPackage, BitFieldPackage, LogicPackage, MoreStringPackage, Package as _,
 };
-use rhai::{Blob, Engine, EvalAltResult};
+use rhai::{Blob, Dynamic, Engine, EvalAltResult};
 
 use crate::text::{from_text, to_text};
 use crate::{limits, session};
+
+/// A clock of the processor time of the thread that asks.
+pub type Clock = fn() -> Duration;
+
+/// The clock, if the frame lent one.
+static CLOCK: OnceLock<Clock> = OnceLock::new();
+
+thread_local! {
+    /// When the call that runs on this thread was first looked at.
+    static SINCE: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+}
+
+/// Lends a clock that ends scripts which take longer than [`limits::TIME`]. Nothing here reads a clock of its
+/// own: without one, the same bytes have the same result on every machine.
+pub fn lend_clock(clock: Clock) {
+    let _ = CLOCK.set(clock);
+}
+
+/// Whether a call that has done so many operations has taken too long. Short calls never look.
+fn overdue(operations: u64) -> Option<Dynamic> {
+    if !operations.is_multiple_of(limits::OPERATIONS_A_LOOK) {
+        return None;
+    }
+    let now = CLOCK.get()?();
+    if operations == limits::OPERATIONS_A_LOOK {
+        SINCE.set(now);
+    }
+    (now.saturating_sub(SINCE.get()) > limits::TIME).then(|| "took too long".into())
+}
 
 /// The engine of all modules of this process; what they print goes nowhere.
 pub(crate) static ENGINE: LazyLock<Engine> = LazyLock::new(|| engine(|_| {}));
@@ -33,6 +64,8 @@ pub(crate) fn engine(print: impl Fn(&str) + Send + Sync + Clone + 'static) -> En
     BasicMapPackage::new().register_into_engine(&mut engine);
     engine
         .disable_symbol("eval")
+        // Functions can lie in one another by `curry`, as deep as no bound on data sees, and freeing them takes stack.
+        .disable_symbol("curry")
         .set_max_operations(limits::OPERATIONS)
         .set_max_call_levels(limits::CALL_LEVELS)
         .set_max_expr_depths(limits::EXPRESSION_DEPTH.0, limits::EXPRESSION_DEPTH.1)
@@ -41,6 +74,7 @@ pub(crate) fn engine(print: impl Fn(&str) + Send + Sync + Clone + 'static) -> En
         .set_max_map_size(limits::MAP)
         .set_max_variables(limits::VARIABLES)
         .set_max_functions(limits::FUNCTIONS);
+    engine.on_progress(overdue);
     let debug = print.clone();
     engine.on_print(move |text| print(text));
     engine.on_debug(move |text, _, _| debug(text));
@@ -92,8 +126,6 @@ fn hex(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use rhai::Dynamic;
-
     use super::*;
 
     fn eval(script: &str) -> Result<Dynamic, String> {

@@ -35,6 +35,7 @@ mod template;
 mod text;
 mod values;
 
+pub use engine::{Clock, lend_clock};
 pub use folder::{KEYS, entries};
 pub use kinds::KINDS;
 pub use manifest::{Manifest, Transport};

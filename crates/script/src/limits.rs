@@ -1,19 +1,27 @@
 //! What a script may take. All are fixed: a module that needs more is a service to be written in Rust.
 
+use std::time::Duration;
+
 /// Longest file of a module, in bytes.
 pub const FILE: u64 = 256 * 1024;
 /// Most modules in a folder.
 pub const MODULES: usize = 100;
-/// Operations of Rhai a call; `while true {}` takes a few milliseconds to reach it.
-pub const OPERATIONS: u64 = 20_000;
+/// Operations of Rhai a call. `while true {}` is through with them in less than a millisecond, but an operation may
+/// be a search through a long text: see [`TIME`].
+pub const OPERATIONS: u64 = 100_000;
+/// Time on the processor a call, where the frame has lent a clock.
+pub const TIME: Duration = Duration::from_millis(20);
+/// Operations between two looks at that clock.
+pub const OPERATIONS_A_LOOK: u64 = 256;
 /// Calls of functions inside one another.
 pub const CALL_LEVELS: usize = 16;
 /// Depth of an expression, outside of functions and inside.
 pub const EXPRESSION_DEPTH: (usize, usize) = (32, 32);
 /// Bytes of a text.
 pub const TEXT: usize = 64 * 1024;
-/// Items of an array and bytes of a blob, with all that is inside it.
-pub const ITEMS: usize = 4096;
+/// Items of an array and bytes of a blob, with all that is inside it. It also bounds how deep arrays can lie in one
+/// another: copying and freeing one takes stack for each level.
+pub const ITEMS: usize = 2048;
 /// Entries of a map, with all that is inside it.
 pub const MAP: usize = 256;
 /// Variables at once.

@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use rhai::{AST, CallFnOptions, Dynamic, Engine, FuncArgs, Map, Scope};
+use rhai::{AST, CallFnOptions, Dynamic, Engine, EvalAltResult, FuncArgs, Map, Scope};
 
 use crate::engine::{ENGINE, engine};
+use crate::limits;
 use crate::manifest::{Manifest, Transport};
 
 /// Why a script is no module.
@@ -98,7 +99,12 @@ impl Module {
         let options = CallFnOptions::new().eval_ast(false);
         let engine = self.own.as_ref().unwrap_or(&ENGINE);
         let called = engine.call_fn_with_options::<Dynamic>(options, &mut Scope::new(), &self.script, function, values);
-        called.map_err(|error| format!("`{function}`: {error}"))
+        called.map_err(|error| match error.unwrap_inner() {
+            EvalAltResult::ErrorTerminated(_, place) => {
+                format!("`{function}`: takes longer than {} ms ({place})", limits::TIME.as_millis())
+            }
+            _ => format!("`{function}`: {error}"),
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Scripts that run away, grow, recurse or reach out: each costs its own session, and the event says so.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use aviary_script::{Module, from_text};
 
@@ -24,7 +24,7 @@ fn what_runs_away_is_stopped() {
         ("loop { let x = \"a\".to_upper(); }", "Too many operations"),
         ("f(1)", "Stack overflow"),
         ("let s = \"ab\"; loop { s += s; }", "Length of string too large"),
-        ("let b = blob(4096, 1); loop { b += b; }", "Size of array/BLOB too large"),
+        ("let b = blob(2048, 1); loop { b += b; }", "Size of array/BLOB too large"),
         ("let a = []; loop { a.push(\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\"); }", "too large"),
         ("let m = #{}; let i = 0; loop { m[i.to_string()] = i; i += 1; }", "Too many operations"),
         ("let b = blob(1000000000, 1);", "too large"),
@@ -55,8 +55,21 @@ fn what_runs_away_is_stopped() {
 }
 
 #[test]
+fn what_takes_long_is_stopped_where_there_is_a_clock() {
+    thread_local!(static PASSED: std::cell::Cell<u64> = const { std::cell::Cell::new(0) });
+    // Each look at the clock finds it six milliseconds later: the fifth is beyond the twenty.
+    aviary_script::lend_clock(|| Duration::from_millis(PASSED.replace(PASSED.get() + 6)));
+    for _ in 0..2 {
+        let error = error_of("while true {}");
+        assert!(error.contains("takes longer than 20 ms"), "{error}");
+    }
+    let lines = play(&tcp("fn on_line(session, line) { session.send(line); }"), "> x\\n");
+    assert_eq!(lines[1..], ["< x"]);
+}
+
+#[test]
 fn nothing_reaches_out() {
-    for body in ["import \"x\" as y;", "eval(\"1\");"] {
+    for body in ["import \"x\" as y;", "eval(\"1\");", "let f = Fn(\"f\"); f.curry(1);", "curry(Fn(\"f\"), 1)"] {
         let script = tcp(&format!("fn on_line(session, line) {{ {body} }}"));
         assert!(Module::compile("test.rhai", &script).is_err(), "{body}");
     }
@@ -67,9 +80,9 @@ fn nothing_reaches_out() {
 
 #[test]
 fn a_deep_value_does_not_end_the_process() {
-    // As deep as an array's bound permits, on a thread as small as those of the canary.
+    // As deep as an array's bound permits, on a thread as large as those of the canary.
     let small = std::thread::Builder::new().stack_size(2 << 20);
-    let body = "let a = []; let i = 0; while i < 6000 { a = [a]; i += 1; } session.kept = a;";
+    let body = "let a = []; let i = 0; while i < 9000 { a = [a]; i += 1; } session.kept = a;";
     let ended = small.spawn(move || error_of(body)).expect("a thread").join();
     let error = ended.expect("no panic");
     assert!(error.contains("too large") || error.contains("deeper than") || error.contains("operations"), "{error}");
@@ -158,8 +171,8 @@ fn a_long_line_comes_in_pieces_and_nothing_of_it_is_lost() {
 #[test]
 fn who_uses_none_of_a_full_window_is_ended() {
     let script = tcp("fn on_data(session, data) { 0 }");
-    let lines = play(&script, &format!("> {}", "x".repeat(4096)));
-    assert!(lines[1].contains("uses none of 4096 bytes"), "{lines:?}");
+    let lines = play(&script, &format!("> {}", "x".repeat(2048)));
+    assert!(lines[1].contains("uses none of 2048 bytes"), "{lines:?}");
     let lines = play(&tcp("fn on_data(session, data) { data.len + 1 }"), "> x");
     assert!(lines[1].contains("gives 2; accepted"), "{lines:?}");
 }
