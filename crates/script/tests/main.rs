@@ -2,6 +2,7 @@
 
 mod examples;
 mod folder;
+mod manual;
 mod misbehaviour;
 
 use aviary_script::{Module, rehearse};
