@@ -432,14 +432,13 @@ def compare_ssh(captured: Captured, peer: Peer, events: list[Event]) -> None:
     assert ours == {captured.hassh[peer]}, f"HASSH {ours}, tshark {captured.hassh[peer]}"
 
 
-def compare(canary: Canary, captured: Captured, service: str, events: list[Event]) -> None:
+def compare(canary: Canary, captured: Captured, service: str, peers: set[Peer]) -> None:
     """All connections of a client."""
     port = canary.ports[service]
-    peers = sorted({peer_of(event) for event in events if event.get("dst_port") == port})
     assert peers, f"no event names port {port}"
     compared = 0
-    for peer in peers:
-        own = [event for event in events if peer_of(event) == peer]
+    for peer in sorted(peers):
+        own = [event for event in canary.events() if peer_of(event) == peer]
         assert peer in captured.streams, f"{peer} is not in the capture"
         if service in REQUESTS:
             compare_http(captured, peer, own, REQUESTS[service])
@@ -454,9 +453,10 @@ def compare(canary: Canary, captured: Captured, service: str, events: list[Event
     assert compared, "no connection had a hello"
 
 
-def drive(canary: Canary, chosen: list[tuple[str, str, Drive]]) -> tuple[dict[str, list[Event]], dict[str, str]]:
-    """Runs the clients; the events of each, and why one did not run."""
-    seen: dict[str, list[Event]] = {}
+def drive(canary: Canary, chosen: list[tuple[str, str, Drive]]) -> tuple[dict[str, set[Peer]], dict[str, str]]:
+    """Runs the clients; the connections that each brought, and why one did not run."""
+    seen: dict[str, set[Peer]] = {}
+    known: set[Peer] = set()
     skipped: dict[str, str] = {}
     for name, service, body in chosen:
         mark = canary.mark()
@@ -464,12 +464,17 @@ def drive(canary: Canary, chosen: list[tuple[str, str, Drive]]) -> tuple[dict[st
             body(canary)
         except Skip as reason:
             skipped[name] = str(reason)
+            continue
         except Exception as error:
             # What it sent until then is compared all the same, and the message tells why nothing was.
             print(f"note: {name}: {type(error).__name__}: {error}", flush=True)
         port = canary.ports[service]
-        canary.wait_for(lambda event, port=port: event.get("dst_port") == port, mark)  # type: ignore[misc]
-        seen[name] = canary.settle(mark, quiet=0.15)
+        new = lambda event, port=port: event.get("dst_port") == port and peer_of(event) not in known  # noqa: E731
+        canary.wait_for(new, mark)
+        seen[name] = {peer_of(event) for event in canary.settle(mark, quiet=0.25) if new(event)}
+        known.update(seen[name])
+    # Connections of before may still be told of.
+    canary.settle(quiet=0.5)
     return seen, skipped
 
 

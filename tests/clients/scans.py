@@ -144,6 +144,8 @@ def nmap_check(name: str, options: tuple[str, ...], kind: str, number: int | Non
         assert sorted(ports) == list(range(20, 41)), data
         assert data["HOSTS"] == [OURS] and data["PACKETS"] >= 21, data
         assert (last["src_host"], last["dst_host"]) == (THEIRS, OURS), last
+        # nmap's raw packets have a TTL of their own making; that does not move a neighbour away.
+        assert (last["aviary"]["src_mac"], last["aviary"]["src_hops"]) == (THEIR_MAC, 0), last
         found = numbers(visit.told())
         assert {n for n in found if 5000 < n < 5010} == ({number} if number else set()), found
 

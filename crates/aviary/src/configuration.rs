@@ -39,10 +39,15 @@ pub(crate) fn read(named: Option<&Path>) -> Result<(Loaded, KeySpace), LoadError
     let surroundings = Surroundings::of_this_process();
     let space = key_space();
     let loaded = aviary_config::load(named, &surroundings, &space)?;
-    if loaded.settings.path("usermodule.path").is_none() {
+    let mut entries = aviary_sensor::entries(&loaded.settings);
+    for host in loaded.settings.hosts() {
+        let of_host = aviary_sensor::entries(&host.settings);
+        entries.extend(of_host.into_iter().skip(aviary_services::ALL.len()));
+    }
+    if entries.len() == aviary_services::ALL.len() {
         return Ok((loaded, space));
     }
-    let space = space_of(&aviary_sensor::entries(&loaded.settings));
+    let space = space_of(&entries);
     Ok((aviary_config::load(named, &surroundings, &space)?, space))
 }
 
@@ -119,5 +124,34 @@ mod tests {
             assert_eq!(entry.is_enabled(&settings), waits, "{}", entry.name);
         }
         assert_eq!(settings.handlers().len(), 1);
+    }
+
+    /// Code blocks of a document, by language.
+    fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
+        let begin = format!("```{language}\n");
+        text.split(&begin).skip(1).filter_map(|rest| rest.split("```").next()).collect()
+    }
+
+    #[test]
+    fn both_files_of_the_document_about_hosts_say_the_same_without_a_fault() {
+        let text = include_str!("../../../docs/hosts.md");
+        let space = key_space();
+        let mut seen = Vec::new();
+        for (language, format) in [("toml", Format::Toml), ("json", Format::Json)] {
+            let [block] = blocks(text, language)[..] else { panic!("one file in {language}") };
+            let document = Document::parse(Path::new("hosts.md"), block, format, &space).unwrap();
+            let (settings, problems) = aviary_config::check(&document, &space);
+            let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            // The document leaves out where events go.
+            assert!(matches!(&problems[..], [one] if one.contains("`logger` is not given")), "{problems:?}");
+            let of_hosts = settings.hosts().iter().map(|host| {
+                let values: Vec<String> = host.settings.iter().map(|(key, value)| format!("{key}={value}")).collect();
+                (host.node_id(&settings.node_id()), host.host_name(), host.settings.flag("smb.enabled"), values)
+            });
+            seen.push(of_hosts.collect::<Vec<_>>());
+        }
+        assert_eq!(seen[0], seen[1]);
+        assert_eq!((seen[0][0].0.as_str(), seen[0][1].1.as_str()), ("rack-3/printer", "FS01"));
+        assert!(seen[0][1].2 && !seen[0][0].2);
     }
 }

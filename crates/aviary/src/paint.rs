@@ -57,6 +57,14 @@ impl Table {
         self.rows.push(cells);
     }
 
+    /// Leaves the first column out if no row has anything there but `-`, such as "host" where there are none.
+    pub(crate) fn without_idle_column(mut self) -> Self {
+        if self.rows.iter().skip(1).all(|row| row.first().is_none_or(|(text, _)| text == "-")) {
+            self.rows.iter_mut().for_each(|row| drop(row.drain(..1)));
+        }
+        self
+    }
+
     pub(crate) fn print(&self, style: Style) -> String {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let widths: Vec<usize> = (0..columns)
@@ -89,5 +97,16 @@ mod tests {
         let mut table = Table::new(&["service", "port"]);
         table.row(vec![("ftp".to_owned(), None), ("21".to_owned(), Some(Ink::Good))]);
         assert_eq!(table.print(Style::Plain), "service  port\nftp      21\n");
+    }
+
+    #[test]
+    fn a_column_in_which_nothing_stands_is_left_out() {
+        let table = |hosts: [&str; 2]| {
+            let mut table = Table::new(&["host", "port"]);
+            hosts.iter().for_each(|host| table.row(vec![((*host).to_owned(), None), ("21".to_owned(), None)]));
+            table.without_idle_column().print(Style::Plain)
+        };
+        assert_eq!(table(["-", "-"]), "port\n21\n21\n");
+        assert_eq!(table(["-", "nas"]), "host  port\n-     21\nnas   21\n");
     }
 }

@@ -121,7 +121,8 @@ pub(crate) fn run(run: Run) -> anyhow::Result<ExitCode> {
     };
     let canary = Canary::start(startup)?;
     for post in canary.posts().iter().filter(|post| post.failure.is_none()) {
-        tracing::info!(service = post.label, port = post.port, "listening");
+        let address = post.address.map_or_else(|| "*".to_owned(), |address| address.to_string());
+        tracing::info!(host = post.host.as_deref(), service = post.label, address, port = post.port, "listening");
     }
     let runtime = runtime()?;
     runtime.block_on(async {

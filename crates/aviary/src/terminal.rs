@@ -17,11 +17,14 @@ const FIRST: &[&str] = &["USERNAME", "PASSWORD", "METHOD", "TARGET", "COMMAND", 
 /// Prints events.
 pub(crate) struct Painter {
     style: Style,
+    /// The canary's own name in events; those with another say whose they are.
+    node_id: String,
 }
 
 impl Painter {
-    pub(crate) const fn new(style: Style) -> Self {
-        Self { style }
+    /// For the events of a canary of this name and its hosts.
+    pub(crate) const fn new(style: Style, node_id: String) -> Self {
+        Self { style, node_id }
     }
 
     /// One line: time, kind, service, who, whom, what.
@@ -45,7 +48,9 @@ impl Painter {
         );
         if let Some(src) = event.src.as_ref().filter(|src| !src.host.is_empty()) {
             let dst = event.dst.as_ref().map(|dst| port(&dst.port)).unwrap_or_default();
-            line.push_str(&format!("{} → {dst}  ", src.host));
+            let other = event.node_id.as_deref().filter(|node| *node != self.node_id);
+            let whose = other.map(|node| format!("{}:", printable(node))).unwrap_or_default();
+            line.push_str(&format!("{} → {whose}{dst}  ", src.host));
         }
         line.push_str(&cut(summary(&event.logdata), DATA));
         if event.honeycred == Some(true) {
@@ -136,8 +141,21 @@ mod tests {
     fn never_passes_a_control_byte_to_the_terminal() {
         let line = r#"{"logdata": {"PASSWORD": "\u001b[2Jx\u009b\u202e", "USERNAME": "r\u00f6t"}, "logtype": 2000,
             "dst_host": "a", "dst_port": 21, "src_host": "b", "src_port": 1}"#;
-        let shown = Painter::new(Style::Plain).event(&Event::parse(line).unwrap());
+        let shown = Painter::new(Style::Plain, String::new()).event(&Event::parse(line).unwrap());
         assert!(!shown.chars().any(|c| c.is_control() || c == '\u{202e}'), "{shown:?}");
         assert!(shown.contains("USERNAME=röt PASSWORD=\\u{1b}[2Jx"), "{shown}");
+    }
+
+    #[test]
+    fn names_the_host_where_it_is_not_the_canary_itself() {
+        let shown = |node_id: &str| {
+            let line = format!(
+                r#"{{"logdata": {{}}, "logtype": 2000, "node_id": "{node_id}", "dst_host": "a", "dst_port": 21,
+                    "src_host": "b", "src_port": 1}}"#
+            );
+            Painter::new(Style::Plain, "rack".to_owned()).event(&Event::parse(&line).unwrap())
+        };
+        assert!(shown("rack").contains("b → 21"), "{}", shown("rack"));
+        assert!(shown("rack/printer").contains("b → rack/printer:21"), "{}", shown("rack/printer"));
     }
 }

@@ -9,6 +9,8 @@ mod drill;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod hosts;
+#[cfg(test)]
 mod life;
 #[cfg(test)]
 mod limits;

@@ -93,6 +93,84 @@ fn a_queue_survives_a_restart() {
 }
 
 #[test]
+fn what_is_refused_is_kept_shown_and_sent_again() {
+    let site = Site::new();
+    let (port, hook) = (free_port(), free_port());
+    let receiver = Receiver::on(hook, Manner::Status(400));
+    site.config(json!({
+        "redis.enabled": true, "redis.port": port, "logger": site.logger(json!({"hook": Receiver::handler(hook)})),
+    }));
+    let canary = site.start();
+    redis(port, "refused");
+    until("the refusal", || (output(&canary.status(), "hook")["refused"] != 0).then_some(()));
+    let said = site.aviary(&["outputs"]).good();
+    assert!(said.contains("hook: ") && said.contains("aviary outputs dead hook"), "{said}");
+    let said = site.aviary(&["outputs", "dead"]).good();
+    assert!(said.contains("hook") && said.contains("400"), "{said}");
+    let said = site.aviary(&["outputs", "test", "hook"]).bad();
+    assert!(said.contains("hook: not delivered: refused: ") && said.contains("400"), "{said}");
+    // Kept over a restart.
+    canary.stop();
+    let canary = site.start();
+    let before = receiver.events().len();
+    receiver.set(Manner::Status(200));
+    let said = site.aviary(&["outputs", "resend", "hook"]).good();
+    assert!(said.contains("events are sent again"), "{said}");
+    until("the refused event", || {
+        receiver.events().iter().skip(before).any(|event| is_redis(event, "refused")).then_some(())
+    });
+    assert_eq!(site.aviary(&["outputs", "dead", "hook"]).good(), "no event was refused\n");
+    let said = site.aviary(&["outputs", "test", "hook"]).good();
+    assert!(said.starts_with("hook: delivered in "), "{said}");
+    assert!(receiver.events().iter().any(|event| event["logtype"] == 30013));
+    let said = site.aviary(&["outputs", "test", "mail"]).bad();
+    assert!(said.contains("there is no output `mail`; there are "), "{said}");
+    // What the journal still has goes there once more.
+    let before = receiver.events().len();
+    let said = site.aviary(&["outputs", "replay", "hook", "--since", "1h"]).good();
+    assert!(said.contains("events are sent once more"), "{said}");
+    until("the event once more", || {
+        receiver.events().iter().skip(before).any(|event| is_redis(event, "refused")).then_some(())
+    });
+    canary.stop();
+}
+
+#[test]
+fn handlers_say_what_goes_where_and_how_often() {
+    let site = Site::new();
+    let (port, hook) = (free_port(), free_port());
+    let receiver = Receiver::on(hook, Manner::Status(200));
+    let mut handler = Receiver::handler(hook);
+    handler["when"] = json!({"services": "redis", "not": {"logtypes": "30000-39999"}});
+    handler["rate"] = json!("2/s");
+    site.config(json!({
+        "redis.enabled": true, "redis.port": port, "logger": site.logger(json!({"hook": handler})),
+    }));
+    let canary = site.start();
+    let mut stream = connect(port);
+    for n in 0..10 {
+        say_redis(&mut stream, &format!("n{n}"));
+    }
+    let count = |event: &Value| match event["logtype"].as_i64() {
+        Some(30012) => event["logdata"]["COUNT"].as_i64().unwrap(),
+        _ => 1,
+    };
+    until("all ten, one by one or counted", || {
+        let events = receiver.events();
+        (events.iter().map(count).sum::<i64>() == 10).then_some(())
+    });
+    let events = receiver.events();
+    assert!(events.len() < 10 && events.iter().any(|event| event["logtype"] == 30012), "{events:?}");
+    canary.stop();
+    let mut handler = Receiver::handler(hook);
+    handler["when"] = json!({"kind": "login"});
+    site.config(json!({"redis.enabled": true, "redis.port": port, "logger": site.logger(json!({"hook": handler}))}));
+    let canary = site.start();
+    let shown = output(&canary.status(), "hook").clone();
+    assert!(shown["reason"].as_str().unwrap().starts_with("`when.kind`: is not known; accepted: "), "{shown}");
+}
+
+#[test]
 fn a_stop_does_not_wait_for_a_receiver_that_hangs() {
     let site = Site::new();
     let (port, hook) = (free_port(), free_port());

@@ -1,5 +1,7 @@
 //! The check: a document against the key space. Pure, and all problems at once.
 
+mod hosts;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -9,6 +11,7 @@ use crate::Shape;
 use crate::document::{Document, Entry, Format, below};
 use crate::handlers;
 use crate::honeycreds::{HoneyCreds, is_foreign_hash};
+use crate::hosts::is_of_the_whole;
 use crate::ignore;
 use crate::key::numbered;
 use crate::keys::UDP;
@@ -22,51 +25,71 @@ use crate::space::KeySpace;
 /// Checks a document. The settings hold what is good; with an error among the problems nothing starts.
 #[must_use]
 pub fn check(document: &Document, space: &KeySpace) -> (Settings, Vec<Problem>) {
-    let mut check = Check { document, space, values: BTreeMap::new(), problems: document.problems.clone() };
-    for entry in &document.entries {
-        check.entry(entry);
-    }
-    let persona = check.persona();
-    if persona.is_some() {
-        check.values.retain(|key, value| !shipped::is_default(key, value));
-    }
-    let locate = |pointer: &str| document.entry("logger").map(|entry| entry.locate(pointer).clone());
-    let settings = Settings::located(space.keys().copied(), check.values.clone(), &locate);
-    let settings = match persona {
-        Some(persona) => settings.playing(persona),
-        None => settings,
-    };
+    let mut check = Check::new(document, space, Location::whole(&document.file));
+    let settings = check.keys();
     check.missing();
-    check.services(&settings);
+    let hosts = hosts::check(document, space, &settings, &mut check.problems);
+    check.services(&settings, hosts.is_empty());
     check.ports(&settings);
     let mut problems = check.problems;
     problems.sort_by(|a, b| a.location.cmp(&b.location));
-    (settings, problems)
+    (settings.with_hosts(hosts), problems)
 }
 
 struct Check<'a> {
     document: &'a Document,
     space: &'a KeySpace,
+    /// Where the file, or the part for a host, begins.
+    place: Location,
     values: BTreeMap<String, Value>,
     problems: Vec<Problem>,
+}
+
+impl<'a> Check<'a> {
+    fn new(document: &'a Document, space: &'a KeySpace, place: Location) -> Self {
+        Self { document, space, place, values: BTreeMap::new(), problems: document.problems.clone() }
+    }
+
+    /// Looks at each key by itself.
+    fn keys(&mut self) -> Settings {
+        for entry in &self.document.entries {
+            self.entry(entry);
+        }
+        let persona = self.persona();
+        if persona.is_some() {
+            self.values.retain(|key, value| !shipped::is_default(key, value));
+        }
+        let locate = |pointer: &str| self.document.entry("logger").map(|entry| entry.locate(pointer).clone());
+        let settings = Settings::located(self.space.keys().copied(), self.values.clone(), &locate);
+        match persona {
+            Some(persona) => settings.playing(persona),
+            None => settings,
+        }
+    }
 }
 
 impl Check<'_> {
     fn entry(&mut self, entry: &Entry) {
         let Entry { key, value, location, .. } = entry;
+        let path = &self.document.path(key);
         let Some(known) = self.space.find(key) else { return self.unknown(entry) };
+        if self.document.is_host() && is_of_the_whole(key) {
+            let problem =
+                Problem::error(location.clone(), format!("`{path}` stands in a host; it is of the whole canary"));
+            return self.problems.push(problem.of_key(path).hint(format!("write `{key}` outside `hosts`")));
+        }
         if value.is_null() {
-            let problem = Problem::warning(location.clone(), format!("`{key}` is null, which counts as not given"));
-            return self.problems.push(problem.of_key(key));
+            let problem = Problem::warning(location.clone(), format!("`{path}` is null, which counts as not given"));
+            return self.problems.push(problem.of_key(path));
         }
         match read(known.shape, value, key.ends_with(".enabled")) {
             Ok(Fit::Same) => drop(self.values.insert(key.clone(), value.clone())),
             Ok(Fit::Read(value, said)) => {
-                self.problems.push(Problem::warning(location.clone(), format!("`{key}` {said}")).of_key(key));
+                self.problems.push(Problem::warning(location.clone(), format!("`{path}` {said}")).of_key(path));
                 self.values.insert(key.clone(), value);
             }
             Err(fault) => {
-                let mut problem = Problem::error(location.clone(), format!("`{key}` {fault}")).of_key(key);
+                let mut problem = Problem::error(location.clone(), format!("`{path}` {fault}")).of_key(path);
                 if known.shape == Shape::Flag && value.as_str().is_some_and(|text| matches!(text, "true" | "false")) {
                     problem = problem.hint("take the quotes away");
                 }
@@ -94,8 +117,9 @@ impl Check<'_> {
         let found = personas.iter().find(|persona| persona.name == name);
         if found.is_none() {
             let names: Vec<&str> = personas.iter().map(|persona| persona.name).collect();
-            let message = format!("`device.persona` \"{name}\" is not known; accepted: {}", names.join(", "));
-            let mut problem = Problem::error(entry.location.clone(), message).of_key("device.persona");
+            let path = self.document.path("device.persona");
+            let message = format!("`{path}` \"{name}\" is not known; accepted: {}", names.join(", "));
+            let mut problem = Problem::error(entry.location.clone(), message).of_key(path);
             problem.hint = nearest(name, names).map(|near| format!("did you mean \"{near}\"?"));
             self.problems.push(problem);
         }
@@ -104,7 +128,9 @@ impl Check<'_> {
 
     fn unknown(&mut self, entry: &Entry) {
         let Entry { key, value, location, .. } = entry;
-        let mut problem = Problem::warning(location.clone(), format!("unknown key `{key}` has no effect")).of_key(key);
+        let path = self.document.path(key);
+        let message = format!("unknown key `{path}` has no effect");
+        let mut problem = Problem::warning(location.clone(), message).of_key(path);
         let first = value.as_object().and_then(|object| object.keys().next());
         problem.hint = match first {
             Some(first)
@@ -119,15 +145,17 @@ impl Check<'_> {
 
     /// Reports faults of a list's items.
     fn items(&mut self, entry: &Entry, faults: Vec<(usize, String)>) {
+        let path = self.document.path(&entry.key);
         for (at, fault) in faults {
             let shown = list(&entry.value).get(at).map(show).unwrap_or_default();
             let location = entry.locate(&below("", &at.to_string())).clone();
-            let message = format!("{shown} in `{}` {fault}", entry.key);
-            self.problems.push(Problem::error(location, message).of_key(&entry.key));
+            let message = format!("{shown} in `{path}` {fault}");
+            self.problems.push(Problem::error(location, message).of_key(&path));
         }
     }
 
     fn listen_addr(&mut self, entry: &Entry) {
+        let path = self.document.path(&entry.key);
         let one = std::slice::from_ref(&entry.value);
         let many = entry.value.as_array().map(Vec::as_slice);
         for (at, item) in many.unwrap_or(one).iter().enumerate() {
@@ -136,8 +164,8 @@ impl Check<'_> {
                 continue;
             }
             let location = entry.locate(&below("", &at.to_string())).clone();
-            let message = format!("{} in `{}` is not an address of IPv4 or IPv6", show(item), entry.key);
-            let mut problem = Problem::error(location, message).of_key(&entry.key);
+            let message = format!("{} in `{path}` is not an address of IPv4 or IPv6", show(item));
+            let mut problem = Problem::error(location, message).of_key(&path);
             if text == "localhost" {
                 problem = problem.hint("write \"127.0.0.1\"");
             } else if text.contains([',', ' ']) {
@@ -150,7 +178,7 @@ impl Check<'_> {
     }
 
     fn honeycreds(&mut self, entry: &Entry) {
-        let key = &entry.key;
+        let key = &self.document.path(&entry.key);
         let (_, faults) = HoneyCreds::parse(list(&entry.value));
         for (at, fault) in faults {
             let location = entry.locate(&below("", &at.to_string())).clone();
@@ -183,21 +211,20 @@ impl Check<'_> {
             ),
         ] {
             if self.document.entry(key).is_none() {
-                self.problems
-                    .push(Problem::warning(Location::whole(&self.document.file), message).of_key(key).hint(hint));
+                self.problems.push(Problem::warning(self.place.clone(), message).of_key(key).hint(hint));
             }
         }
     }
 
-    /// What is switched on: values that give it away, numbered
-    /// services whose main switch is off.
-    fn services(&mut self, settings: &Settings) {
+    /// What is switched on: values that give it away, numbered services whose main switch is off.
+    /// `alone` is whether there is nothing else that could be touched.
+    fn services(&mut self, settings: &Settings, alone: bool) {
         let on = |service: &str| settings.flag(&format!("{service}.enabled"));
-        if !self.space.services().any(on) {
-            let problem = Problem::warning(
-                Location::whole(&self.document.file),
-                "no service is on: nobody can touch this canary",
-            );
+        let answers = !settings.list("portscan.answer").is_empty();
+        if alone && !answers && !self.space.services().any(on) {
+            let whom = if self.document.is_host() { "host" } else { "canary" };
+            let message = format!("no service is on: nobody can touch this {whom}");
+            let problem = Problem::warning(self.place.clone(), message);
             self.problems.push(problem.hint("set one, such as `ftp.enabled`, to true"));
         }
         if let Some(persona) = settings.persona() {
@@ -206,8 +233,9 @@ impl Check<'_> {
         for entry in &self.document.entries {
             let Entry { key, value, location, .. } = entry;
             let Some((family, rest)) = key.split_once('.') else { continue };
+            let (document, path) = (self.document, self.document.path(key));
             let mut warn = |message: String, hint: &str| {
-                self.problems.push(Problem::warning(location.clone(), message).of_key(key).hint(hint));
+                self.problems.push(Problem::warning(location.clone(), message).of_key(&path).hint(hint));
             };
             if rest == "enabled"
                 && on(family)
@@ -216,16 +244,18 @@ impl Check<'_> {
                 let main = pattern.trim_end_matches("_#");
                 let most = format!("{main}.maxnum");
                 if self.space.find(&format!("{main}.enabled")).is_some() && !on(main) {
-                    warn(format!("`{key}` has no effect while `{main}.enabled` is false"), "switch both on");
+                    let switch = document.path(&format!("{main}.enabled"));
+                    warn(format!("`{path}` has no effect while `{switch}` is false"), "switch both on");
                 } else if self.space.find(&most).is_some() && i64::from(number) > settings.int(&most) {
-                    warn(format!("`{key}` has no effect: `{most}` is {}", settings.int(&most)), "raise it");
+                    let (count, most) = (settings.int(&most), document.path(&most));
+                    warn(format!("`{path}` has no effect: `{most}` is {count}"), "raise it");
                 }
             }
             // One setting may serve two services, as `http.banner` does `https`.
             let shown = on(family) || (family == "http" && on("https"));
             if let Some(found) = shipped::find(key, value).filter(|_| shown && settings.is_set(key)) {
                 let message =
-                    format!("{} in `{key}` is {}, which scanners know as a honeypot's", show(value), found.whose);
+                    format!("{} in `{path}` is {}, which scanners know as a honeypot's", show(value), found.whose);
                 warn(message, found.cure);
             }
         }
@@ -246,9 +276,10 @@ impl Check<'_> {
             let switch = format!("{service}.enabled");
             if settings.flag(&switch) && !fits(service) {
                 let location = self.document.entry(&switch).map(|entry| entry.location.clone());
-                let location = location.unwrap_or_else(|| Location::whole(&self.document.file));
-                let message = format!("`{service}` is switched on, which no {persona} has: it plays its own default");
-                let problem = Problem::warning(location, message).of_key(&switch);
+                let location = location.unwrap_or_else(|| self.place.clone());
+                let path = self.document.path(service);
+                let message = format!("`{path}` is switched on, which no {persona} has: it plays its own default");
+                let problem = Problem::warning(location, message).of_key(self.document.path(&switch));
                 self.problems.push(problem.hint("switch it off, or say what it plays with its own keys"));
             }
         }
@@ -275,9 +306,10 @@ impl Check<'_> {
                 entry.map(|entry| entry.location.clone())
             };
             let last = names.iter().filter_map(place).max();
-            let location = last.unwrap_or_else(|| Location::whole(&self.document.file));
-            let message = format!("port {port} is wanted by `{}` at once", names.join("` and `"));
-            let problem = Problem::error(location, message).of_key(names.last().map_or("", String::as_str));
+            let location = last.unwrap_or_else(|| self.place.clone());
+            let paths: Vec<String> = names.iter().map(|name| self.document.path(name)).collect();
+            let message = format!("port {port} is wanted by `{}` at once", paths.join("` and `"));
+            let problem = Problem::error(location, message).of_key(paths.last().map_or("", String::as_str));
             self.problems.push(problem.hint("give one of them another port, or switch it off"));
         }
     }

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::document::HOSTS;
 use crate::key::Key;
 use crate::space::KeySpace;
 
@@ -49,6 +50,20 @@ const ORDER: &str = "
     mssql.enabled mssql.version mssql.port
     vnc.enabled vnc.port
 ";
+
+/// What to write for `hosts`, with keys that every key space has.
+const HOSTS_IN_JSON: &str = r#""hosts": {
+    "printer": {"device.listen_addr": "10.0.0.7", "device.persona": "printer"},
+    "files": {"device.listen_addr": ["10.0.0.8", "2001:db8::8"], "device.node_id": "files-2", "smb.enabled": true}
+},"#;
+const HOSTS_IN_TOML: &str = r#"[hosts.printer.device]
+listen_addr = "10.0.0.7"
+persona = "printer"
+[hosts.files.device]
+listen_addr = ["10.0.0.8", "2001:db8::8"]
+node_id = "files-2"
+[hosts.files.smb]
+enabled = true"#;
 
 fn order() -> impl Iterator<Item = &'static str> {
     ORDER.split_whitespace()
@@ -124,6 +139,9 @@ fn json(lines: &[Line<'_>], commented: bool) -> String {
                 let comma = if Some(at) == last { "" } else { "," };
                 out.push_str(&format!("    \"{}\": {}{comma}\n", line.name, pretty(value)));
             }
+            None if commented && line.name == HOSTS => {
+                HOSTS_IN_JSON.lines().for_each(|line| out.push_str(&format!("    // {line}\n")));
+            }
             None if commented => out.push_str(&format!("    // \"{}\": ...,\n", line.name)),
             None => {}
         }
@@ -162,6 +180,13 @@ fn toml(lines: &[Line<'_>]) -> String {
         out.push('\n');
         if name == "logger" {
             logger(&mut out, lines);
+            continue;
+        }
+        if name == HOSTS {
+            for line in lines.iter().filter(|line| line.name == HOSTS) {
+                comment(&mut out, "#", line.doc);
+            }
+            HOSTS_IN_TOML.lines().for_each(|line| out.push_str(&format!("# {line}\n")));
             continue;
         }
         out.push_str(&format!("[{name}]\n"));
@@ -233,9 +258,13 @@ mod tests {
     use crate::testing::space;
 
     fn settings_of(text: &str, format: Format) -> crate::Settings {
-        let document = Document::parse(Path::new("copy"), text, format, &space())
+        settings_in(&space(), text, format)
+    }
+
+    fn settings_in(space: &KeySpace, text: &str, format: Format) -> crate::Settings {
+        let document = Document::parse(Path::new("copy"), text, format, space)
             .unwrap_or_else(|problem| panic!("{}", problem.detailed()));
-        let (settings, problems) = check(&document, &space());
+        let (settings, problems) = check(&document, space);
         assert_eq!(problems.iter().map(ToString::to_string).collect::<Vec<_>>(), Vec::<String>::new());
         settings
     }
@@ -272,6 +301,30 @@ mod tests {
         for line in lines(&space()) {
             let value = line.value.unwrap_or_default();
             assert!(crate::shipped::find(&line.name, &value).is_none(), "{}", line.name);
+        }
+    }
+
+    #[test]
+    fn the_hosts_that_stand_as_a_comment_may_be_used_as_they_are() {
+        let used = |space: &KeySpace, spelling, format, mark: &str| {
+            let text = sample(space, spelling);
+            let example = if format == Format::Json { HOSTS_IN_JSON } else { HOSTS_IN_TOML };
+            let commented: String = example.lines().map(|line| format!("{mark}{line}\n")).collect();
+            assert!(text.contains(&commented), "{text}");
+            settings_in(space, &text.replace(&commented, &format!("{example}\n")), format)
+        };
+        let space = crate::testing::space().with_personas(&[crate::Persona {
+            name: "printer",
+            summary: "",
+            defaults: &[("ftp.enabled", "true")],
+        }]);
+        for settings in [
+            used(&space, Spelling::Commented, Format::Json, "    // "),
+            used(&space, Spelling::Toml, Format::Toml, "# "),
+        ] {
+            let names: Vec<_> = settings.hosts().iter().map(|host| host.node_id("rack")).collect();
+            assert_eq!(names, ["rack/printer", "files-2"]);
+            assert!(settings.hosts()[1].settings.flag("smb.enabled") && !settings.flag("smb.enabled"));
         }
     }
 

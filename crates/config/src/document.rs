@@ -1,6 +1,7 @@
 //! Documents: a file as written, each value with its place, before anything is believed.
 
 mod hints;
+mod hosts;
 mod json;
 mod lines;
 mod tables;
@@ -14,6 +15,8 @@ use serde_json::Value;
 use crate::problem::{Location, Problem};
 use crate::space::KeySpace;
 
+pub(crate) use hosts::HOSTS;
+pub use hosts::HostPart;
 use lines::Lines;
 
 /// Longest file that is read, in bytes.
@@ -84,9 +87,29 @@ pub struct Document {
     pub entries: Vec<Entry>,
     /// What is odd but parses, such as a key given twice.
     pub problems: Vec<Problem>,
+    /// The members of `hosts` in the order of the file, each with keys of its own.
+    pub hosts: Vec<HostPart>,
+    /// What stands before a key here: nothing, or `hosts.NAME.` in a part for a host.
+    prefix: String,
 }
 
 impl Document {
+    const fn empty(file: Arc<Path>, format: Format, prefix: String) -> Self {
+        Self { file, format, entries: Vec::new(), problems: Vec::new(), hosts: Vec::new(), prefix }
+    }
+
+    /// A key as people find it in the file: `ftp.port`, or `hosts.printer.ftp.port` in the part for a host.
+    #[must_use]
+    pub fn path(&self, key: &str) -> String {
+        format!("{}{key}", self.prefix)
+    }
+
+    /// Whether it is the part for a host.
+    #[must_use]
+    pub fn is_host(&self) -> bool {
+        !self.prefix.is_empty()
+    }
+
     /// Parses a file's text. The key space says which TOML tables are values, not groups of keys.
     ///
     /// # Errors
@@ -96,7 +119,7 @@ impl Document {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let file: Arc<Path> = file.into();
         let lines = Lines::new(&file, text);
-        let mut document = Self { file: Arc::clone(&file), format, entries: Vec::new(), problems: Vec::new() };
+        let mut document = Self::empty(Arc::clone(&file), format, String::new());
         match format {
             Format::Json => json::parse(&lines, &mut document)?,
             Format::Toml => tables::parse(&lines, space, &mut document)?,
@@ -110,11 +133,16 @@ impl Document {
         self.entries.iter().find(|entry| entry.key == key)
     }
 
-    /// Adds an entry; one of the same name goes, as in Python, and this is told.
-    fn add(&mut self, entry: Entry) {
+    /// Adds an entry; one of the same name goes, as in Python, and this is told. `hosts.printer.ftp.port`
+    /// goes to its host.
+    fn add(&mut self, mut entry: Entry) {
+        if let Some((host, key)) = self.host_and_key(&entry.key) {
+            entry.key = key;
+            return self.host(&host, &entry.location).add(entry);
+        }
         if let Some(at) = self.entries.iter().position(|earlier| earlier.key == entry.key) {
             let earlier = self.entries.remove(at);
-            self.problems.push(twice(&entry.key, &entry.location, &earlier.location));
+            self.problems.push(twice(&self.path(&entry.key), &entry.location, &earlier.location));
         }
         self.entries.push(entry);
     }

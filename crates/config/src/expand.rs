@@ -22,16 +22,22 @@ pub const LONGEST_SECRET: usize = 64 * 1024;
 #[must_use]
 pub fn expand(document: &mut Document, surroundings: &Surroundings) -> Vec<Problem> {
     let mut problems = Vec::new();
-    for entry in &mut document.entries {
+    let paths: Vec<String> = document.entries.iter().map(|entry| document.path(&entry.key)).collect();
+    for (entry, path) in document.entries.iter_mut().zip(&paths) {
         let Entry { key, value, location, parts } = entry;
-        let mut places = Places { key, location, parts, surroundings, problems: &mut problems };
+        let mut places = Places { key, path, location, parts, surroundings, problems: &mut problems };
         places.walk(value, "");
+    }
+    for host in &mut document.hosts {
+        problems.extend(expand(&mut host.document, surroundings));
     }
     problems
 }
 
 struct Places<'a> {
     key: &'a str,
+    /// The key as messages name it.
+    path: &'a str,
     location: &'a Location,
     parts: &'a crate::document::Parts,
     surroundings: &'a Surroundings,
@@ -60,12 +66,12 @@ impl Places<'_> {
         let expanded = expand_text(text, |name| self.surroundings.variables.get(name).map(String::as_str));
         let secret = is_secret(self.key, pointer);
         for name in expanded.unset {
-            let said = format!("the variable {name} in `{}` is not set, and stays as written", self.key);
+            let said = format!("the variable {name} in `{}` is not set, and stays as written", self.path);
             self.warn(pointer, said, "set it where the canary is started, or correct its name");
         }
         if secret && self.key.ends_with(".honeycreds") {
             for name in expanded.bare {
-                let said = format!("`${name}` in a password of `{}` was replaced from the environment", self.key);
+                let said = format!("`${name}` in a password of `{}` was replaced from the environment", self.path);
                 self.warn(pointer, said, "write `${NAME}` if this is meant; take another password if it is not");
             }
         }
@@ -74,14 +80,14 @@ impl Places<'_> {
         match read_secret(Path::new(path)) {
             Ok(found) => *text = found,
             Err(reason) => {
-                let message = format!("`{}` takes a secret from `{path}`, which {reason}", self.key);
-                self.problems.push(Problem::error(self.place(pointer), message).of_key(self.key));
+                let message = format!("`{}` takes a secret from `{path}`, which {reason}", self.path);
+                self.problems.push(Problem::error(self.place(pointer), message).of_key(self.path));
             }
         }
     }
 
     fn warn(&mut self, pointer: &str, said: String, hint: &str) {
-        self.problems.push(Problem::warning(self.place(pointer), said).of_key(self.key).hint(hint));
+        self.problems.push(Problem::warning(self.place(pointer), said).of_key(self.path).hint(hint));
     }
 
     fn place(&self, pointer: &str) -> Location {

@@ -46,6 +46,12 @@ pub(crate) static CORE: &[Key] = &[
         "The machine to play, with defaults for all services that fit together: linux-server, windows-server, nas, network-device or printer. Keys that are set win, unless they say what OpenCanary ships.",
     ),
     key(
+        "hosts",
+        Shape::Object,
+        "",
+        "More machines at addresses of their own: each member is a host under a name of your own, with its `device.listen_addr` and the keys of what it plays.",
+    ),
+    key(
         "ip.ignorelist",
         Shape::List,
         "[]",
@@ -70,7 +76,12 @@ pub(crate) static CORE: &[Key] = &[
         r#""/var/lib/aviary""#,
         "Folder of the journal and of this installation's secrets.",
     ),
-    key("aviary.host_name", Shape::Text, "", "Host name that the canary plays; the machine's own if not given."),
+    key(
+        "aviary.host_name",
+        Shape::Text,
+        "",
+        "Host name that the canary plays; if not given, the machine's own, or a host's name in `hosts`.",
+    ),
     key("aviary.limits.connections", count(16, 1_000_000), "30000", "Connections at once, over all services."),
     key(
         "aviary.limits.connections_per_source",

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use crate::Key;
 use crate::handlers::{self, Handler};
 use crate::honeycreds::HoneyCreds;
+use crate::hosts::Host;
 use crate::ignore::{self, IgnoreRules};
 use crate::key::numbered;
 use crate::persona::Persona;
@@ -24,6 +25,7 @@ pub struct Settings {
     values: BTreeMap<String, Value>,
     handlers: Vec<Handler>,
     ignore: IgnoreRules,
+    hosts: Vec<Host>,
 }
 
 impl Settings {
@@ -57,6 +59,18 @@ impl Settings {
         self.persona = Some(persona.name);
         self.defaults.extend(persona.values());
         self
+    }
+
+    /// The same with machines at addresses of their own.
+    #[must_use]
+    pub(crate) fn with_hosts(self, hosts: Vec<Host>) -> Self {
+        Self { hosts, ..self }
+    }
+
+    /// The machines that are played at addresses of their own, in the order of the file.
+    #[must_use]
+    pub fn hosts(&self) -> &[Host] {
+        &self.hosts
     }
 
     /// The machine that is played, if the operator named one.

@@ -11,6 +11,7 @@ mod kind;
 mod origin;
 mod peer_bytes;
 mod raw;
+mod severity;
 mod time;
 mod value;
 
@@ -19,5 +20,6 @@ pub use json::write_string as write_json_string;
 pub use kind::{Class, Kind, KindInfo};
 pub use origin::{Origin, Port};
 pub use peer_bytes::PeerBytes;
+pub use severity::Severity;
 pub use time::Timestamp;
 pub use value::{LogData, Value};

@@ -9,6 +9,7 @@
 //! LIMIT: `synchronous = NORMAL`. A process that dies loses nothing; a machine that loses power may
 //! lose the last transactions since SQLite's last checkpoint.
 
+mod dead;
 mod queue;
 mod reader;
 mod store;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use aviary_event::Event;
 use tokio::sync::oneshot;
 
+pub use dead::DeadLetter;
 pub use reader::Reader;
 pub use store::OpenError;
 

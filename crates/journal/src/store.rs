@@ -95,7 +95,12 @@ impl Store {
              CREATE TABLE IF NOT EXISTS cursors (output TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID;
              COMMIT;",
         )?;
+        connection.execute_batch(crate::dead::TABLE)?;
         Ok(Self { connection, path: path.to_owned() })
+    }
+
+    pub(crate) const fn connection(&self) -> &Connection {
+        &self.connection
     }
 
     /// Newest sequence number ever given, events stored, and the cursors.

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::backoff::Backoff;
+use crate::throttle::{TEST, Throttle};
 use crate::{DeliveryError, Failure, Health, Output, Pacing, State};
 
 /// Events as a [`Source`] gives them.
@@ -27,6 +28,11 @@ pub trait Source: Send {
     /// Everything up to `seq`, that one included, is done: delivered, refused, or not wanted.
     /// The loop calls it for the whole of a batch before it asks for the next.
     fn advance(&mut self, seq: u64);
+
+    /// The receiver refused this event for good, for this reason; it is passed over.
+    fn refused(&mut self, event: &Event, reason: &str) {
+        let _ = (event, reason);
+    }
 }
 
 /// A refusal or failure is logged at once, and then at most once in this time.
@@ -54,15 +60,23 @@ pub async fn run(
     let mut reached = 0;
     loop {
         courier.health.enter(State::Idle);
-        let events = tokio::select! {
+        let due = courier.throttle.as_ref().and_then(Throttle::next);
+        let mut load = tokio::select! {
             biased;
-            () = stopped(&mut stop) => return,
-            events = source.next(courier.output.batch_limit().max(1)) => events,
+            () = stopped(&mut stop) => {
+                // The last word on what was held back, if there is something and it can be said now.
+                let rest = courier.throttle.as_mut().map(Throttle::rest).unwrap_or_default();
+                if !rest.is_empty() {
+                    let _ = timeout(pacing.grace, courier.deliver(&rest)).await;
+                }
+                return;
+            }
+            events = source.next(courier.output.batch_limit().max(1)) => match events.is_empty() {
+                true => return,
+                false => courier.pick(events),
+            },
+            () = until(due) => courier.digests(),
         };
-        if events.is_empty() {
-            return;
-        }
-        let mut load = courier.pick(events);
         load.advance(&mut source, &mut reached);
         while !load.events.is_empty() {
             let answer = tokio::select! {
@@ -70,7 +84,7 @@ pub async fn run(
                 answer = courier.deliver(&load.events) => answer,
                 () = async { stopped(&mut stop).await; sleep(pacing.grace).await } => return,
             };
-            let wait = courier.settle(&mut load, answer);
+            let wait = courier.settle(&mut load, answer, &mut source);
             load.advance(&mut source, &mut reached);
             if let Some(wait) = wait {
                 courier.health.back_off(wait);
@@ -83,6 +97,14 @@ pub async fn run(
                 return;
             }
         }
+    }
+}
+
+/// Resolves at a moment, or never when there is none.
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -136,11 +158,14 @@ struct Courier {
     panics: u32,
     failures: Notice,
     refusals: Notice,
+    throttle: Option<Throttle>,
 }
 
 impl Courier {
     fn new(output: Box<dyn Output>, health: Arc<Health>, pacing: Pacing) -> Self {
+        let throttle = output.rate().map(Throttle::new);
         Self {
+            throttle,
             output,
             health,
             backoff: Backoff::new(pacing),
@@ -150,17 +175,38 @@ impl Courier {
         }
     }
 
-    /// Leaves out what the output does not want.
-    fn pick(&self, events: Vec<Arc<Event>>) -> Load {
+    /// What is to be told of events that were held back.
+    fn digests(&mut self) -> Load {
+        let events = self.throttle.as_mut().map(|throttle| throttle.due(Instant::now())).unwrap_or_default();
+        Load { events, end: None }
+    }
+
+    /// Leaves out what the output does not want, and what its rate holds back. Digests that are due go first.
+    fn pick(&mut self, events: Vec<Arc<Event>>) -> Load {
         let end = events.iter().rev().find_map(|event| position(event));
+        let is_test = |event: &Arc<Event>| event.logtype == Some(TEST.number);
         let wanted = |event: &Arc<Event>| {
+            // A test is for nobody else, and must get there.
+            if is_test(event) {
+                return true;
+            }
             if event.is_lifecycle() && !self.output.takes_lifecycle() {
                 return false;
             }
             // If even the question panics, the event goes the ordinary way, where panics are dealt with.
             catch_unwind(AssertUnwindSafe(|| self.output.wants(event))).unwrap_or(true)
         };
-        Load { events: events.into_iter().filter(wanted).collect(), end }
+        let wanted: Vec<Arc<Event>> = events.into_iter().filter(wanted).collect();
+        let events = match &mut self.throttle {
+            None => wanted,
+            Some(throttle) => {
+                let now = Instant::now();
+                let mut load = throttle.due(now);
+                load.extend(wanted.into_iter().filter(|event| is_test(event) || throttle.passes(event, now)));
+                load
+            }
+        };
+        Load { events, end }
     }
 
     async fn deliver(&mut self, events: &[Arc<Event>]) -> Answer {
@@ -194,7 +240,7 @@ impl Courier {
     }
 
     /// Takes what is done off the load; says how long to wait when something is to be tried again.
-    fn settle(&mut self, load: &mut Load, answer: Answer) -> Option<Duration> {
+    fn settle(&mut self, load: &mut Load, answer: Answer, source: &mut impl Source) -> Option<Duration> {
         match answer {
             Answer::Delivered(events) => {
                 self.went_well(events);
@@ -209,7 +255,7 @@ impl Courier {
                 match error {
                     DeliveryError::Temporary { reason, retry_after } => Some(self.try_again(&reason, retry_after)),
                     DeliveryError::Refused { reason } => {
-                        self.pass_over(load, &reason);
+                        self.pass_over(load, &reason, source);
                         None
                     }
                 }
@@ -221,7 +267,7 @@ impl Courier {
                 self.panics = self.panics.saturating_add(1);
                 let reason = format!("the output panicked: {text}");
                 if self.panics >= PANICS {
-                    self.pass_over(load, &reason);
+                    self.pass_over(load, &reason, source);
                     return None;
                 }
                 Some(self.try_again(&reason, None))
@@ -238,7 +284,7 @@ impl Courier {
         }
     }
 
-    fn pass_over(&mut self, load: &mut Load, reason: &str) {
+    fn pass_over(&mut self, load: &mut Load, reason: &str, source: &mut impl Source) {
         if load.events.is_empty() {
             return;
         }
@@ -247,6 +293,7 @@ impl Courier {
         self.backoff.reset();
         self.panics = 0;
         let reason = printable(reason);
+        source.refused(&event, &reason);
         self.health.count_refused();
         self.health.note_error(&format!("refused: {reason}"));
         if let Some(unsaid) = self.refusals.speak() {

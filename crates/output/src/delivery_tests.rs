@@ -38,6 +38,7 @@ fn logins(seqs: impl IntoIterator<Item = u64>) -> Vec<Arc<Event>> {
 struct Script {
     batches: Arc<Mutex<VecDeque<Vec<Arc<Event>>>>>,
     advanced: Arc<Mutex<Vec<u64>>>,
+    refused: Arc<Mutex<Vec<(u64, String)>>>,
 }
 
 impl Source for Script {
@@ -53,6 +54,11 @@ impl Source for Script {
 
     fn advance(&mut self, seq: u64) {
         self.advanced.lock().expect("no panic").push(seq);
+    }
+
+    fn refused(&mut self, event: &Event, reason: &str) {
+        let seq = event.aviary.as_ref().map_or(0, |ours| ours.seq);
+        self.refused.lock().expect("no panic").push((seq, reason.to_owned()));
     }
 }
 
@@ -77,6 +83,8 @@ struct Scripted {
     lifecycle: bool,
     limit: usize,
     panics_at: Option<u64>,
+    /// Keys that any handler may have.
+    common: serde_json::Map<String, serde_json::Value>,
 }
 
 impl Output for Scripted {
@@ -125,6 +133,7 @@ struct Outcome {
     /// Seconds from the start to each try.
     times: Vec<f32>,
     advanced: Vec<u64>,
+    refused: Vec<(u64, String)>,
     health: HealthReport,
 }
 
@@ -135,13 +144,15 @@ async fn played(output: Scripted, batches: Vec<Vec<Arc<Event>>>) -> Outcome {
     let health = Arc::new(Health::new("test", || Timestamp::from_micros(START)));
     let (_keep, stop) = watch::channel(false);
     let start = Instant::now();
-    let courier = run(Box::new(output.clone()), source.clone(), Arc::clone(&health), stop, Pacing::default());
+    let routed = crate::routed(Box::new(output.clone()), &[], &output.common).expect("keys in order");
+    let courier = run(routed, source.clone(), Arc::clone(&health), stop, Pacing::default());
     timeout(Duration::from_secs(7200), courier).await.expect_err("the loop goes on");
     let tries = output.tries.lock().expect("no panic").clone();
     Outcome {
         times: tries.iter().map(|(at, _)| at.duration_since(start).as_secs_f32()).collect(),
         tries: tries.into_iter().map(|(_, seqs)| seqs).collect(),
         advanced: source.advanced.lock().expect("no panic").clone(),
+        refused: source.refused.lock().expect("no panic").clone(),
         health: health.report(),
     }
 }
@@ -158,6 +169,46 @@ async fn delivers_batches_in_order_and_advances_after_each() {
     assert_eq!((outcome.health.delivered, outcome.health.state), (5, State::Idle));
     assert_eq!(outcome.health.last_success, Some(Timestamp::from_micros(START)));
     assert!(!outcome.health.failing);
+}
+
+fn with(common: serde_json::Value) -> Scripted {
+    Scripted { common: common.as_object().expect("an object").clone(), ..Scripted::default() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rate_holds_back_and_tells_how_many_when_its_period_is_over() {
+    let outcome = played(with(serde_json::json!({"rate": "2/m"})), vec![logins(1..=5), logins(6..=9)]).await;
+    assert_eq!(outcome.tries, [vec![1, 2], vec![9]], "the digest stands for 3 to 9");
+    assert_eq!(outcome.times[1].round(), 60.0);
+    assert_eq!(outcome.advanced, [5, 9], "what is held back is done");
+    assert_eq!(outcome.health.delivered, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_digest_that_fails_is_tried_again_before_what_follows() {
+    let output = with(serde_json::json!({"rate": "1/s"}));
+    output.acts.lock().expect("no panic").extend([Act::Take, Act::Fail(None)]);
+    let outcome = played(output, vec![logins(1..=3)]).await;
+    assert_eq!(outcome.tries, [vec![1], vec![3], vec![3]]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_says_what_goes_there_and_beats_what_the_output_says_of_its_life() {
+    let batch = || vec![event(1, "login"), event(2, "lifecycle"), event(3, "command"), event(4, "scan")];
+    let some = |when| with(serde_json::json!({ "when": when }));
+    let outcome = played(some(serde_json::json!({"kinds": ["command", "scan"]})), vec![batch()]).await;
+    assert_eq!(outcome.tries, [vec![3]], "the output itself wants no scans");
+    assert_eq!(outcome.advanced, [2, 4]);
+    let outcome = played(some(serde_json::json!({"kinds": "login", "lifecycle": true})), vec![batch()]).await;
+    assert_eq!(outcome.tries, [vec![1, 2]]);
+}
+
+#[test]
+fn an_output_with_a_when_of_its_own_says_route() {
+    let common = serde_json::json!({"when": "midnight", "route": {"kinds": "login"}});
+    let routed = crate::routed(Box::new(Scripted::default()), &["when"], common.as_object().unwrap()).unwrap();
+    assert!(routed.wants(&event(1, "login")) && !routed.wants(&event(2, "command")));
+    assert!(crate::routed(Box::new(Scripted::default()), &[], common.as_object().unwrap()).is_err());
 }
 
 #[tokio::test(start_paused = true)]
@@ -198,6 +249,7 @@ async fn passes_over_a_refused_event_at_once() {
     assert_eq!(outcome.tries, [vec![1, 2, 3, 4], vec![3, 4], vec![4]]);
     assert_eq!(outcome.times, [0.0; 3]);
     assert_eq!((outcome.health.delivered, outcome.health.refused), (2, 2));
+    assert_eq!(outcome.refused, [(2, "too odd".to_owned()), (3, "too odd".to_owned())], "for the dead letters");
     assert_eq!(outcome.advanced.last(), Some(&4));
 }
 

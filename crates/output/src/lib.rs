@@ -9,12 +9,18 @@ mod delivery;
 mod format;
 mod health;
 mod output;
+mod route;
+mod routed;
+mod throttle;
 
 pub use backoff::Pacing;
 pub use delivery::{Batch, Source, run};
 pub use format::{LineFormat, moment};
 pub use health::{Health, HealthReport, State};
 pub use output::{Blueprint, Delivery, DeliveryError, Entry, Failure, Output, Rejection};
+pub use route::Route;
+pub use routed::routed;
+pub use throttle::{DIGEST, Rate, TEST};
 
 #[cfg(test)]
 mod delivery_tests;

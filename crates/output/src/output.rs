@@ -9,6 +9,8 @@ use std::time::Duration;
 use aviary_event::Event;
 use serde_json::{Map, Value};
 
+use crate::Rate;
+
 /// What a delivery comes to.
 pub type Delivery<'a> = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send + 'a>>;
 
@@ -27,6 +29,11 @@ pub trait Output: Send + 'static {
     /// Whether life-cycle events go here: yes for logs, only on request for alerts.
     fn takes_lifecycle(&self) -> bool {
         true
+    }
+
+    /// How many events of one kind go there; the loop holds back the others and tells how many there were.
+    fn rate(&self) -> Option<Rate> {
+        None
     }
 
     /// Most events in one batch.

@@ -178,41 +178,10 @@ impl Memory {
             return nothing;
         }
         let mut listens = |proto, port| {
-            let is_decoy = proto == Proto::Tcp && rules.decoys.contains(&port);
+            let is_decoy = proto == Proto::Tcp && rules.is_decoy(packet.destination, port);
             !is_decoy && open(packet.destination, proto, port)
         };
-        let (standing, is_served) = match &packet.transport {
-            Transport::Tcp(tcp) if tcp.flags.classic() == Flags::SYN && listens(Proto::Tcp, tcp.destination) => {
-                self.flows.connection(packet.source, tcp.source, tcp.destination, seconds(moment));
-                (if probe == Probe::Os { Standing::Odd } else { Standing::Served }, true)
-            }
-            Transport::Tcp(tcp) => match probe {
-                Probe::Syn | Probe::Connect => (Standing::Target, false),
-                Probe::Ack | Probe::Maimon => {
-                    if self.flows.has_connection(packet.source, tcp.source, tcp.destination) {
-                        return nothing;
-                    }
-                    (Standing::Waiting, false)
-                }
-                _ => (Standing::Odd, false),
-            },
-            Transport::Udp(udp) => {
-                if self.flows.is_answer(packet.source, udp.destination, seconds(moment)) {
-                    return nothing;
-                }
-                match probe {
-                    Probe::Os => (Standing::Odd, false),
-                    _ if listens(Proto::Udp, udp.destination) => (Standing::Served, true),
-                    _ => (Standing::Target, false),
-                }
-            }
-            Transport::Icmp(_) => match probe::echo(packet) {
-                Some(true) if probe != Probe::Os => (Standing::Ping, false),
-                Some(false) => (Standing::Target, false),
-                _ => (Standing::Odd, false),
-            },
-            Transport::Cut(_) => (Standing::Odd, false),
-        };
+        let Some((standing, is_served)) = self.standing(packet, probe, &mut listens, moment) else { return nothing };
         let kind = packet.tcp().and_then(|tcp| kind_of(tcp.flags)).filter(|_| !is_served);
         let kind = kind.filter(|_| rules.events != Events::Aggregated);
         if rules.events == Events::Compatible && kind.is_none() {
@@ -244,6 +213,48 @@ impl Memory {
             self.note(rules, place, hit, moment)
         };
         Observed { compatible, scan }
+    }
+
+    /// What a probe means, and whether a service stands where it goes; `None` when a conversation explains it.
+    fn standing(
+        &mut self,
+        packet: &Packet<'_>,
+        probe: Probe,
+        listens: &mut impl FnMut(Proto, u16) -> bool,
+        moment: Moment,
+    ) -> Option<(Standing, bool)> {
+        Some(match &packet.transport {
+            Transport::Tcp(tcp) if tcp.flags.classic() == Flags::SYN && listens(Proto::Tcp, tcp.destination) => {
+                self.flows.connection(packet.source, tcp.source, tcp.destination, seconds(moment));
+                (if probe == Probe::Os { Standing::Odd } else { Standing::Served }, true)
+            }
+            Transport::Tcp(tcp) => match probe {
+                Probe::Syn | Probe::Connect => (Standing::Target, false),
+                Probe::Ack | Probe::Maimon => {
+                    if self.flows.has_connection(packet.source, tcp.source, tcp.destination) {
+                        return None;
+                    }
+                    (Standing::Waiting, false)
+                }
+                _ => (Standing::Odd, false),
+            },
+            Transport::Udp(udp) => {
+                if self.flows.is_answer(packet.source, udp.destination, seconds(moment)) {
+                    return None;
+                }
+                match probe {
+                    Probe::Os => (Standing::Odd, false),
+                    _ if listens(Proto::Udp, udp.destination) => (Standing::Served, true),
+                    _ => (Standing::Target, false),
+                }
+            }
+            Transport::Icmp(_) => match probe::echo(packet) {
+                Some(true) if probe != Probe::Os => (Standing::Ping, false),
+                Some(false) => (Standing::Target, false),
+                _ => (Standing::Odd, false),
+            },
+            Transport::Cut(_) => (Standing::Odd, false),
+        })
     }
 
     /// Whether one more packet of a source may be reported by itself.
@@ -349,9 +360,7 @@ impl Memory {
             if self.waiting && source.scan.is_none() && source.waits() {
                 source.give_up_waiting(now);
                 waiting |= source.waits();
-                told.extend(self.begin(rules, place, moment));
             }
-            let Some(source) = self.sources.at(place) else { continue };
             let address = source.address;
             let Some(scan) = &mut source.scan else {
                 if now.saturating_sub(source.seen) > rules.window {

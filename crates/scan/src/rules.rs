@@ -1,6 +1,7 @@
 //! What the operator asked for.
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 
 use aviary_config::{IgnoreList, Settings};
 
@@ -47,8 +48,9 @@ pub struct Rules {
     pub ignore_ports: HashSet<u16>,
     /// Sources that are passed over.
     pub ignore_sources: IgnoreList,
-    /// TCP ports that are answered on purpose, though no service stands there: they count as closed.
-    pub decoys: HashSet<u16>,
+    /// TCP ports that are answered on purpose, though no service stands there: they count as closed. Each at an
+    /// address of this machine; `None` stands for all.
+    pub decoys: HashSet<(Option<IpAddr>, u16)>,
 }
 
 impl Default for Rules {
@@ -71,6 +73,13 @@ impl Default for Rules {
 }
 
 impl Rules {
+    /// Whether a TCP port of an address is answered though no service stands there.
+    #[must_use]
+    pub fn is_decoy(&self, address: IpAddr, port: u16) -> bool {
+        let at = |address| self.decoys.contains(&(address, port));
+        !self.decoys.is_empty() && (at(None) || at(Some(address.to_canonical())))
+    }
+
     /// What the settings say; `None` when scans are not watched for. Decoys are not theirs to say.
     #[must_use]
     pub fn of(settings: &Settings) -> Option<Self> {

@@ -38,7 +38,7 @@ pub(crate) enum Standing {
     Target,
     /// No conversation has it.
     Odd,
-    /// Like a target once we do not answer it as part of a conversation.
+    /// Like a target once the system answers with a reset; a connection may be older than what is remembered.
     Waiting,
 }
 

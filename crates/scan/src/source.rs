@@ -6,7 +6,7 @@ use crate::rate::{BURST, Bucket};
 use crate::rules::MOST_TARGETS;
 use crate::scan::{Hit, Proto, Scan, Standing};
 
-/// How long a stray acknowledgement waits for an answer of ours that explains it, in milliseconds.
+/// How long a stray acknowledgement waits for an answer of ours, in milliseconds; the system gives it at once.
 const ANSWERED_WITHIN: u64 = 1000;
 /// Packets that no conversation has, which make a scan.
 const ODD: usize = 2;
@@ -95,12 +95,9 @@ impl Source {
         }
     }
 
-    /// What waited long enough was no part of a conversation.
+    /// Forgets what waited long enough for a reset: the system did not say that it was stray.
     pub(crate) fn give_up_waiting(&mut self, now: u64) {
-        for hit in &mut self.attempts {
-            if hit.standing == Standing::Waiting && now.saturating_sub(hit.at) >= ANSWERED_WITHIN {
-                hit.standing = Standing::Target;
-            }
-        }
+        let is_over = |hit: &Hit| hit.standing == Standing::Waiting && now.saturating_sub(hit.at) >= ANSWERED_WITHIN;
+        self.attempts.retain(|hit| !is_over(hit));
     }
 }

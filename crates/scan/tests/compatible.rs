@@ -53,8 +53,11 @@ fn a_handshake_with_a_service_is_no_scan() {
     let mut detector = Detector::new(rules());
     assert_eq!(number(&mut detector, &flags(2), true, 0), None);
     assert_eq!(number(&mut detector, &flags(1), true, 0), Some(5005), "nor is a stray FIN a handshake");
-    let mut detector = Detector::new(Rules { decoys: [80].into(), ..rules() });
+    let mut detector = Detector::new(Rules { decoys: [(None, 80)].into(), ..rules() });
     assert_eq!(number(&mut detector, &flags(2), true, 0), Some(5001), "what is answered on purpose is closed");
+    let elsewhere = Some(Ipv4Addr::new(192, 0, 2, 1).into());
+    let mut detector = Detector::new(Rules { decoys: [(elsewhere, 80)].into(), ..rules() });
+    assert_eq!(number(&mut detector, &flags(2), true, 0), None, "at another address it is a service");
 }
 
 #[test]

@@ -60,16 +60,47 @@ fn our_own_connections_and_their_answers_are_none() {
 
 #[test]
 fn connections_that_are_older_than_we_are_none() {
-    let mut capture = Capture::default();
-    for number in 0..50_u16 {
-        let at = f64::from(number) / 100.0;
-        let (us, them) = ((OURS[0], 50_000 + number), (SCANNER, 443));
-        // They keep alive or close what was opened before anybody watched, and the system answers.
-        let flags = if number % 2 == 0 { 0x10 } else { 0x11 };
-        capture.add(at, Segment { from: them, to: us, flags, ..Segment::default() }.frame());
-        capture.add(at + 0.005, Segment { from: us, to: them, flags: 0x10, ..Segment::default() }.frame());
+    // They keep alive or close what was opened before anybody watched. The system answers; whether that is seen
+    // depends on the filter.
+    for is_seen in [true, false] {
+        let mut capture = Capture::default();
+        for number in 0..50_u16 {
+            let at = f64::from(number) / 100.0;
+            let (us, them) = ((OURS[0], 50_000 + number), (SCANNER, 443));
+            let flags = if number % 2 == 0 { 0x10 } else { 0x11 };
+            capture.add(at, Segment { from: them, to: us, flags, ..Segment::default() }.frame());
+            if is_seen {
+                capture.add(at + 0.005, Segment { from: us, to: them, flags: 0x10, ..Segment::default() }.frame());
+            }
+        }
+        capture.play(Rules::default(), SERVICES, 100).nothing();
     }
-    capture.play(Rules::default(), SERVICES, 100).nothing();
+}
+
+#[test]
+fn connections_that_services_break_off_are_none() {
+    let mut capture = Capture::default();
+    for port in [22, 80, 443] {
+        let (them, us) = ((SCANNER, 40_000 + port), (OURS[0], port));
+        let mut add =
+            |from, to, flags| capture.add(f64::from(port), Segment { from, to, flags, ..Segment::default() }.frame());
+        add(them, us, 0x02);
+        add(them, us, 0x10);
+        add(us, them, 0x04);
+    }
+    capture.play(Rules { threshold: 1, ..Rules::default() }, SERVICES, 100).nothing();
+}
+
+#[test]
+fn a_reset_long_after_an_acknowledgement_is_none() {
+    let mut capture = Capture::default();
+    for port in [1, 2, 3] {
+        let (them, us) = ((SCANNER, 40_000), (OURS[0], port));
+        capture.add(0.0, Segment { from: them, to: us, flags: 0x10, ..Segment::default() }.frame());
+        capture.add(10.0, Segment { from: us, to: them, flags: 0x04, ..Segment::default() }.frame());
+    }
+    capture.0.sort_by_key(|(at, _)| *at);
+    capture.play(Rules { threshold: 1, ..Rules::default() }, SERVICES, 100).nothing();
 }
 
 #[test]
@@ -130,6 +161,11 @@ fn noise_for_everybody_is_none() {
     let mut for_many = datagram((SCANNER, 1), (OURS[0], 1), b"noise");
     for_many[..6].copy_from_slice(&[1, 0, 0x5e, 0, 0, 1]);
     capture.add(41.0, for_many);
+    for address in [[255, 255, 255, 255], [224, 0, 0, 1]] {
+        let mut for_many = datagram((SCANNER, 1), (OURS[0], 1), b"noise");
+        for_many[30..34].copy_from_slice(&address);
+        capture.add(41.0, for_many);
+    }
     capture.play(Rules { threshold: 1, ..Rules::default() }, SERVICES, 100).nothing();
 }
 

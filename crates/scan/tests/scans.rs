@@ -66,28 +66,27 @@ fn flags_that_no_connection_sends_are_told_at_the_second_packet() {
     }
 }
 
-#[test]
-fn stray_acknowledgements_are_told_when_nothing_explains_them() {
-    for (flags, probe) in [(0x10, Probe::Ack), (0x11, Probe::Maimon)] {
-        let told = swept([22, 80, 443, 25], flags, &[]).play(Rules::default(), SSH, 90);
-        assert_eq!((told.only().probe, told.only().tcp.count), (probe, 4), "{flags:#x}");
-        assert_eq!(told.scans[0].tcp.count, 4, "known after a second without an answer");
-        let told = swept([22, 80], flags, &[]).play(Rules::default(), SSH, 90);
-        assert!(told.scans.is_empty() && told.unfinished.is_empty(), "{flags:#x}: {told:?}");
+/// The same, and what the system answers.
+fn answered(mut capture: Capture, flags: u8) -> Capture {
+    for (at, frame) in capture.0.clone() {
+        let us = (OURS[0], u16::from_be_bytes([frame[36], frame[37]]));
+        capture.0.push((at + 100, Segment { from: us, to: (SCANNER, 40_000), flags, ..Segment::default() }.frame()));
     }
+    capture.0.sort_by_key(|(at, _)| *at);
+    capture
 }
 
 #[test]
-fn a_reset_of_ours_says_at_once_that_an_acknowledgement_was_stray() {
-    let mut capture = Capture::default();
-    for port in [22, 80, 443] {
-        let at = f64::from(port) / 10_000.0;
-        let (them, us) = ((SCANNER, 40_000), (OURS[0], port));
-        capture.add(at, Segment { from: them, to: us, flags: 0x10, ..Segment::default() }.frame());
-        capture.add(at + 0.000_1, Segment { from: us, to: them, flags: 4, ..Segment::default() }.frame());
+fn acknowledgements_that_we_answer_with_a_reset_are_a_scan() {
+    for (flags, probe) in [(0x10, Probe::Ack), (0x11, Probe::Maimon)] {
+        let capture = swept([22, 80, 443, 25], flags, &[]);
+        let told = answered(capture.clone(), 0x04).play(Rules::default(), SSH, 90);
+        assert_eq!((told.only().probe, told.only().tcp.order.as_slice()), (probe, &[22, 80, 443, 25][..]));
+        assert_eq!((told.scans[0].state, told.scans[0].packets), (State::Begun, 3), "at the third reset");
+        answered(capture.clone(), 0x10).play(Rules::default(), SSH, 90).nothing();
+        capture.play(Rules::default(), SSH, 90).nothing();
+        answered(swept([22, 80], flags, &[]), 0x04).play(Rules::default(), SSH, 90).nothing();
     }
-    let told = capture.play(Rules::default(), SSH, 0);
-    assert_eq!(told.scans.iter().map(|scan| (scan.state, scan.packets)).collect::<Vec<_>>(), [(State::Begun, 3)]);
 }
 
 #[test]
@@ -226,14 +225,14 @@ fn a_port_that_is_tried_again_is_one_target() {
             capture.add(f64::from(second), Segment { flags, ..Segment::default() }.frame());
         }
     }
-    let told = capture.play(Rules::default(), SSH, 70);
+    let told = answered(capture, 0x04).play(Rules::default(), SSH, 70);
     assert!(told.scans.is_empty() && told.unfinished.is_empty(), "{:?}", told.scans);
 }
 
 #[test]
 fn the_last_packet_is_the_last_of_theirs() {
-    let told = swept([22, 80, 443], 0x10, &[]).play(Rules::default(), SSH, 90);
-    assert_eq!(told.only().last.as_micros(), START as i64 + 200_000);
+    let told = answered(swept([22, 80, 443], 0x10, &[]), 0x04).play(Rules::default(), SSH, 90);
+    assert_eq!(told.only().last.as_micros(), START as i64 + 200_000, "not when we answered it");
     assert_eq!(told.only().duration, 200);
 }
 

@@ -1,5 +1,7 @@
 //! A canary from start to stop: bind, give up privileges, run, reload, stop.
 
+mod serving;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,26 +9,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use aviary_config::Settings;
-use aviary_event::{Event, LogData, Value};
+use aviary_event::{LogData, Value};
 use aviary_journal::{Journal, Reader};
-use aviary_output::{Batch, Health, Pacing, Source};
+use aviary_output::{Health, Pacing};
 use tokio::sync::{Semaphore, watch};
 
 use crate::connections::Connections;
 use crate::control::{self, Reload};
 use crate::datagrams::Guard;
 use crate::errand::Errand;
-use crate::follow;
 use crate::ground::{journal_options, make_folder, prepare_files, raise_file_limit};
-use crate::listener::Station;
+use crate::outlets::{self, Beside, Feed};
 use crate::plan::{Plan, PlannedOutput, PlannedService, PortRule};
-use crate::post::{Post, PostView, bind_service, wait_until_free};
+use crate::post::{Post, PostView, bind_service};
 use crate::privileges::{Identity, PrivilegeError, give_up};
 use crate::quarantine::Quarantine;
 use crate::reporter::Reporter;
 use crate::scanning::Scanner;
-use crate::seeker::{self, Reserved};
-use crate::session::Shared;
+use crate::seeker::Reserved;
 use crate::vault::FileVault;
 use crate::{clock, kinds};
 
@@ -34,7 +34,8 @@ use crate::{clock, kinds};
 const STOP_PATIENCE: Duration = Duration::from_secs(3);
 /// How long a stop leaves sessions time to say goodbye to peers that do not read.
 const CUT_AFTER: Duration = Duration::from_secs(2);
-/// File descriptors that are not for connections: the journal, outputs, listeners, the runtime.
+/// File descriptors that are not for connections: the journal, outputs, listeners, the runtime. Those of
+/// hosts' listeners come on top.
 const RESERVED_FILES: u64 = 96;
 
 /// How to start.
@@ -73,6 +74,8 @@ pub enum StartError {
 
 /// A service that is enabled and cannot be built.
 pub(crate) struct Rejected {
+    /// The host whose service it is; `None` for the canary's own.
+    pub host: Option<Arc<str>>,
     /// The service.
     pub label: &'static str,
     /// What is wrong with its settings.
@@ -92,6 +95,8 @@ pub(crate) struct Outlet {
     pub failure: Option<String>,
     /// How it is doing.
     pub health: Arc<Health>,
+    /// What it is sent beside the journal's events.
+    pub beside: Option<Beside>,
     digest: String,
     stop: watch::Sender<bool>,
     task: Option<tokio::task::JoinHandle<()>>,
@@ -147,7 +152,7 @@ impl Canary {
         let plan = Plan::build(&settings, &*vault);
         let mut posts = Vec::new();
         for service in &plan.services {
-            posts.extend(bind_service(service, &plan.addresses, port_rule, &[]));
+            posts.extend(bind_service(service, port_rule, &[]));
         }
         let reserved = Reserved::open(&plan);
         let scanner = Scanner::open(&plan.capture);
@@ -159,7 +164,9 @@ impl Canary {
         let options = journal_options(&state_dir, &plan);
         let (journal, guard) = Journal::open(&options, clock::now_micros)?;
         let (cap, per_source) = plan.connections;
-        let cap = cap.min(usize::try_from(files.saturating_sub(RESERVED_FILES)).unwrap_or(usize::MAX)).max(16);
+        let of_hosts = posts.iter().filter(|post| post.host.is_some()).count();
+        let files = usize::try_from(files.saturating_sub(RESERVED_FILES)).unwrap_or(usize::MAX);
+        let cap = cap.min(files.saturating_sub(of_hosts)).max(16);
         let reporter = Arc::new(Reporter::new(journal, plan.rules.clone()));
         let quarantine = Quarantine::new(state_dir.join("quarantine"), plan.quarantine);
         Ok(Arc::new(Self {
@@ -192,6 +199,12 @@ impl Canary {
     #[must_use]
     pub fn posts(&self) -> Vec<PostView> {
         lock(&self.posts).iter().map(Post::view).collect()
+    }
+
+    /// The canary's own name in events.
+    #[must_use]
+    pub fn node_id(&self) -> String {
+        self.reporter.rules().node_id.clone()
     }
 
     /// The folder of the journal, the secrets and the control socket.
@@ -322,99 +335,6 @@ impl Canary {
         });
     }
 
-    /// Starts listeners, and writes OpenCanary's start-up lines.
-    fn open_posts(self: &Arc<Self>, plan: &Plan) {
-        let mut posts = lock(&self.posts);
-        for post in posts.iter_mut() {
-            let Some(service) = plan.services.iter().find(|service| service.entry.name == post.entry.name) else {
-                continue;
-            };
-            self.open_post(post, service, plan);
-        }
-        for service in &plan.services {
-            let failed = posts.iter().any(|post| post.entry.name == service.entry.name && post.failure.is_some());
-            let text = match &service.service {
-                Err(error) => format!("Failed to add service from class {}. {error}", service.entry.opencanary),
-                Ok(_) if failed => continue,
-                Ok(_) => format!("Added service from class {} to fake", service.entry.opencanary),
-            };
-            self.say(text);
-        }
-        for post in posts.iter().filter(|post| post.failure.is_some()) {
-            let why = post.failure.as_deref().unwrap_or_default();
-            tracing::error!(service = post.label, port = post.endpoint.port, "{why}");
-            self.say(format!("Failed to add service from class {}. {why}", post.entry.opencanary));
-        }
-        self.say("Canary running!!!".to_owned());
-    }
-
-    /// Starts what asks and what reads files where that is new or changed, and ends what is gone; one line
-    /// per change.
-    fn open_errands(&self, plan: &Plan) -> Vec<String> {
-        let mut errands = lock(&self.errands);
-        let mut changes = Vec::new();
-        let before: Vec<&str> = errands.iter().map(|errand| errand.entry).collect();
-        errands.retain(|errand| {
-            plan.services.iter().any(|service| service.entry.name == errand.entry && service.digest == errand.digest)
-        });
-        for planned in &plan.services {
-            let (name, digest) = (planned.entry.name, &planned.digest);
-            let Ok(service) = &planned.service else { continue };
-            if errands.iter().any(|errand| errand.entry == name) {
-                continue;
-            }
-            let (seeker, follows) = (service.seeker(), service.follows());
-            if seeker.is_some() || !follows.is_empty() {
-                changes.push(format!("{name} {}", if before.contains(&name) { "changed" } else { "started" }));
-            }
-            errands.extend(seeker.map(|seeker| {
-                let (reserved, reporter) = (Arc::clone(&self.reserved), Arc::clone(&self.reporter));
-                Errand::begin(name, "asking", digest.clone(), |progress, stop| {
-                    seeker::run(name, seeker, reserved, reporter, progress, stop)
-                })
-            }));
-            errands.extend(follows.into_iter().map(|file| {
-                let reporter = Arc::clone(&self.reporter);
-                Errand::begin(name, "following", digest.clone(), |progress, stop| {
-                    follow::run(name, file, reporter, progress, stop)
-                })
-            }));
-        }
-        let gone = before.into_iter().filter(|name| !errands.iter().any(|errand| errand.entry == *name));
-        changes.extend(gone.map(|name| format!("{name} stopped")));
-        changes
-    }
-
-    fn open_post(&self, post: &mut Post, planned: &PlannedService, plan: &Plan) {
-        let Some(station) = self.station(post, planned, plan) else { return };
-        post.open(station, &self.connections, &self.room);
-    }
-
-    fn station(&self, post: &Post, planned: &PlannedService, plan: &Plan) -> Option<Station> {
-        let service = planned.service.as_ref().ok()?;
-        let index = service.endpoints().iter().position(|endpoint| post.plays(endpoint))?;
-        let limits = service.limits();
-        Some(Station {
-            shared: Arc::new(Shared {
-                service: Arc::clone(service),
-                endpoint: index,
-                security: post.endpoint.security,
-                tls: planned.tls.clone(),
-                unconsumed: limits.unconsumed,
-                received: limits.received,
-                reporter: Arc::clone(&self.reporter),
-                workshop: Arc::clone(&self.workshop),
-                quarantine: Arc::clone(&self.quarantine),
-                guard: Arc::clone(&self.datagrams),
-            }),
-            label: Arc::from(post.label.as_str()),
-            entry: planned.entry.name,
-            limits,
-            host_name: Arc::from(plan.host_name.as_str()),
-            keep_alive: service.keep_alive(index),
-        })
-    }
-
     fn say(&self, text: String) {
         self.reporter.report_own(&kinds::MESSAGE, message(text));
     }
@@ -439,6 +359,7 @@ impl Canary {
                 file: output.handler.options.get("filename").and_then(|name| name.as_str()).map(str::to_owned),
                 failure: None,
                 health: Arc::clone(&health),
+                beside: None,
                 digest: output.digest,
                 stop,
                 task: None,
@@ -458,13 +379,16 @@ impl Canary {
                     drop(journal.reader(&name));
                     let mut seed = [0; 8];
                     let _ = getrandom::fill(&mut seed);
+                    let (sender, beside) = outlets::beside();
+                    outlet.beside = Some(sender);
                     let pacing = Pacing { seed: u64::from_ne_bytes(seed), ..Pacing::default() };
                     outlet.task = Some(tokio::runtime::Handle::current().spawn(async move {
                         // Two tasks of one name would both move its position.
                         if let Some(before) = before {
                             let _ = before.await;
                         }
-                        aviary_output::run(output, Feed(journal.reader(&name)), health, stopped, pacing).await;
+                        let feed = Feed::new(journal, &name, beside);
+                        aviary_output::run(output, feed, health, stopped, pacing).await;
                     }));
                 }
                 Err(why) => {
@@ -497,25 +421,13 @@ impl Canary {
         stats.head.saturating_sub(stats.cursors.get(output).copied().unwrap_or(stats.head))
     }
 
-    /// Services that the running canary cannot build, with the settings that are at fault.
-    fn note_rejected(&self, plan: &Plan) {
-        *lock(&self.rejected) = plan
-            .services
-            .iter()
-            .filter_map(|service| {
-                let why = service.service.as_ref().err()?.clone();
-                Some(Rejected { label: service.entry.name, why, digest: service.digest.clone() })
-            })
-            .collect();
-    }
-
     /// What of a plan cannot be built, and was not already so.
     fn objections(&self, plan: &Plan) -> Vec<String> {
         let (rejected, outlets) = (lock(&self.rejected), lock(&self.outlets));
         let services = plan.services.iter().filter_map(|service| {
             let why = service.service.as_ref().err()?;
-            let known = rejected.iter().any(|old| old.label == service.entry.name && old.digest == service.digest);
-            (!known).then(|| format!("service `{}`: {why}", service.entry.name))
+            let same = |old: &Rejected| service.is(old.host.as_ref(), old.label) && old.digest == service.digest;
+            (!rejected.iter().any(same)).then(|| format!("service {}: {why}", service.title()))
         });
         let outputs = plan.outputs.iter().filter_map(|output| {
             let why = output.output.as_ref().err()?;
@@ -538,53 +450,7 @@ impl Canary {
         if !objections.is_empty() {
             return Err(objections.join("\n"));
         }
-        let mut changes = Vec::new();
-        let mut ending = Vec::new();
-        {
-            let mut posts = lock(&self.posts);
-            let old = std::mem::take(&mut *posts);
-            let mut kept = Vec::new();
-            for mut post in old {
-                let service = plan.services.iter().find(|service| service.entry.name == post.entry.name);
-                let same = service.is_some_and(|service| service.digest == post.digest);
-                let wanted = service.is_some_and(|service| {
-                    plan.addresses.contains(&post.address)
-                        && service.endpoints().iter().any(|endpoint| endpoint.is_at(&post.endpoint))
-                });
-                match service {
-                    Some(_) if wanted && same && post.failure.is_none() => kept.push(post),
-                    Some(service) if wanted && post.failure.is_none() => {
-                        if let Some(endpoint) = service.endpoints().into_iter().find(|endpoint| post.plays(endpoint)) {
-                            post.endpoint = endpoint;
-                        }
-                        post.digest.clone_from(&service.digest);
-                        self.connections.end(Some(post.number));
-                        self.open_post(&mut post, service, &plan);
-                        changes.push(format!("{} changed on port {}", post.label, post.port));
-                        kept.push(post);
-                    }
-                    _ => {
-                        self.connections.end(Some(post.number));
-                        if let Some(stop) = post.end() {
-                            changes.push(format!("{} stopped on port {}", post.label, post.port));
-                            ending.push(stop);
-                        }
-                    }
-                }
-            }
-            wait_until_free(&ending);
-            for service in &plan.services {
-                for mut post in bind_service(service, &plan.addresses, self.port_rule, &kept) {
-                    self.open_post(&mut post, service, &plan);
-                    changes.push(match &post.failure {
-                        None => format!("{} started on port {}", post.label, post.port),
-                        Some(why) => format!("{} did not start: {why}", post.label),
-                    });
-                    kept.push(post);
-                }
-            }
-            *posts = kept;
-        }
+        let mut changes = self.exchange_posts(&plan);
         self.show_ports();
         changes.extend(self.open_errands(&plan));
         self.note_rejected(&plan);
@@ -721,19 +587,6 @@ fn contain_panics() {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(place, "a task failed, the others go on");
     }));
-}
-
-/// The journal as the delivery loop sees it.
-struct Feed(Reader);
-
-impl Source for Feed {
-    fn next(&mut self, limit: usize) -> Batch<'_> {
-        Box::pin(async move { self.0.next(limit).await as Vec<Arc<Event>> })
-    }
-
-    fn advance(&mut self, seq: u64) {
-        self.0.advance(seq);
-    }
 }
 
 /// A life-cycle line as OpenCanary nests it.

@@ -251,7 +251,7 @@ fn program(scope: Scope) -> Vec<SockFilter> {
 /// - with scans: bare ACK and FIN with ACK without options and payload to this machine, which connections of
 ///   today's systems rarely send and probes always are; this machine's own SYN with ACK and bare RST, which tell
 ///   what it knows of and what it does not; UDP both ways, since answers to one's own must be known; requests for
-///   ICMP echo, timestamp and address mask;
+///   ICMP echo, timestamp and address mask; first fragments;
 /// - UDP to the ports where names are told.
 fn filter(scope: Scope) -> Vec<Instruction> {
     use To::{At, Next};
@@ -261,7 +261,12 @@ fn filter(scope: Scope) -> Vec<Instruction> {
     // A tag that the interface left in the frame.
     p.when(&[0x8100, 0x88a8], "message").drop();
 
-    p.at("ipv4").step(LOAD_HALF, 20).branch(ANY_BIT, 0x1fff, At("drop"), Next).step(HEADER_X, 14);
+    p.at("ipv4").step(LOAD_HALF, 20).branch(ANY_BIT, 0x1fff, At("drop"), Next);
+    if scans {
+        // A first fragment may end inside the header, which is how some scan.
+        p.branch(ANY_BIT, 0x2000, At("head"), Next);
+    }
+    p.step(HEADER_X, 14);
     p.step(LOAD_BYTE, 23).when(&[6], "tcp4").when(&[17], "udp4");
     if scans {
         p.when(&[1], "icmp4");

@@ -16,12 +16,12 @@ use tokio::net::{UnixListener, UnixStream};
 
 use crate::canary::Canary;
 use crate::errand::Trouble;
-use crate::{clock, privileges};
+use crate::{clock, outlets, privileges};
 
 /// Longest request in bytes.
 const REQUEST: u64 = 4096;
-/// Longest answer to one question in bytes.
-const ANSWER: u64 = 1 << 20;
+/// Longest answer to one question in bytes: some 300 for each of the services of a rack of hosts.
+const ANSWER: u64 = 16 << 20;
 /// How long a client may take to ask, and a canary to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long the system may take to clear away a process that was killed.
@@ -185,7 +185,9 @@ async fn answer(mut stream: UnixStream, canary: &Arc<Canary>, config: &str, relo
             let history = question.get("history").and_then(Value::as_u64).unwrap_or(0);
             return tail(stream, canary, history).await;
         }
-        _ => json!({ "refused": "unknown question; client and canary are of different versions" }),
+        _ => outlets::answer(canary, &question)
+            .await
+            .unwrap_or_else(|| json!({ "refused": "unknown question; client and canary are of different versions" })),
     };
     stream.write_all(format!("{answer}\n").as_bytes()).await
 }
@@ -210,12 +212,15 @@ async fn tail(mut stream: UnixStream, canary: &Canary, history: u64) -> io::Resu
 
 async fn status(canary: &Arc<Canary>, config: &str) -> Value {
     let stats = canary.reporter().journal().stats();
+    let rules = canary.reporter().rules();
     let mut outputs = Vec::new();
     let (services, found) = canary.inspect(|posts, rejected, outlets| {
         let mut services: Vec<Value> = posts
             .iter()
             .map(|post| {
                 json!({
+                    "host": post.host.as_deref(),
+                    "node_id": rules.node_id_of(post.host.as_deref()),
                     "service": post.label,
                     "address": post.address.map_or_else(|| "*".to_owned(), |address| address.to_string()),
                     "protocol": if post.endpoint.protocol == Protocol::Udp { "udp" } else { "tcp" },
@@ -227,9 +232,12 @@ async fn status(canary: &Arc<Canary>, config: &str) -> Value {
                 })
             })
             .collect();
-        services.extend(rejected.iter().map(
-            |service| json!({"service": service.label, "state": "failed", "reason": service.why, "connections": 0}),
-        ));
+        services.extend(rejected.iter().map(|service| {
+            json!({
+                "host": service.host.as_deref(), "service": service.label, "state": "failed",
+                "reason": service.why, "connections": 0,
+            })
+        }));
         services.extend(canary.scanner().filter(|_| canary.scans()).map(|scanner| {
             let (state, reason, seen) = match scanner {
                 Ok(scanner) => ("watching", None, scanner.seen().packets),
@@ -243,7 +251,8 @@ async fn status(canary: &Arc<Canary>, config: &str) -> Value {
                 Some(Trouble::Waiting(what)) => (errand.word, Some(what.to_owned())),
                 Some(Trouble::Failed(why)) => ("failed", Some(why)),
             };
-            json!({"service": errand.entry, "state": state, "reason": reason, "connections": errand.events()})
+            let (host, events) = (errand.host.as_deref(), errand.events());
+            json!({"host": host, "service": errand.entry, "state": state, "reason": reason, "connections": events})
         }));
         let outlets: Vec<_> = outlets
             .iter()
@@ -289,6 +298,7 @@ async fn status(canary: &Arc<Canary>, config: &str) -> Value {
     }
     json!({
         "version": env!("CARGO_PKG_VERSION"),
+        "node_id": rules.node_id,
         "pid": std::process::id(),
         "config": config,
         "state_dir": canary.state_dir().display().to_string(),

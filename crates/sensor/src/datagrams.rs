@@ -1,7 +1,7 @@
 //! UDP: reads datagrams in batches, lets the service look at each, and answers within the allowance.
 //!
-//! One task empties the socket, so that a burst is lost neither to a slow disk nor to a slow service; the
-//! other works. INVARIANT: a reply leaves only when the journal has what its batch reported.
+//! One task empties the socket, so that a burst is lost neither to a slow disk nor to a slow service; another lets
+//! the service look, a third answers. INVARIANT: a reply leaves only when the journal has what its batch reported.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -38,6 +38,8 @@ const BATCH: usize = 32;
 const LARGEST: usize = 65_536;
 /// Batches that wait for the service.
 const QUEUE: usize = 1024;
+/// Batches that wait for the journal.
+const LOOKED_AT: usize = 256;
 /// Bytes that wait for the service.
 const QUEUED_BYTES: usize = 16 * 1024 * 1024;
 /// Receive buffer that is asked for: a burst of 3,000 datagrams, each of which costs the kernel a kilobyte
@@ -250,6 +252,8 @@ impl Listener {
         stop: watch::Receiver<bool>,
     ) {
         let Ok(local) = socket.local_addr() else { return };
+        let (looked, receiver) = mpsc::channel(LOOKED_AT);
+        let answering = tokio::runtime::Handle::current().spawn(answer(socket, receiver, stop));
         while let Some((batch, permit)) = batches.recv().await {
             let station = self.station();
             let mut entropy = vec![[0; 32]; batch.len()];
@@ -268,18 +272,42 @@ impl Listener {
                 }
             }
             let Round { receipt, answers, talks, .. } = round;
-            if let Some(receipt) = receipt {
-                receipt.wait().await;
+            if looked.send(Looked { station, receipt, answers, talks, permit }).await.is_err() {
+                break;
             }
-            for answer in answers {
-                send(&socket, &answer).await;
-            }
-            for (dialogue, context, from) in talks {
-                converse(&station, dialogue, context, from, stop.clone());
-            }
-            drop(permit);
         }
+        drop(looked);
+        let _ = answering.await;
     }
+}
+
+/// Answers batches in order, each once the journal has what it reported. A task of its own, so that the next batch is
+/// looked at meanwhile and shares the journal's next transaction.
+async fn answer(socket: Arc<UdpSocket>, mut batches: mpsc::Receiver<Looked>, stop: watch::Receiver<bool>) {
+    while let Some(Looked { station, receipt, answers, talks, permit }) = batches.recv().await {
+        if let Some(receipt) = receipt {
+            receipt.wait().await;
+        }
+        for answer in answers {
+            send(&socket, &answer).await;
+        }
+        for (dialogue, context, from) in talks {
+            converse(&station, dialogue, context, from, stop.clone());
+        }
+        drop(permit);
+    }
+}
+
+/// A batch that the service has looked at.
+struct Looked {
+    station: Arc<Station>,
+    /// Of the last event: one writer takes them in order.
+    receipt: Option<Receipt>,
+    answers: Vec<Answer>,
+    /// Conversations that begin once the journal has what was reported.
+    talks: Vec<(Box<dyn Dialogue>, Context, Option<IpAddr>)>,
+    /// Of the bytes that wait.
+    permit: OwnedSemaphorePermit,
 }
 
 /// One batch at work.
@@ -294,8 +322,9 @@ struct Round<'a> {
 
 /// Who sends to whom: all datagrams of a flow are one session.
 fn context(station: &Station, peer: SocketAddr, local: SocketAddr) -> Context {
-    let session = SessionId(FLOWS.hash_one((peer, &station.label)));
-    Context { service: Arc::clone(&station.label), entry: station.entry, session, peer, local, hurried: true }
+    let session = SessionId(FLOWS.hash_one((peer, &station.label, &station.host)));
+    let (service, entry) = (Arc::clone(&station.label), Arc::clone(&station.entry));
+    Context { service, host: station.host.clone(), entry, session, peer, local, hurried: true }
 }
 
 impl Round<'_> {

@@ -8,6 +8,8 @@ use tokio::sync::watch;
 
 /// One of them at work.
 pub(crate) struct Errand {
+    /// The host whose service it is; `None` for the canary's own.
+    pub host: Option<Arc<str>>,
     /// Name of the service's entry.
     pub entry: &'static str,
     /// What it does, as `status` says it: `asking`.
@@ -64,7 +66,14 @@ impl Errand {
         let (stop, stopped) = watch::channel(false);
         let progress = Arc::new(Progress::default());
         drop(tokio::runtime::Handle::current().spawn(work(Arc::clone(&progress), stopped)));
-        Self { entry, word, digest, progress, stop }
+        Self { host: None, entry, word, digest, progress, stop }
+    }
+
+    /// The same for a host.
+    #[must_use]
+    pub(crate) fn of_host(mut self, host: Option<Arc<str>>) -> Self {
+        self.host = host;
+        self
     }
 
     /// Why it does nothing, if that is so.

@@ -29,7 +29,7 @@ const PIECE: usize = 256 * 1024;
 
 /// Follows a file until told to stop.
 pub(crate) async fn run(
-    entry: &'static str,
+    (host, entry): (Option<Arc<str>>, &'static str),
     follow: Follow,
     reporter: Arc<Reporter>,
     progress: Arc<Progress>,
@@ -46,7 +46,7 @@ pub(crate) async fn run(
         });
         let Ok((back, lines, looked)) = looked.await else { return };
         tail = back;
-        report(entry, &mut *reader, &lines, &reporter, &progress).await;
+        report((host.as_deref(), entry), &mut *reader, &lines, &reporter, &progress).await;
         let more = match looked {
             Ok(Look { more, is_there }) => {
                 let trouble = (!is_there).then_some(Trouble::Waiting("the file is not there yet"));
@@ -73,7 +73,7 @@ pub(crate) async fn run(
 }
 
 async fn report(
-    entry: &'static str,
+    (host, entry): (Option<&str>, &'static str),
     reader: &mut dyn LineReader,
     lines: &[Vec<u8>],
     reporter: &Reporter,
@@ -86,7 +86,7 @@ async fn report(
         };
         if let Some(told) = told {
             progress.count();
-            drop(reporter.report_told(entry, told).await);
+            drop(reporter.report_told(entry, host, told).await);
         }
     }
 }
@@ -361,7 +361,7 @@ mod tests {
             let scene = Scene::new();
             let follow = Follow { path: scene.tail.path.clone(), reader: Box::new(Teller) };
             let errand = Errand::begin("test", "reading", String::new(), |progress, stop| {
-                run("test", follow, Arc::clone(rig.reporter()), progress, stop)
+                run((None, "test"), follow, Arc::clone(rig.reporter()), progress, stop)
             });
             tokio::time::timeout(PATIENCE, async {
                 while errand.trouble().is_none() {

@@ -63,4 +63,5 @@ pub(crate) static LOST: KindInfo = KindInfo {
 };
 
 /// All of them, for documents and checks.
-pub static ALL: &[&KindInfo] = &[&MESSAGE, &UNREPORTED, &TLS_FAILED, &LIMITED, &OUTPUT, &LOST];
+pub static ALL: &[&KindInfo] =
+    &[&MESSAGE, &UNREPORTED, &TLS_FAILED, &LIMITED, &OUTPUT, &LOST, &aviary_output::DIGEST, &aviary_output::TEST];

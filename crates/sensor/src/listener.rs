@@ -27,8 +27,10 @@ pub(crate) struct Station {
     pub shared: Arc<Shared>,
     /// Word in `aviary.service`.
     pub label: Arc<str>,
-    /// Name of the service's entry.
-    pub entry: &'static str,
+    /// The host whose service it is; `None` for the canary's own.
+    pub host: Option<Arc<str>>,
+    /// Name under which planted credentials are configured: `ssh`, or `hosts.printer.ssh`.
+    pub entry: Arc<str>,
     /// Limits of each connection.
     pub limits: Limits,
     /// Host name that the canary plays.
@@ -71,8 +73,8 @@ fn listen(address: SocketAddr, both: bool) -> io::Result<std::net::TcpListener> 
     Ok(socket.into())
 }
 
-/// Why a port is not bound, and what to do.
-pub(crate) fn explain(port: u16, protocol: Protocol, error: &std::io::Error) -> String {
+/// Why a port of an address is not bound, and what to do.
+pub(crate) fn explain(address: Option<IpAddr>, port: u16, protocol: Protocol, error: &std::io::Error) -> String {
     match error.kind() {
         std::io::ErrorKind::AddrInUse => match ports::holder(port, protocol) {
             Some(holder) => format!("port {port} is taken by {holder}; stop it or choose another port"),
@@ -85,7 +87,8 @@ pub(crate) fn explain(port: u16, protocol: Protocol, error: &std::io::Error) -> 
             )
         }
         std::io::ErrorKind::AddrNotAvailable => {
-            format!("port {port} cannot be bound: this machine has no such address; see `device.listen_addr`")
+            let address = address.map_or_else(|| "*".to_owned(), |address| address.to_string());
+            format!("port {port} cannot be bound: this machine has no address {address}; see `device.listen_addr`")
         }
         _ => format!("port {port} cannot be bound: {error}"),
     }
@@ -168,7 +171,8 @@ impl Listener {
                 connections.admit(stream, peer.ip(), self.number, limits.connections, (limits.idle, limits.total));
             let context = Context {
                 service: Arc::clone(&station.label),
-                entry: station.entry,
+                host: station.host.clone(),
+                entry: Arc::clone(&station.entry),
                 session,
                 peer,
                 local,

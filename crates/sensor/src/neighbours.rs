@@ -64,6 +64,10 @@ pub(crate) struct Standing {
 /// address needs, or 0. Takes some 20 us.
 #[must_use]
 pub(crate) fn standing(address: IpAddr, interface: u32) -> Standing {
+    // Every link has these addresses; without the link there is no route to ask for.
+    if interface == 0 && matches!(address, IpAddr::V6(six) if six.is_unicast_link_local()) {
+        return Standing { is_routed: false, mac: mac(address, None) };
+    }
     let Some(kernel) = open() else { return Standing::default() };
     match route(&kernel, address, interface) {
         Answer::Is(Route { kind: UNICAST, interface, gateway }) => {

@@ -1,14 +1,15 @@
 //! The plan: services and outputs built from the settings, before anything is bound or opened.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use aviary_config::{Handler, Settings};
 use aviary_output::{Blueprint, Output};
-use aviary_service::{Endpoint, Entry, Materials, Protocol, Service, Vault};
+use aviary_service::{Endpoint, Entry, Materials, Service, Vault};
 use jiff::tz::TimeZone;
 
+use crate::machine::{Machine, MachineVault};
+use crate::post::Post;
 use crate::reporter::Rules;
 use crate::scanning::Wanted;
 use crate::tls::Tls;
@@ -24,6 +25,8 @@ pub enum PortRule {
 
 /// A service as planned.
 pub struct PlannedService {
+    /// The machine that plays it.
+    pub machine: Arc<Machine>,
     /// The registry's line.
     pub entry: &'static Entry,
     /// The service, or why it cannot be built.
@@ -35,6 +38,18 @@ pub struct PlannedService {
 }
 
 impl PlannedService {
+    /// Whether it is this service of this machine, as a post or an errand of before names them.
+    #[must_use]
+    pub(crate) fn is(&self, host: Option<&Arc<str>>, entry: &str) -> bool {
+        self.entry.name == entry && self.machine.host.as_ref() == host
+    }
+
+    /// Its name, and whose it is: "`ssh` of host `printer`".
+    #[must_use]
+    pub fn title(&self) -> String {
+        format!("`{}`{}", self.entry.name, self.machine.suffix())
+    }
+
     /// Where it listens.
     #[must_use]
     pub fn endpoints(&self) -> Vec<Endpoint> {
@@ -62,10 +77,8 @@ pub struct Plan {
     pub rules: Rules,
     /// What is looked at on the wire.
     pub(crate) capture: Wanted,
-    /// Addresses to bind; `None` stands for all.
-    pub addresses: Vec<Option<IpAddr>>,
-    /// Host name that the canary plays.
-    pub host_name: String,
+    /// The machines that are played: the canary's own first, then the hosts.
+    pub machines: Vec<Arc<Machine>>,
     /// Connections at once, in all and from one source.
     pub connections: (usize, usize),
     /// Bounds of the journal: bytes and days.
@@ -83,17 +96,13 @@ impl Plan {
     /// failed, so that the others run and `status` says why.
     #[must_use]
     pub fn build(settings: &Settings, vault: &dyn Vault) -> Self {
-        let host_name = host_name(settings);
-        let services = entries(settings)
-            .into_iter()
-            .filter(|entry| entry.is_enabled(settings))
-            .map(|entry| plan_service(entry, settings, vault, &host_name))
-            .collect();
+        let machines = crate::machine::all(settings);
+        let services = machines.iter().flat_map(|(machine, settings)| {
+            let on = entries(settings).into_iter().filter(|entry| entry.is_enabled(settings));
+            on.map(|entry| plan_service(entry, settings, vault, machine))
+        });
+        let services = services.collect();
         let outputs = settings.handlers().iter().map(|handler| plan_output(handler.clone(), settings)).collect();
-        let mut addresses: Vec<Option<IpAddr>> = settings.listen_addrs().into_iter().map(Some).collect();
-        if addresses.is_empty() {
-            addresses.push(None);
-        }
         let number = |name| usize::try_from(settings.int(name)).unwrap_or(0);
         let connections = (number("aviary.limits.connections"), number("aviary.limits.connections_per_source"));
         let whole = |name| u64::try_from(settings.int(name)).unwrap_or(0);
@@ -105,16 +114,21 @@ impl Plan {
         Self {
             services,
             outputs,
-            capture: Wanted::of(settings),
-            rules: rules(settings),
-            addresses,
-            host_name,
+            capture: Wanted::of(settings, &machines),
+            rules: rules(settings, &machines),
+            machines: machines.into_iter().map(|(machine, _)| machine).collect(),
             connections,
             journal,
             datagram_rate,
             quarantine,
             fixed,
         }
+    }
+
+    /// The service of a post.
+    #[must_use]
+    pub(crate) fn service_of(&self, post: &Post) -> Option<&PlannedService> {
+        self.services.iter().find(|service| service.is(post.host.as_ref(), post.entry.name))
     }
 }
 
@@ -125,11 +139,19 @@ pub fn entries(settings: &Settings) -> Vec<&'static Entry> {
     aviary_services::ALL.iter().copied().chain(aviary_script::entries(settings, &taken)).collect()
 }
 
-fn plan_service(entry: &'static Entry, settings: &Settings, vault: &dyn Vault, host_name: &str) -> PlannedService {
+fn plan_service(
+    entry: &'static Entry,
+    settings: &Settings,
+    vault: &dyn Vault,
+    machine: &Arc<Machine>,
+) -> PlannedService {
+    let vault = &MachineVault::new(vault, machine);
+    let host_name = &machine.host_name;
     let built = (entry.build)(&Materials { settings, vault, host_name });
     let service: Result<Arc<dyn Service>, String> = built.map(Arc::from).map_err(|error| error.to_string());
     let tls = service.as_ref().ok().and_then(|service| service.tls()).map(|profile| Tls::new(profile, vault));
-    PlannedService { entry, service, tls, digest: digest(entry, settings, host_name) }
+    let digest = digest(entry, settings, host_name);
+    PlannedService { machine: Arc::clone(machine), entry, service, tls, digest }
 }
 
 fn digest(entry: &Entry, settings: &Settings, host_name: &str) -> String {
@@ -152,7 +174,9 @@ fn plan_output(handler: Handler, settings: &Settings) -> PlannedOutput {
         Some(entry) => {
             let (name, options, format) = (&handler.name, &handler.options, handler.format());
             let blueprint = Blueprint { name, options, format, extended, node_id: &node_id };
-            (entry.build)(&blueprint).map_err(|error| error.to_string())
+            (entry.build)(&blueprint)
+                .and_then(|output| aviary_output::routed(output, entry.options, options))
+                .map_err(|error| error.to_string())
         }
         None => Err(unknown_class(&handler.class)),
     };
@@ -170,47 +194,20 @@ pub fn unknown_class(class: &str) -> String {
     }
 }
 
-fn rules(settings: &Settings) -> Rules {
-    let names = entries(settings).into_iter().map(|entry| entry.name);
-    let honeycreds =
-        names.map(|name| (name.to_owned(), settings.honeycreds(name))).filter(|(_, creds)| !creds.is_empty()).collect();
+fn rules(settings: &Settings, machines: &[(Arc<Machine>, &Settings)]) -> Rules {
+    let honeycreds = machines.iter().flat_map(|(machine, settings)| {
+        let names = entries(settings).into_iter().map(|entry| entry.name);
+        names.map(|name| (machine.path(name), settings.honeycreds(name)))
+    });
     Rules {
         node_id: settings.node_id().into_owned(),
+        hosts: machines
+            .iter()
+            .map(|(machine, _)| Arc::clone(machine))
+            .filter(|machine| machine.host.is_some())
+            .collect(),
         ignore: settings.ignore().clone(),
-        honeycreds,
+        honeycreds: honeycreds.filter(|(_, creds)| !creds.is_empty()).collect(),
         zone: TimeZone::try_system().unwrap_or(TimeZone::UTC),
     }
-}
-
-/// The configured host name, or the machine's own.
-fn host_name(settings: &Settings) -> String {
-    let configured = settings.text("aviary.host_name");
-    if !configured.is_empty() {
-        return configured;
-    }
-    nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_else(|| "localhost".to_owned())
-}
-
-/// Ports of the plan that other processes hold, or that this user may not bind, tried out.
-#[must_use]
-pub fn port_trouble(plan: &Plan) -> Vec<String> {
-    let mut trouble = Vec::new();
-    for service in &plan.services {
-        for endpoint in service.endpoints() {
-            for address in &plan.addresses {
-                let bound = match endpoint.protocol {
-                    Protocol::Tcp => crate::listener::bind(*address, endpoint.port).map(drop),
-                    Protocol::Udp => crate::datagrams::bind(*address, endpoint.port).map(drop),
-                };
-                if let Err(error) = bound {
-                    trouble.push(format!(
-                        "service `{}`: {}",
-                        endpoint.label,
-                        crate::listener::explain(endpoint.port, endpoint.protocol, &error)
-                    ));
-                }
-            }
-        }
-    }
-    trouble
 }

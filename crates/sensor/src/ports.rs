@@ -1,4 +1,4 @@
-//! Who holds a port, and which ports are open: read from `/proc`.
+//! Whether ports can be had, who holds them, and which are open: read from `/proc`.
 
 use std::collections::HashMap;
 use std::fs;
@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 
 use aviary_scan::Proto;
 use aviary_service::Protocol;
+
+use crate::machine::is_present;
+use crate::plan::Plan;
 
 /// State of a TCP socket that listens, and of a UDP socket that takes from anybody: `TCP_LISTEN` and
 /// `TCP_CLOSE` of Linux's `net/tcp_states.h`.
@@ -36,6 +39,35 @@ pub fn holder(port: u16, protocol: Protocol) -> Option<String> {
         }
     }
     None
+}
+
+/// What of the plan could not be bound now, tried out: addresses that this machine does not have, and ports
+/// that other processes hold or that this user may not bind.
+#[must_use]
+pub fn port_trouble(plan: &Plan) -> Vec<String> {
+    let missing = |address: &Option<IpAddr>| address.is_some_and(|address| !is_present(address));
+    let mut trouble = Vec::new();
+    for machine in &plan.machines {
+        let key = machine.path("device.listen_addr");
+        let absent = machine.addresses.iter().filter(|address| missing(address)).flatten();
+        trouble.extend(absent.map(|address| format!("{address} in `{key}` is no address of this machine")));
+    }
+    for service in &plan.services {
+        for endpoint in service.endpoints() {
+            for address in service.machine.addresses.iter().filter(|address| !missing(address)) {
+                let bound = match endpoint.protocol {
+                    Protocol::Tcp => crate::listener::bind(*address, endpoint.port).map(drop),
+                    Protocol::Udp => crate::datagrams::bind(*address, endpoint.port).map(drop),
+                };
+                if let Err(error) = bound {
+                    let (label, whose) = (&endpoint.label, service.machine.suffix());
+                    let why = crate::listener::explain(*address, endpoint.port, endpoint.protocol, &error);
+                    trouble.push(format!("service `{label}`{whose}: {why}"));
+                }
+            }
+        }
+    }
+    trouble
 }
 
 /// How long the list of open ports is believed where it says that a port is closed, and where it says open.

@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::connections::Connections;
 use crate::datagrams;
 use crate::listener::{Listener, Station, bind, explain};
+use crate::machine;
 use crate::plan::{PlannedService, PortRule};
 
 /// How long a reload waits for a port that it has just given up.
@@ -23,6 +24,8 @@ pub(crate) struct Post {
     pub label: String,
     /// The endpoint as the service declares it.
     pub endpoint: Endpoint,
+    /// The host whose service it is; `None` for the canary's own.
+    pub host: Option<Arc<str>>,
     /// The service's place in the plan's registry.
     pub entry: &'static Entry,
     /// The address; `None` stands for all.
@@ -49,6 +52,8 @@ enum Sockets {
 /// What listens where, for tables.
 #[derive(Clone, Debug)]
 pub struct PostView {
+    /// The host whose service it is; `None` for the canary's own.
+    pub host: Option<Arc<str>>,
     /// Word in `aviary.service`.
     pub label: String,
     /// The address; `None` stands for all.
@@ -88,6 +93,12 @@ impl Post {
         endpoint.label == self.label && endpoint.protocol == self.endpoint.protocol
     }
 
+    /// Its label, and whose it is: "ssh of host `printer`".
+    #[must_use]
+    pub(crate) fn title(&self) -> String {
+        format!("{}{}", self.label, machine::suffix(self.host.as_deref()))
+    }
+
     /// What carries its bytes, as packets have it.
     #[must_use]
     pub(crate) const fn proto(&self) -> Proto {
@@ -101,6 +112,7 @@ impl Post {
     #[must_use]
     pub(crate) fn view(&self) -> PostView {
         PostView {
+            host: self.host.clone(),
             label: self.label.clone(),
             address: self.address,
             protocol: self.endpoint.protocol,
@@ -165,16 +177,15 @@ pub(crate) fn wait_until_free(ending: &[watch::Sender<bool>]) {
 }
 
 /// Binds the endpoints of a service that are not among `present`.
-pub(crate) fn bind_service(
-    planned: &PlannedService,
-    addresses: &[Option<IpAddr>],
-    rule: PortRule,
-    present: &[Post],
-) -> Vec<Post> {
+pub(crate) fn bind_service(planned: &PlannedService, rule: PortRule, present: &[Post]) -> Vec<Post> {
     let mut posts = Vec::new();
     for endpoint in planned.endpoints() {
-        for address in addresses {
-            let there = present.iter().any(|post| post.address == *address && post.endpoint.is_at(&endpoint));
+        for address in &planned.machine.addresses {
+            let there = present.iter().any(|post| {
+                planned.is(post.host.as_ref(), post.entry.name)
+                    && post.address == *address
+                    && post.endpoint.is_at(&endpoint)
+            });
             if !there {
                 posts.push(bind_post(planned, endpoint.clone(), *address, rule));
             }
@@ -197,10 +208,11 @@ fn bind_post(planned: &PlannedService, endpoint: Endpoint, address: Option<IpAdd
     }
     let (sockets, failure) = match result {
         Ok(sockets) => (sockets, None),
-        Err(error) => (Sockets::None, Some(explain(port, endpoint.protocol, &error))),
+        Err(error) => (Sockets::None, Some(explain(address, port, endpoint.protocol, &error))),
     };
     Post {
         label: endpoint.label.clone(),
+        host: planned.machine.host.clone(),
         entry: planned.entry,
         endpoint,
         address,

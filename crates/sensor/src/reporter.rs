@@ -15,6 +15,7 @@ use aviary_service::{SessionId, Told};
 use jiff::tz::TimeZone;
 use uuid::{Builder, Uuid};
 
+use crate::machine::Machine;
 use crate::who::Who;
 use crate::{clock, kinds};
 
@@ -30,12 +31,32 @@ const HURRIED_HASHES: u32 = 4;
 pub struct Rules {
     /// The canary's name.
     pub node_id: String,
+    /// Machines at addresses of their own, which have names of their own.
+    pub hosts: Vec<Arc<Machine>>,
     /// What is not reported.
     pub ignore: IgnoreRules,
-    /// Planted credentials by service.
+    /// Planted credentials by service: `ssh`, or `hosts.printer.ssh`.
     pub honeycreds: BTreeMap<String, HoneyCreds>,
     /// Local time zone.
     pub zone: TimeZone,
+}
+
+impl Rules {
+    /// The name in events of a host, or of the canary.
+    #[must_use]
+    pub(crate) fn node_id_of(&self, host: Option<&str>) -> &str {
+        let Some(host) = host else { return &self.node_id };
+        let machine = self.hosts.iter().find(|machine| machine.host.as_deref() == Some(host));
+        machine.map_or(&self.node_id, |machine| &machine.node_id)
+    }
+
+    /// The name in events of whoever plays at an address: a host, or the canary.
+    #[must_use]
+    pub(crate) fn node_id_at(&self, address: IpAddr) -> &str {
+        let address = Some(address.to_canonical());
+        let machine = self.hosts.iter().find(|machine| machine.addresses.contains(&address));
+        machine.map_or(&self.node_id, |machine| &machine.node_id)
+    }
 }
 
 /// Turns reports into events.
@@ -56,8 +77,10 @@ pub(crate) struct Reporter {
 pub(crate) struct Context {
     /// Word in `aviary.service`.
     pub service: Arc<str>,
-    /// Name under which planted credentials are configured.
-    pub entry: &'static str,
+    /// The host whose service it is; `None` for the canary's own.
+    pub host: Option<Arc<str>>,
+    /// Name under which planted credentials are configured: `ssh`, or `hosts.printer.ssh`.
+    pub entry: Arc<str>,
     /// The connection.
     pub session: SessionId,
     /// The peer.
@@ -83,8 +106,13 @@ impl Reporter {
         }
     }
 
-    /// Replaces the rules.
-    pub(crate) fn set_rules(&self, rules: Rules) {
+    /// Replaces the rules. A host that is gone leaves its name, without addresses, for what its last
+    /// sessions have to report.
+    pub(crate) fn set_rules(&self, mut rules: Rules) {
+        let before = self.rules();
+        let gone = before.hosts.iter().filter(|old| !rules.hosts.iter().any(|host| host.host == old.host));
+        let gone: Vec<_> = gone.map(|old| Arc::new(Machine { addresses: Vec::new(), ..Machine::clone(old) })).collect();
+        rules.hosts.extend(gone);
         *self.rules.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(rules);
     }
 
@@ -106,6 +134,12 @@ impl Reporter {
         &self.who
     }
 
+    /// An id for an event that does not go through the journal.
+    #[must_use]
+    pub(crate) fn next_id(&self, now: aviary_event::Timestamp) -> Uuid {
+        self.ids.next(now.as_micros())
+    }
+
     /// The journal.
     #[must_use]
     pub(crate) const fn journal(&self) -> &Journal {
@@ -125,7 +159,7 @@ impl Reporter {
     }
 
     /// Reports what a line of another program's file tells of; `None` if an ignore rule keeps it out.
-    pub(crate) async fn report_told(&self, service: &str, told: Told) -> Option<Receipt> {
+    pub(crate) async fn report_told(&self, service: &str, host: Option<&str>, told: Told) -> Option<Receipt> {
         let Told { kind, data, source, target } = told;
         let rules = self.rules();
         if rules.ignore.passes_over(source.host.parse().ok(), kind.number) {
@@ -133,7 +167,7 @@ impl Reporter {
             return None;
         }
         let now = clock::now();
-        let (id, zone, node_id) = (self.ids.next(now.as_micros()), &rules.zone, &rules.node_id);
+        let (id, zone, node_id) = (self.ids.next(now.as_micros()), &rules.zone, rules.node_id_of(host));
         let mut event = Event::new(kind, data, id, now, zone, node_id, service, None, source, target);
         self.tell_who(&mut event);
         Some(self.journal.append(event).await)
@@ -158,13 +192,14 @@ impl Reporter {
     }
 
     /// Reports what was observed on the wire rather than said to a service, from one address to another of
-    /// this machine's, whose origins as events name them these are.
+    /// this machine's, whose origins as events name them these are. The
+    /// event is of the machine that plays at the second.
     pub(crate) fn report_observed(
         &self,
         kind: Kind,
         data: LogData,
         service: &str,
-        (source, _destination): (IpAddr, IpAddr),
+        (source, destination): (IpAddr, IpAddr),
         (src, dst): (Origin, Origin),
     ) {
         let rules = self.rules();
@@ -174,7 +209,8 @@ impl Reporter {
         }
         let now = clock::now();
         let id = self.ids.next(now.as_micros());
-        let mut event = Event::new(kind, data, id, now, &rules.zone, &rules.node_id, service, None, src, dst);
+        let node_id = rules.node_id_at(destination);
+        let mut event = Event::new(kind, data, id, now, &rules.zone, node_id, service, None, src, dst);
         self.tell_who(&mut event);
         drop(self.journal.append_now(event));
     }
@@ -224,10 +260,10 @@ impl Reporter {
     ) -> Option<Event> {
         let rules = self.rules();
         let mut event = self.stamp(&rules, context, kind, data, notes)?;
-        if let Some(creds) = rules.honeycreds.get(context.entry) {
+        if let Some(creds) = rules.honeycreds.get(&*context.entry) {
             let poise = (!context.hurried).then_some(&self.poise);
             if !context.hurried || creds.is_cheap() || self.may_hash() {
-                event.honeycred = judge(creds, &event.logdata, &rules, context.entry, poise).await;
+                event.honeycred = judge(creds, &event.logdata, &rules, &context.entry, poise).await;
             }
         }
         Some(event)
@@ -262,7 +298,7 @@ impl Reporter {
             self.ids.next(now.as_micros()),
             now,
             &rules.zone,
-            &rules.node_id,
+            rules.node_id_of(context.host.as_deref()),
             &context.service,
             Some(&context.session.to_string()),
             context.peer.into(),
@@ -304,7 +340,7 @@ async fn judge(
     creds: &HoneyCreds,
     data: &Value,
     rules: &Arc<Rules>,
-    entry: &'static str,
+    entry: &str,
     poise: Option<&Poise>,
 ) -> Option<bool> {
     let bytes = |keys: &[&str]| {
@@ -325,9 +361,9 @@ async fn judge(
     let begun = tokio::time::Instant::now();
     let fits = creds.hashes_for(&username);
     let verdict = if fits || poise.is_some() && password.len() > SHORT_PASSWORD {
-        let rules = Arc::clone(rules);
+        let (rules, entry) = (Arc::clone(rules), entry.to_owned());
         let hashed = tokio::task::spawn_blocking(move || {
-            let Some(creds) = rules.honeycreds.get(entry) else { return false };
+            let Some(creds) = rules.honeycreds.get(&entry) else { return false };
             if !fits {
                 creds.rehearse(&password);
             }
@@ -346,12 +382,12 @@ async fn judge(
 /// How long each login waits where planted passwords are hashed, whatever comes of it. Only users who
 /// are planted cost a hash, and a reply that took as long as one would name them.
 #[derive(Debug, Default)]
-struct Poise(tokio::sync::Mutex<BTreeMap<&'static str, (Arc<Rules>, Duration)>>);
+struct Poise(tokio::sync::Mutex<BTreeMap<String, (Arc<Rules>, Duration)>>);
 
 impl Poise {
     /// What a service's logins wait: twice what it takes to hash for all planted users, measured once
     /// for each set of rules.
-    async fn of(&self, entry: &'static str, rules: &Arc<Rules>) -> Duration {
+    async fn of(&self, entry: &str, rules: &Arc<Rules>) -> Duration {
         let mut measured = self.0.lock().await;
         let Some(creds) = rules.honeycreds.get(entry) else { return Duration::ZERO };
         if let Some((known, wait)) = measured.get(entry)
@@ -366,7 +402,7 @@ impl Poise {
             begun.elapsed() * 2
         });
         let wait = wait.await.unwrap_or_default();
-        measured.insert(entry, (Arc::clone(rules), wait));
+        measured.insert(entry.to_owned(), (Arc::clone(rules), wait));
         wait
     }
 }
@@ -425,7 +461,13 @@ mod tests {
         let (creds, faults) = HoneyCreds::parse(&items);
         assert!(faults.is_empty(), "{faults:?}");
         let honeycreds = [("ftp".to_owned(), creds)].into();
-        Arc::new(Rules { node_id: String::new(), ignore: IgnoreRules::default(), honeycreds, zone: TimeZone::UTC })
+        Arc::new(Rules {
+            node_id: String::new(),
+            hosts: Vec::new(),
+            ignore: IgnoreRules::default(),
+            honeycreds,
+            zone: TimeZone::UTC,
+        })
     }
 
     #[tokio::test]
@@ -471,5 +513,41 @@ mod tests {
         let made: HashSet<Uuid> = (0..10_000).map(|_| ids.next(1_700_000_000_000_000)).collect();
         assert_eq!(made.len(), 10_000);
         assert!(made.iter().all(|id| id.get_version_num() == 7));
+    }
+
+    fn host(name: &str, address: &str) -> Arc<Machine> {
+        let addresses = vec![Some(address.parse().unwrap())];
+        Arc::new(Machine {
+            host: Some(Arc::from(name)),
+            node_id: format!("n/{name}"),
+            host_name: String::new(),
+            addresses,
+        })
+    }
+
+    #[tokio::test]
+    async fn an_event_is_of_the_machine_at_its_address() {
+        let rig = crate::testing::Rig::new(aviary_service::Security::Plain);
+        let reporter = rig.reporter();
+        let before =
+            Rules { hosts: vec![host("a", "10.0.0.7"), host("b", "2001:db8::8")], ..(*reporter.rules()).clone() };
+        reporter.set_rules(before.clone());
+        let rules = reporter.rules();
+        let at = |text: &str| rules.node_id_at(text.parse().unwrap()).to_owned();
+        assert_eq!([at("10.0.0.7"), at("::ffff:10.0.0.7"), at("2001:db8::8")], ["n/a", "n/a", "n/b"]);
+        assert_eq!([at("10.0.0.8"), rules.node_id_of(None).to_owned()], ["node", "node"]);
+        let origin = |host: &str| Origin { host: host.to_owned(), port: Port::Number(1) };
+        for (port, target) in [("x", "10.0.0.7"), ("y", "10.0.0.9")] {
+            let data = LogData::new().with("WHAT", port);
+            let addresses = ("192.0.2.1".parse().unwrap(), target.parse().unwrap());
+            let ends = (origin("192.0.2.1"), origin(target));
+            reporter.report_observed(&crate::testing::KIND, data, "portscan", addresses, ends);
+        }
+        assert_eq!(rig.told("x").await.node_id.as_deref(), Some("n/a"));
+        assert_eq!(rig.told("y").await.node_id.as_deref(), Some("node"));
+        // What is left of a host that goes is its name; its address is anybody's.
+        reporter.set_rules(Rules { hosts: vec![host("b", "10.0.0.7")], ..before });
+        let rules = reporter.rules();
+        assert_eq!([rules.node_id_of(Some("a")), rules.node_id_at("10.0.0.7".parse().unwrap())], ["n/a", "n/b"]);
     }
 }

@@ -24,6 +24,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::capture::{Capture, Frame, Scope, Way};
 use crate::clock;
+use crate::machine::Machine;
 use crate::own::OwnAddresses;
 use crate::ports::OpenPorts;
 use crate::reporter::Reporter;
@@ -46,10 +47,17 @@ pub(crate) struct Wanted {
 }
 
 impl Wanted {
-    /// Reads them.
+    /// Reads them; the machines answer at ports of their own where no service stands.
     #[must_use]
-    pub(crate) fn of(settings: &Settings) -> Self {
-        let decoys = aviary_services::answered_ports(settings).into_iter().collect();
+    pub(crate) fn of(settings: &Settings, machines: &[(Arc<Machine>, &Settings)]) -> Self {
+        let mut decoys = HashSet::new();
+        for (machine, settings) in machines {
+            let ports = aviary_services::answered_ports(settings);
+            for address in &machine.addresses {
+                let address = address.filter(|address| !address.is_unspecified());
+                decoys.extend(ports.iter().map(|port| (address, *port)));
+            }
+        }
         let scans = Rules::of(settings).map(|rules| Rules { decoys, ..rules });
         Self { scans, newcomers: settings.flag("aviary.capture") }
     }
@@ -305,13 +313,13 @@ impl Eyes {
             return;
         }
         // Before anything that takes time: the service may be about to tell of its visitor.
-        if direction == Direction::Incoming && meets_service(&packet, served) {
+        if direction == Direction::Incoming && is_awaited(&packet, served) {
             meet(&packet, reporter);
         }
         let open = &mut self.open;
         let Observed { compatible, scan } =
             detector.observe(&packet, direction, |address, proto, port| open.contains(address, proto, port), moment);
-        if compatible.is_some() || scan.is_some() {
+        if direction == Direction::Incoming && (compatible.is_some() || scan.is_some()) {
             meet(&packet, reporter);
         }
         if let (Some(kind), Some((from, to))) = (compatible, packet.ports()) {
@@ -339,10 +347,14 @@ fn mac_of(packet: &Packet<'_>) -> [u8; 6] {
     [a, b, c, d, e, f]
 }
 
-/// Whether a packet goes to a service, so that an event of its sender may follow.
-fn meets_service(packet: &Packet<'_>, served: &HashSet<(Proto, u16)>) -> bool {
+/// Whether an event of the packet's sender may follow that is not written at once: it goes to a service, or is an
+/// acknowledgement of nothing, which counts only when this machine has answered with RST.
+fn is_awaited(packet: &Packet<'_>, served: &HashSet<(Proto, u16)>) -> bool {
     match &packet.transport {
-        Transport::Tcp(tcp) => tcp.flags.classic() == Flags::SYN && served.contains(&(Proto::Tcp, tcp.destination)),
+        Transport::Tcp(tcp) => match tcp.flags.classic() {
+            Flags::SYN => served.contains(&(Proto::Tcp, tcp.destination)),
+            flags => flags & Flags::ACK != 0,
+        },
         Transport::Udp(udp) => served.contains(&(Proto::Udp, udp.destination)),
         _ => false,
     }

@@ -258,7 +258,9 @@ impl Search {
         }
         let context = Context {
             service: Arc::from(self.entry),
-            entry: self.entry,
+            // Only the canary asks: `llmnr` is of the whole.
+            host: None,
+            entry: Arc::from(self.entry),
             session,
             peer: source,
             local: SocketAddr::new(local, line.port),

@@ -226,6 +226,7 @@ impl Rig {
             Journal::open(&Options::at(folder.path().join("journal.db")), clock::now_micros).unwrap();
         let rules = Rules {
             node_id: "node".to_owned(),
+            hosts: Vec::new(),
             ignore: IgnoreRules::default(),
             honeycreds: Default::default(),
             zone: TimeZone::UTC,
@@ -265,7 +266,8 @@ impl Rig {
         let station = || Station {
             shared: Arc::clone(&shared),
             label: Arc::from("test"),
-            entry: "test",
+            host: None,
+            entry: Arc::from("test"),
             limits,
             host_name: Arc::from("srv01"),
             keep_alive: None,

@@ -238,6 +238,9 @@ impl Memory {
         let (tcp, ja4t) = syn.map_or((None, None), |syn| (syn.tcp.clone(), syn.ja4t.clone()));
         let path = syn.map(|syn| syn.frame).filter(|frame| frame.ttl.is_some());
         let (ttl, hops) = path.map_or((known.ttl, known.hops), |frame| (frame.ttl, frame.hops));
+        // A neighbour has no router before it, whatever TTL its tools choose.
+        let is_neighbour = standing.mac.is_some() && !standing.is_routed;
+        let hops = if is_neighbour && hops.is_some() { Some(0) } else { hops };
         let own = mac.filter(|_| !standing.is_routed).map(Owner::Mac);
         let name = [Some(Owner::Address(address)), own].into_iter().flatten().find_map(|owner| self.name(owner));
         Description { mac, is_router: mac.is_some() && standing.is_routed, name, ttl, hops, tcp, ja4t }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use aviary_config::{Severity, Spelling};
+use aviary_config::{KeySpace, Settings, Severity, Spelling};
 
 use crate::configuration;
 use crate::paint::{Ink, Style};
@@ -95,7 +95,7 @@ fn check(file: Option<&Path>) -> anyhow::Result<ExitCode> {
     Ok(if errors == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn findings(settings: &aviary_config::Settings) -> Vec<String> {
+fn findings(settings: &Settings) -> Vec<String> {
     let vault = aviary_service::MemoryVault::default();
     let plan = aviary_sensor::Plan::build(settings, &vault);
     let mut found = Vec::new();
@@ -106,7 +106,7 @@ fn findings(settings: &aviary_config::Settings) -> Vec<String> {
     }
     for service in &plan.services {
         if let Err(why) = &service.service {
-            found.push(format!("service `{}`: {why}", service.entry.name));
+            found.push(format!("service {}: {why}", service.title()));
         }
     }
     found.extend(aviary_sensor::port_trouble(&plan));
@@ -117,27 +117,43 @@ fn show(file: Option<&Path>) -> anyhow::Result<ExitCode> {
     let loaded = configuration::load(file)?;
     let (_, space) = configuration::read(file)?;
     println!("# {}", loaded.path.display());
+    show_settings(&loaded.settings, "", &space, |_| true);
+    for host in loaded.settings.hosts() {
+        let settings = &host.settings;
+        println!("# host {}, in events {}", host.name, host.node_id(&loaded.settings.node_id()));
+        // What a host does not play is at its default in each of them.
+        let in_force = |name: &str| {
+            let family = name.split('.').next().unwrap_or_default();
+            family == "device" || settings.flag(&format!("{family}.enabled"))
+        };
+        show_settings(settings, &format!("hosts.{}.", host.name), &space, in_force);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Every key that is set, and the defaults of those that are in force.
+fn show_settings(settings: &Settings, prefix: &str, space: &KeySpace, in_force: impl Fn(&str) -> bool) {
     for key in space.keys() {
         let pattern = key.name.split_once('#');
-        for (name, value) in loaded.settings.iter() {
+        for (name, value) in settings.iter() {
             let given = name == key.name
                 || pattern.is_some_and(|(before, after)| name.starts_with(before) && name.ends_with(after));
             if given {
-                println!("{name} = {value}");
+                println!("{prefix}{name} = {value}");
             }
         }
-        if pattern.is_none() && !loaded.settings.is_set(key.name) {
+        if pattern.is_none() && !settings.is_set(key.name) && in_force(key.name) {
             let own = key.default.split_whitespace().collect::<Vec<_>>().join(" ");
-            match (loaded.settings.persona(), loaded.settings.default_of(key.name)) {
+            match (settings.persona(), settings.default_of(key.name)) {
                 (Some(persona), Some(value)) if serde_json::from_str(key.default).ok().as_ref() != Some(value) => {
-                    println!("{} = {value}  # persona {persona}", key.name);
+                    println!("{prefix}{} = {value}  # persona {persona}", key.name);
                 }
-                _ if own.is_empty() => {}
-                _ => println!("{} = {own}  # default", key.name),
+                // A host's default is made of the canary's.
+                _ if own.is_empty() || (!prefix.is_empty() && key.name == "device.node_id") => {}
+                _ => println!("{prefix}{} = {own}  # default", key.name),
             }
         }
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// Writes a file that is not there yet.

@@ -4,6 +4,7 @@ mod completions;
 pub(crate) mod config;
 mod drill;
 mod module;
+mod outputs;
 mod reload;
 mod sensor;
 mod status;
@@ -39,6 +40,7 @@ enum Command {
     Drill(drill::Arguments),
     #[command(subcommand)]
     Module(module::Command),
+    Outputs(outputs::Arguments),
     Completions(completions::Arguments),
 }
 
@@ -77,6 +79,7 @@ pub fn main() -> ExitCode {
         Command::Tail(arguments) => tail::run(&arguments),
         Command::Drill(arguments) => drill::run(&arguments),
         Command::Module(command) => module::run(command),
+        Command::Outputs(arguments) => outputs::run(&arguments),
         Command::Completions(arguments) => Ok(completions::run(&arguments, &mut Line::command())),
     };
     crate::process::exit(result)

@@ -8,7 +8,8 @@ use crate::process;
 
 /// Apply a changed config to the running canary
 ///
-/// Services whose settings did not change keep their connections. A config with an error changes nothing.
+/// Services whose settings did not change keep their connections. A config with an error changes nothing. Exits with 1
+/// when a service or an output did not start.
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  aviary config check && aviary reload")]
 pub(super) struct Arguments {
@@ -23,8 +24,10 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     if changes.is_empty() {
         println!("reloaded; no service or output changed");
     }
-    for change in changes {
+    for change in &changes {
         println!("{change}");
     }
-    Ok(ExitCode::SUCCESS)
+    // Applied, but not as it was asked for.
+    let is_whole = !changes.iter().any(|change| change.contains(" did not start: "));
+    Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -60,11 +60,12 @@ fn render(status: &Value, style: Style) -> String {
         text(&status["config"]),
         text(&status["state_dir"]),
     );
-    let mut services = Table::new(&["service", "address", "port", "connections", "state"]);
+    let mut services = Table::new(&["host", "service", "address", "port", "connections", "state"]);
     for service in status["services"].as_array().into_iter().flatten() {
         let listening = service["state"] != "failed";
         let state = if listening { text(&service["state"]) } else { format!("failed: {}", text(&service["reason"])) };
         services.row(vec![
+            (service["host"].as_str().unwrap_or("-").to_owned(), None),
             (text(&service["service"]), None),
             (text(&service["address"]), None),
             (
@@ -75,8 +76,28 @@ fn render(status: &Value, style: Style) -> String {
             (state, Some(if listening { Ink::Good } else { Ink::Alarm })),
         ]);
     }
-    out.push_str(&services.print(style));
+    out.push_str(&services.without_idle_column().print(style));
     out.push('\n');
+    out.push_str(&outputs(status, style));
+    let journal = &status["journal"];
+    out.push_str(&format!(
+        "\njournal: {} events reported, {} stored in {} bytes, {} could not be stored; {} connections now, {} events ignored by rule\n",
+        journal["head"], journal["stored"], journal["bytes"], journal["unsaved"], status["connections"], status["ignored"],
+    ));
+    let capture = &status["capture"];
+    if let Some(why) = capture["reason"].as_str() {
+        out.push_str(&format!("capture: off: {why}\n"));
+    } else if !capture.is_null() {
+        out.push_str(&format!("capture: {} packets looked at, {} dropped\n", capture["packets"], capture["dropped"]));
+    }
+    if !journal["trouble"].is_null() {
+        out.push_str(&style.paint(Ink::Alarm, &format!("journal cannot be written: {}\n", text(&journal["trouble"]))));
+    }
+    out
+}
+
+/// The table of outputs.
+pub(super) fn outputs(status: &Value, style: Style) -> String {
     let mut outputs = Table::new(&["output", "delivered", "refused", "queued", "oldest undelivered", "state"]);
     for output in status["outputs"].as_array().into_iter().flatten() {
         let state = text(&output["state"]);
@@ -96,22 +117,7 @@ fn render(status: &Value, style: Style) -> String {
             (state, Some(ink)),
         ]);
     }
-    out.push_str(&outputs.print(style));
-    let journal = &status["journal"];
-    out.push_str(&format!(
-        "\njournal: {} events reported, {} stored in {} bytes, {} could not be stored; {} connections now, {} events ignored by rule\n",
-        journal["head"], journal["stored"], journal["bytes"], journal["unsaved"], status["connections"], status["ignored"],
-    ));
-    let capture = &status["capture"];
-    if let Some(why) = capture["reason"].as_str() {
-        out.push_str(&format!("capture: off: {why}\n"));
-    } else if !capture.is_null() {
-        out.push_str(&format!("capture: {} packets looked at, {} dropped\n", capture["packets"], capture["dropped"]));
-    }
-    if !journal["trouble"].is_null() {
-        out.push_str(&style.paint(Ink::Alarm, &format!("journal cannot be written: {}\n", text(&journal["trouble"]))));
-    }
-    out
+    outputs.print(style)
 }
 
 #[cfg(test)]

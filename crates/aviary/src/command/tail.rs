@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use aviary_event::Event;
+use serde_json::json;
 
 use crate::paint::Style;
 use crate::process;
@@ -22,6 +23,9 @@ pub(super) struct Arguments {
     /// Only this service; may be given several times
     #[arg(long, short, value_name = "NAME")]
     service: Vec<String>,
+    /// Only this node id, such as a host's; may be given several times
+    #[arg(long, value_name = "NAME")]
+    node: Vec<String>,
     /// Only this kind: login, connection, command, violation, scan, limit, lifecycle
     #[arg(long, short, value_name = "KIND")]
     kind: Vec<String>,
@@ -48,6 +52,7 @@ impl Filter<'_> {
             wanted.is_empty() || word.is_some_and(|word| wanted.iter().any(|wanted| wanted == word))
         };
         one_of(&arguments.service, event.service())
+            && one_of(&arguments.node, event.node_id.as_deref())
             && one_of(&arguments.kind, event.aviary.as_ref().map(|ours| ours.kind.as_str()))
             && (arguments.logtype.is_empty() || event.logtype.is_some_and(|number| arguments.logtype.contains(&number)))
             && (self.sources.is_empty()
@@ -65,8 +70,10 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         sources.add(source).with_context(|| format!("--source {source}"))?;
     }
     let filter = Filter { arguments, sources };
-    let painter = Painter::new(Style::of_stdout());
     let folder = arguments.which.state_dir();
+    let runtime = process::small_runtime()?;
+    let status = runtime.block_on(aviary_sensor::ask(&folder, json!({"ask": "status"})))?;
+    let painter = Painter::new(Style::of_stdout(), status["node_id"].as_str().unwrap_or_default().to_owned());
     let follow = aviary_sensor::follow(&folder, arguments.last, |line| {
         let Ok(event) = Event::parse(line) else { return true };
         if !filter.passes(&event) {
@@ -75,6 +82,6 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         let text = if arguments.json { line.to_owned() } else { painter.event(&event) };
         process::print_line(&text)
     });
-    process::small_runtime()?.block_on(follow)?;
+    runtime.block_on(follow)?;
     Ok(ExitCode::SUCCESS)
 }

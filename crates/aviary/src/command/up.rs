@@ -75,7 +75,7 @@ fn greeting(canary: &Canary, path: Option<&Path>, style: Style) -> String {
     let config = path.map_or_else(|| "built-in defaults".to_owned(), |path| path.display().to_string());
     let mut out =
         format!("{} ({config}; state in {})\n\n", style.paint(Ink::Strong, "Aviary"), canary.state_dir().display());
-    let mut table = Table::new(&["service", "port", "try it"]);
+    let mut table = Table::new(&["host", "service", "port", "try it"]);
     for post in canary.posts() {
         let host = post.address.map_or_else(|| "127.0.0.1".to_owned(), |address| address.to_string());
         let port = match post.failure {
@@ -87,9 +87,10 @@ fn greeting(canary: &Canary, path: Option<&Path>, style: Style) -> String {
             Some(why) => (why, Ink::Alarm),
             None => (post.try_line.replace("{host}", &host).replace("{port}", &post.port.to_string()), Ink::Good),
         };
-        table.row(vec![(post.label, Some(Ink::Strong)), (port, None), (last, Some(ink))]);
+        let host = (post.host.as_deref().unwrap_or("-").to_owned(), None);
+        table.row(vec![host, (post.label, Some(Ink::Strong)), (port, None), (last, Some(ink))]);
     }
-    out.push_str(&table.print(style));
+    out.push_str(&table.without_idle_column().print(style));
     out.push_str("\nWaiting for somebody to touch it; Ctrl-C stops. In another terminal: aviary status, aviary tail, aviary drill\n\n");
     out
 }
@@ -99,7 +100,7 @@ fn show_events(canary: &Arc<Canary>, json: bool) -> impl Future<Output = ()> + u
     let canary = Arc::clone(canary);
     async move {
         let mut events = canary.events();
-        let painter = Painter::new(Style::of_stdout());
+        let painter = Painter::new(Style::of_stdout(), canary.node_id());
         loop {
             let batch = events.next(64).await;
             let mut text = String::new();

@@ -71,6 +71,74 @@ fn a_good_file_in_toml_has_no_problem() {
     assert_eq!(settings.text("tcpbanner_1.alertstring"), "bingo");
 }
 
+#[test]
+fn hosts_have_keys_of_their_own_alone_in_every_spelling() {
+    let [json, toml] = ["good-hosts.conf", "good-hosts.toml"].map(|name| {
+        assert_eq!(said(name), "", "{name}");
+        load(Some(&fixture(name)), &surroundings(), &space()).expect("loaded").settings
+    });
+    for settings in [&json, &toml] {
+        let [printer, files] = settings.hosts() else { panic!("two hosts: {:?}", settings.hosts()) };
+        assert_eq!((printer.name.as_str(), files.name.as_str()), ("printer", "files"));
+        assert_eq!((printer.node_id("rack"), files.node_id("rack")), ("rack/printer".into(), "files-2".into()));
+        assert_eq!((printer.host_name(), files.host_name()), ("printer".into(), "FILES".into()));
+        assert_eq!((printer.settings.listen_addrs().len(), files.settings.listen_addrs().len()), (1, 2));
+        assert!(printer.settings.flag("ftp.enabled") && !printer.settings.flag("ssh.enabled"));
+        assert!(files.settings.flag("ssh.enabled") && !files.settings.flag("ftp.enabled"));
+        assert_eq!(printer.settings.text("ftp.banner"), "/root", "variables count in hosts");
+        assert!(printer.settings.honeycreds("ftp").matches(b"backup", b""));
+        assert!(settings.honeycreds("ftp").is_empty());
+        assert_eq!(printer.settings.port("tcpbanner_1.port"), 9100);
+    }
+    let values = |host: &crate::Host| host.settings.iter().map(|(k, v)| (k.to_owned(), v.clone())).collect::<Vec<_>>();
+    for (one, other) in json.hosts().iter().zip(toml.hosts()) {
+        assert_eq!(values(one), values(other));
+    }
+}
+
+#[test]
+fn a_host_plays_its_own_persona() {
+    let (settings, problems) = playing(
+        r#"{"device.persona": "nas", "hosts": {
+            "a": {"device.listen_addr": "10.0.0.7", "device.persona": "printer", "redis.enabled": true},
+            "b": {"device.listen_addr": "10.0.0.8", "ssh.enabled": true},
+            "c": {"device.listen_addr": "10.0.0.9", "device.persona": "nsa"}}}"#,
+    );
+    let [a, b, c] = settings.hosts() else { panic!("three hosts") };
+    assert_eq!([a, b, c].map(|host| host.settings.persona()), [Some("printer"), None, None]);
+    assert!(settings.flag("ftp.enabled") && !b.settings.flag("ftp.enabled"), "nothing comes from the top");
+    assert_eq!(b.settings.text("ssh.version"), space().find("ssh.version").expect("a key").default.trim_matches('"'));
+    let told = |part: &str| problems.iter().any(|problem| problem.to_string().contains(part));
+    assert!(told("`hosts.a.redis` is switched on, which no printer has"), "{problems:?}");
+    assert!(told("`hosts.c.device.persona` \"nsa\" is not known; accepted: nas, printer"), "{problems:?}");
+}
+
+#[test]
+fn a_file_that_two_machines_follow_is_told() {
+    let text = r#"{"smb.enabled": true, "smb.auditfile": "/a", "hosts": {
+        "a": {"device.listen_addr": "10.0.0.7", "smb.enabled": true, "smb.auditfile": "/a"},
+        "b": {"device.listen_addr": "10.0.0.8", "smb.enabled": false, "smb.auditfile": "/a"}}}"#;
+    let (_, problems) = check(&crate::testing::document(text), &space());
+    let told: Vec<_> = problems.iter().filter(|problem| problem.message.contains("two events")).collect();
+    assert_eq!(told.len(), 1, "{problems:?}");
+    assert_eq!(told[0].key.as_deref(), Some("hosts.a.smb.auditfile"));
+}
+
+#[test]
+fn ports_clash_within_a_host_and_not_between_hosts() {
+    let clashes = |text: &str| {
+        let (_, problems) = check(&crate::testing::document(text), &space());
+        problems.iter().filter(|problem| problem.is_error()).map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let host = |address: &str, keys: &str| format!(r#"{{"device.listen_addr": "{address}", {keys}}}"#);
+    let (ftp, both) = (r#""ftp.enabled": true"#, r#""ftp.enabled": true, "ssh.enabled": true, "ssh.port": 21"#);
+    let (a, b) = (host("10.0.0.7", ftp), host("10.0.0.8", ftp));
+    assert_eq!(clashes(&format!(r#"{{"ftp.enabled": true, "hosts": {{"a": {a}, "b": {b}}}}}"#)), Vec::<String>::new());
+    let clash = clashes(&format!(r#"{{"hosts": {{"a": {}}}}}"#, host("10.0.0.7", both)));
+    assert_eq!(clash.len(), 1);
+    assert!(clash[0].contains("port 21 is wanted by `hosts.a.ftp.port` and `hosts.a.ssh.port`"), "{clash:?}");
+}
+
 static PERSONAS: [crate::Persona; 2] = [
     crate::Persona {
         name: "nas",

@@ -1,13 +1,14 @@
 //! OpenCanary's flat JSON, with comments.
 
-use jsonc_parser::ast::{Object, Value as Node};
+use jsonc_parser::ast::{Object, ObjectProp, Value as Node};
 use jsonc_parser::common::Range;
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 use serde_json::{Map, Value};
 
 use super::hints::{json_error, loose_end};
+use super::hosts::HOSTS;
 use super::{Document, Entry, Lines, Parts, below, twice};
-use crate::problem::Problem;
+use crate::problem::{Location, Problem};
 
 const STRICT: ParseOptions = ParseOptions {
     allow_comments: true,
@@ -40,16 +41,53 @@ pub(super) fn parse(lines: &Lines<'_>, document: &mut Document) -> Result<(), Bo
             return Err(Box::new(problem));
         }
     };
-    for property in root.properties {
-        let location = lines.location(property.range.start);
-        let key = property.name.into_string();
-        let mut reader = Reader { lines, parts: Parts::new(), problems: Vec::new(), key: &key };
-        let value = reader.value(property.value, "")?;
-        let Reader { parts, problems, .. } = reader;
-        document.problems.extend(problems);
-        document.add(Entry { key, value, location, parts });
+    root.properties.into_iter().try_for_each(|property| add(lines, document, property))
+}
+
+/// Adds a key with its value, or what is in `hosts`.
+fn add(lines: &Lines<'_>, document: &mut Document, property: ObjectProp<'_>) -> Result<(), Box<Problem>> {
+    let location = lines.location(property.range.start);
+    let key = property.name.into_string();
+    let value = match property.value {
+        Node::Object(members) if key == HOSTS && !document.is_host() => {
+            return members.properties.into_iter().try_for_each(|member| {
+                let location = lines.location(member.range.start);
+                add_host(lines, document, &member.name.into_string(), location, member.value)
+            });
+        }
+        value => value,
+    };
+    if let Some(name) = document.host_alone(&key) {
+        return add_host(lines, document, &name, location, value);
     }
+    let mut reader = Reader { lines, parts: Parts::new(), problems: Vec::new(), key: &key };
+    let value = reader.value(value, "")?;
+    let Reader { parts, problems, .. } = reader;
+    document.problems.extend(problems);
+    document.add(Entry { key, value, location, parts });
     Ok(())
+}
+
+fn add_host(
+    lines: &Lines<'_>,
+    document: &mut Document,
+    name: &str,
+    location: Location,
+    value: Node<'_>,
+) -> Result<(), Box<Problem>> {
+    match value {
+        Node::Object(host) => {
+            document.note_second(name, &location);
+            let part = document.host(name, &location);
+            host.properties.into_iter().try_for_each(|property| add(lines, part, property))
+        }
+        other => {
+            let mut reader = Reader { lines, parts: Parts::new(), problems: Vec::new(), key: HOSTS };
+            let value = reader.value(other, "")?;
+            document.refuse_host(name, &value, location);
+            Ok(())
+        }
+    }
 }
 
 struct Reader<'a> {

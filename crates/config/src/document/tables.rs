@@ -4,6 +4,7 @@ use serde_json::{Map, Number, Value};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::hosts::HOSTS;
 use super::{Document, Entry, Lines, Parts, below};
 use crate::Shape;
 use crate::problem::Problem;
@@ -11,8 +12,26 @@ use crate::space::KeySpace;
 
 pub(super) fn parse(lines: &Lines<'_>, space: &KeySpace, document: &mut Document) -> Result<(), Box<Problem>> {
     let root = DeTable::parse(lines.text).map_err(|error| Box::new(explain(lines, &error)))?;
+    collect(lines, space, root.get_ref(), document)
+}
+
+/// Adds the keys of a file, or of a host in it.
+fn collect(
+    lines: &Lines<'_>,
+    space: &KeySpace,
+    table: &DeTable<'_>,
+    document: &mut Document,
+) -> Result<(), Box<Problem>> {
     let mut entries = Vec::new();
-    flatten(lines, space, "", root.get_ref(), &mut entries)?;
+    for (name, value) in table {
+        match value.get_ref() {
+            DeValue::Table(members) if name.get_ref() == HOSTS && !document.is_host() => {
+                hosts(lines, space, members, document)?;
+            }
+            _ => flatten(lines, space, name.get_ref().to_string(), (name.span().start, value), &mut entries)?,
+        }
+    }
+    // Tables come sorted by name.
     entries.sort_by_key(|(start, _)| *start);
     for (_, entry) in entries {
         document.add(entry);
@@ -20,25 +39,47 @@ pub(super) fn parse(lines: &Lines<'_>, space: &KeySpace, document: &mut Document
     Ok(())
 }
 
-/// Collects entries with their offsets, since tables come sorted by name. Depth is limited by the parser.
+fn hosts(
+    lines: &Lines<'_>,
+    space: &KeySpace,
+    members: &DeTable<'_>,
+    document: &mut Document,
+) -> Result<(), Box<Problem>> {
+    let mut members: Vec<_> = members.iter().collect();
+    members.sort_by_key(|(name, _)| name.span().start);
+    for (name, value) in members {
+        let location = lines.location(name.span().start);
+        match value.get_ref() {
+            DeValue::Table(host) => collect(lines, space, host, document.host(name.get_ref(), &location))?,
+            _ => {
+                let value = convert(lines, value, "", &mut Parts::new())?;
+                document.refuse_host(name.get_ref(), &value, location);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Collects the entries below a key with their offsets. Depth is limited by the parser.
 fn flatten(
     lines: &Lines<'_>,
     space: &KeySpace,
-    prefix: &str,
-    table: &DeTable<'_>,
+    key: String,
+    (start, value): (usize, &Spanned<DeValue<'_>>),
     entries: &mut Vec<(usize, Entry)>,
 ) -> Result<(), Box<Problem>> {
-    for (name, value) in table {
-        let key = if prefix.is_empty() { name.get_ref().to_string() } else { format!("{prefix}.{}", name.get_ref()) };
-        let is_value = space.find(&key).is_some_and(|key| key.shape == Shape::Object);
-        match value.get_ref() {
-            DeValue::Table(inner) if !is_value => flatten(lines, space, &key, inner, entries)?,
-            _ => {
-                let mut parts = Parts::new();
-                let value = convert(lines, value, "", &mut parts)?;
-                let start = name.span().start;
-                entries.push((start, Entry { key, value, location: lines.location(start), parts }));
+    let is_value = space.find(&key).is_some_and(|key| key.shape == Shape::Object);
+    match value.get_ref() {
+        DeValue::Table(inner) if !is_value => {
+            for (name, value) in inner {
+                let key = format!("{key}.{}", name.get_ref());
+                flatten(lines, space, key, (name.span().start, value), entries)?;
             }
+        }
+        _ => {
+            let mut parts = Parts::new();
+            let value = convert(lines, value, "", &mut parts)?;
+            entries.push((start, Entry { key, value, location: lines.location(start), parts }));
         }
     }
     Ok(())

@@ -43,7 +43,8 @@ impl Object {
 
 impl Event {
     /// The class; for lines of other canaries that of OpenCanary's number.
-    fn class(&self) -> Class {
+    #[must_use]
+    pub fn class(&self) -> Class {
         match &self.aviary {
             Some(ours) => Class::from_word(&ours.kind).unwrap_or(Class::Command),
             None => self.logtype.map_or(Class::Command, Class::of_opencanary),

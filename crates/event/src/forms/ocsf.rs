@@ -11,26 +11,25 @@ use crate::{Class, Event, Origin, Timestamp, Value};
 /// `metadata.version`.
 const VERSION: &str = "1.5.0";
 
-/// A class of OCSF with an activity in it, and how grave it is that it happens on a decoy.
+/// A class of OCSF with an activity in it.
 struct Activity {
     category: i64,
     class: i64,
     activity: i64,
-    severity: i64,
 }
 
-/// Identifiers are OCSF's own. Severity: 1 informational, 2 low, 3 medium, 4 high.
+/// Identifiers are OCSF's own.
 const fn activity(class: Class) -> Activity {
-    let (class, activity, severity) = match class {
-        Class::Login => (3002, 1, 4),      // Authentication: Logon
-        Class::Connection => (4001, 1, 2), // Network Activity: Open
-        Class::Command => (4001, 6, 3),    // Network Activity: Traffic
-        Class::Violation => (4001, 6, 2),  // Network Activity: Traffic
-        Class::Scan => (4001, 99, 2),      // Network Activity: Other
-        Class::Limit => (4001, 5, 2),      // Network Activity: Refuse
-        Class::Lifecycle => (6002, 99, 1), // Application Lifecycle: Other
+    let (class, activity) = match class {
+        Class::Login => (3002, 1),      // Authentication: Logon
+        Class::Connection => (4001, 1), // Network Activity: Open
+        Class::Command => (4001, 6),    // Network Activity: Traffic
+        Class::Violation => (4001, 6),  // Network Activity: Traffic
+        Class::Scan => (4001, 99),      // Network Activity: Other
+        Class::Limit => (4001, 5),      // Network Activity: Refuse
+        Class::Lifecycle => (6002, 99), // Application Lifecycle: Other
     };
-    Activity { category: class / 1000, class, activity, severity }
+    Activity { category: class / 1000, class, activity }
 }
 
 impl Event {
@@ -88,7 +87,7 @@ impl Event {
             .with("class_uid", kind.class)
             .with("activity_id", kind.activity)
             .with("type_uid", kind.class * 100 + kind.activity)
-            .with("severity_id", kind.severity)
+            .with("severity_id", self.severity().ocsf())
             .with_known("activity_name", (kind.activity == 99).then(|| self.class().word()))
             .with_known("time", time.map(|time| time.as_micros().div_euclid(1000)))
             .with_object("metadata", metadata)

@@ -3,6 +3,7 @@
 mod battery;
 mod bench;
 mod console;
+mod documents;
 mod file;
 mod syslog;
 mod webhook;

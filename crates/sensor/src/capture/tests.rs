@@ -159,3 +159,13 @@ fn takes_datagrams_and_requests() {
     later[21] = 1;
     assert_eq!(taken(Scope::Scans, &later, false), 0, "a later fragment");
 }
+
+#[test]
+fn takes_first_fragments_however_short() {
+    for (flags, expected) in [([0x20, 0], HEAD), ([0, 1], 0), ([0x20, 1], 0)] {
+        let mut frame = ipv4(6, 0, &tcp(2, 0, 0)[..8]);
+        frame[20..22].copy_from_slice(&flags);
+        assert_eq!(taken(Scope::Scans, &frame, false), expected, "{flags:?}");
+        assert_eq!(taken(Scope::Newcomers, &frame, false), 0, "{flags:?}");
+    }
+}

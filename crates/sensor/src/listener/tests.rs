@@ -12,18 +12,19 @@ fn a_busy_port_is_explained_with_its_holder() {
     let held = bind(Some(Ipv4Addr::LOCALHOST.into()), 0).unwrap();
     let port = held.local_addr().unwrap().port();
     let error = bind(Some(Ipv4Addr::LOCALHOST.into()), port).unwrap_err();
-    let said = explain(port, Protocol::Tcp, &error);
+    let said = explain(None, port, Protocol::Tcp, &error);
     assert!(said.starts_with(&format!("port {port} is taken by ")), "{said}");
     assert!(said.contains(&format!("(pid {})", std::process::id())), "{said}");
 }
 
 #[test]
 fn every_refusal_says_what_to_do() {
-    let said = explain(22, Protocol::Tcp, &io::Error::from(io::ErrorKind::PermissionDenied));
+    let said = explain(None, 22, Protocol::Tcp, &io::Error::from(io::ErrorKind::PermissionDenied));
     assert!(said.contains("CAP_NET_BIND_SERVICE") && said.contains("restart"), "{said}");
     let error = bind(Some([192, 0, 2, 1].into()), 0).unwrap_err();
-    assert!(explain(21, Protocol::Tcp, &error).contains("device.listen_addr"), "{error}");
-    let other = explain(21, Protocol::Tcp, &io::Error::from_raw_os_error(nix::libc::EIO));
+    let said = explain(Some([192, 0, 2, 1].into()), 21, Protocol::Tcp, &error);
+    assert!(said.contains("no address 192.0.2.1") && said.contains("device.listen_addr"), "{said}");
+    let other = explain(None, 21, Protocol::Tcp, &io::Error::from_raw_os_error(nix::libc::EIO));
     assert!(other.starts_with("port 21 cannot be bound: "), "{other}");
 }
 

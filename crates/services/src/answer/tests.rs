@@ -2,7 +2,7 @@
 
 use aviary_config::Settings;
 use aviary_event::Value as Told;
-use aviary_testkit::{Line, exchange, facts};
+use aviary_testkit::{Line, Talk, exchange, facts};
 use serde_json::json;
 
 use super::*;
@@ -58,6 +58,16 @@ fn what_comes_first_is_told_once_with_its_likely_protocol() {
     assert_eq!(heard(&[first, rest]), (28, request.to_vec(), Some("http".to_owned())));
     assert_eq!(heard(&[b"\xff\xfe?"]), (3, b"\xff\xfe?".to_vec(), None));
     assert_eq!(heard(&[]), (0, Vec::new(), None), "a bare handshake");
+}
+
+#[test]
+fn a_peer_that_falls_silent_is_told_of() {
+    let service = AnswerService { ports: vec![8080] };
+    let mut dialogue = service.dialogue(0, &facts(8080));
+    let mut talk = Talk::open(&mut *dialogue);
+    talk.send(b"hel");
+    let got = talk.expire();
+    assert_eq!(got.events_of(32001)[0].get("DATA").and_then(Told::as_bytes), Some(&b"hel"[..]));
 }
 
 fn noted(chunks: &[&[u8]]) -> Vec<(&'static str, String)> {

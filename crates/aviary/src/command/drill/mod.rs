@@ -36,9 +36,7 @@ pub(super) struct Arguments {
 
 /// A touched service and what came of it.
 struct Touch {
-    service: String,
-    port: u16,
-    datagrams: bool,
+    target: Target,
     result: Result<Seen, String>,
 }
 
@@ -93,10 +91,47 @@ fn mark() -> u64 {
 /// A place to touch.
 #[derive(Clone, Debug)]
 struct Target {
+    /// The host whose service it is; `None` for the canary's own.
+    host: Option<String>,
+    /// Its name in events, where the canary says it.
+    node_id: Option<String>,
     service: String,
     address: String,
     port: u16,
     datagrams: bool,
+}
+
+impl Target {
+    /// Out of what `status` says of a service; `None` for one that is not wanted.
+    fn of(service: &Value, wanted: &[String]) -> Option<Self> {
+        let word = |key: &str| service[key].as_str().map(str::to_owned);
+        let label = word("service").filter(|label| wanted.is_empty() || wanted.contains(label))?;
+        let address = match service["address"].as_str().unwrap_or_default() {
+            "*" | "0.0.0.0" | "::" => "127.0.0.1",
+            address => address,
+        };
+        Some(Self {
+            host: word("host"),
+            node_id: word("node_id"),
+            service: label,
+            address: address.to_owned(),
+            port: service["port"].as_u64().and_then(|port| u16::try_from(port).ok()).unwrap_or(0),
+            datagrams: service["protocol"] == "udp",
+        })
+    }
+
+    /// Whether an event of it names another machine.
+    fn is_misnamed(&self, event: &Event) -> bool {
+        self.node_id.is_some() && self.node_id != event.node_id
+    }
+
+    fn port_name(&self) -> String {
+        match (self.port, self.datagrams) {
+            (0, _) => "-".to_owned(),
+            (port, false) => port.to_string(),
+            (port, true) => format!("{port}/udp"),
+        }
+    }
 }
 
 fn services_of(status: &Value) -> impl Iterator<Item = &Value> {
@@ -107,38 +142,14 @@ fn services_of(status: &Value) -> impl Iterator<Item = &Value> {
 fn failed<'a>(status: &'a Value, wanted: &'a [String]) -> impl Iterator<Item = Touch> + 'a {
     let failed = services_of(status).filter(|service| service["state"] == "failed");
     failed.filter_map(move |service| {
-        let label = service["service"].as_str()?.to_owned();
         let why = service["reason"].as_str().unwrap_or_default();
-        let port = service["port"].as_u64().and_then(|port| u16::try_from(port).ok()).unwrap_or(0);
-        let datagrams = service["protocol"] == "udp";
-        (wanted.is_empty() || wanted.contains(&label)).then(|| Touch {
-            service: label,
-            port,
-            datagrams,
-            result: Err(format!("failed: {why}")),
-        })
+        Some(Touch { target: Target::of(service, wanted)?, result: Err(format!("failed: {why}")) })
     })
 }
 
 fn targets(status: &Value, wanted: &[String]) -> Vec<Target> {
-    services_of(status)
-        .filter(|service| service["state"] == "listening")
-        .filter_map(|service| {
-            let label = service["service"].as_str()?.to_owned();
-            let address = match service["address"].as_str()? {
-                "*" | "0.0.0.0" | "::" => "127.0.0.1",
-                address => address,
-            };
-            let port = u16::try_from(service["port"].as_u64()?).ok()?;
-            let datagrams = service["protocol"] == "udp";
-            (wanted.is_empty() || wanted.contains(&label)).then(|| Target {
-                service: label,
-                address: address.to_owned(),
-                port,
-                datagrams,
-            })
-        })
-        .collect()
+    let listening = services_of(status).filter(|service| service["state"] == "listening");
+    listening.filter_map(|service| Target::of(service, wanted)).collect()
 }
 
 async fn touch_all(folder: &Path, targets: &[Target], mark: &str, wait: Duration) -> Vec<Touch> {
@@ -155,7 +166,7 @@ async fn touch_all(folder: &Path, targets: &[Target], mark: &str, wait: Duration
     tokio::time::sleep(Duration::from_millis(100)).await;
     let mut touches = Vec::new();
     for target in targets {
-        let Target { service, address, port, datagrams } = target;
+        let Target { service, address, port, datagrams, .. } = target;
         let begun = Instant::now();
         let knocked = async {
             if *datagrams {
@@ -178,12 +189,15 @@ async fn touch_all(folder: &Path, targets: &[Target], mark: &str, wait: Duration
                     None
                 };
                 match tokio::time::timeout(wait, seen).await {
+                    Ok(Some((event, _))) if target.is_misnamed(&event) => {
+                        Err(format!("reported as `{}`, which is another machine", event.node_id.unwrap_or_default()))
+                    }
                     Ok(Some((event, when))) => Ok(seen_as(&event, source_port, when.saturating_duration_since(begun))),
                     _ => Err("touched, but no event came; is this address in `ip.ignorelist`?".to_owned()),
                 }
             }
         };
-        touches.push(Touch { service: service.clone(), port: *port, datagrams: *datagrams, result });
+        touches.push(Touch { target: target.clone(), result });
     }
     tail.abort();
     touches
@@ -286,18 +300,8 @@ fn read_end(path: &Path) -> std::io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-impl Touch {
-    fn port_name(&self) -> String {
-        match (self.port, self.datagrams) {
-            (0, _) => "-".to_owned(),
-            (port, false) => port.to_string(),
-            (port, true) => format!("{port}/udp"),
-        }
-    }
-}
-
 fn touch_table(touches: &[Touch]) -> Table {
-    let mut table = Table::new(&["service", "port", "event", "after", "result"]);
+    let mut table = Table::new(&["host", "service", "port", "event", "after", "result"]);
     for touch in touches {
         let (event, after, result, ink) = match &touch.result {
             Ok(seen) => {
@@ -305,15 +309,17 @@ fn touch_table(touches: &[Touch]) -> Table {
             }
             Err(why) => ("-".to_owned(), "-".to_owned(), why.clone(), Ink::Alarm),
         };
+        let target = &touch.target;
         table.row(vec![
-            (touch.service.clone(), Some(Ink::Strong)),
-            (touch.port_name(), None),
+            (target.host.clone().unwrap_or_else(|| "-".to_owned()), None),
+            (target.service.clone(), Some(Ink::Strong)),
+            (target.port_name(), None),
             (event, None),
             (after, None),
             (result, Some(ink)),
         ]);
     }
-    table
+    table.without_idle_column()
 }
 
 fn output_table(outputs: &[(String, Result<String, String>)]) -> Table {

@@ -1,0 +1,61 @@
+//! An output with what any handler may say of it: `when` and `rate`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aviary_event::Event;
+use serde_json::{Map, Value};
+
+use crate::{Delivery, Output, Rate, Rejection, Route};
+
+/// Puts an output behind the `when` and `rate` of its handler, where there are such. `own` are the keys that the
+/// output knows itself: one with a `when` of its own, as Python's timed rotation, says `route` instead.
+///
+/// # Errors
+/// Names what is wrong in them.
+pub fn routed(
+    output: Box<dyn Output>,
+    own: &[&str],
+    options: &Map<String, Value>,
+) -> Result<Box<dyn Output>, Rejection> {
+    let given = |key: &str| options.get(key).filter(|value| !value.is_null());
+    let key = if own.contains(&"when") { "route" } else { "when" };
+    let route = given(key).map(|value| Route::read(key, value)).transpose()?;
+    let rate = given("rate").map(Rate::read).transpose()?;
+    if route.is_none() && rate.is_none() {
+        return Ok(output);
+    }
+    Ok(Box::new(Routed { output, route: route.unwrap_or_default(), rate }))
+}
+
+struct Routed {
+    output: Box<dyn Output>,
+    route: Route,
+    rate: Option<Rate>,
+}
+
+impl Output for Routed {
+    fn deliver<'a>(&'a mut self, batch: &'a [Arc<Event>]) -> Delivery<'a> {
+        self.output.deliver(batch)
+    }
+
+    fn wants(&self, event: &Event) -> bool {
+        self.route.takes(event) && self.output.wants(event)
+    }
+
+    fn takes_lifecycle(&self) -> bool {
+        self.route.lifecycle().unwrap_or_else(|| self.output.takes_lifecycle())
+    }
+
+    fn rate(&self) -> Option<Rate> {
+        self.rate.or_else(|| self.output.rate())
+    }
+
+    fn batch_limit(&self) -> usize {
+        self.output.batch_limit()
+    }
+
+    fn time_limit(&self) -> Duration {
+        self.output.time_limit()
+    }
+}

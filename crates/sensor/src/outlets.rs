@@ -1,0 +1,219 @@
+//! What an output reads from, and what operators may ask of it: a test, its dead letters again, a replay.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aviary_event::{Event, LogData, Origin};
+use aviary_journal::{DeadLetter, Journal, Reader};
+use aviary_output::{Batch, Health, Source, TEST};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::canary::Canary;
+use crate::clock;
+
+/// Batches that wait for an output beside the journal.
+const BESIDE: usize = 4;
+/// Events of a batch.
+const BATCH: usize = 256;
+/// How long an answer to a test is waited for.
+const PATIENCE: Duration = Duration::from_secs(8);
+/// Dead letters that are listed and sent again at once.
+const LETTERS: usize = 1000;
+
+/// What goes to an output beside what the journal has for it.
+pub(crate) type Beside = mpsc::Sender<Vec<Arc<Event>>>;
+
+/// The journal as the delivery loop sees it, and what is sent to the output beside.
+pub(crate) struct Feed {
+    name: String,
+    journal: Journal,
+    reader: Reader,
+    beside: mpsc::Receiver<Vec<Arc<Event>>>,
+}
+
+/// The two ends of what goes beside.
+pub(crate) fn beside() -> (Beside, mpsc::Receiver<Vec<Arc<Event>>>) {
+    mpsc::channel(BESIDE)
+}
+
+impl Feed {
+    pub(crate) fn new(journal: Journal, name: &str, beside: mpsc::Receiver<Vec<Arc<Event>>>) -> Self {
+        Self { name: name.to_owned(), reader: journal.reader(name), journal, beside }
+    }
+}
+
+impl Source for Feed {
+    fn next(&mut self, limit: usize) -> Batch<'_> {
+        Box::pin(async move {
+            tokio::select! {
+                biased;
+                Some(events) = self.beside.recv() => events,
+                events = self.reader.next(limit) => events as Vec<Arc<Event>>,
+            }
+        })
+    }
+
+    fn advance(&mut self, seq: u64) {
+        // What goes beside is older, and moves nothing back.
+        self.reader.advance(seq);
+    }
+
+    fn refused(&mut self, event: &Event, reason: &str) {
+        if event.logtype == Some(TEST.number) {
+            return;
+        }
+        if let Err(error) = self.journal.bury(&self.name, event, clock::now().as_micros(), reason) {
+            tracing::error!(output = self.name, error, "a refused event cannot be kept");
+        }
+    }
+}
+
+/// Answers a question about outputs; `None` when it is none.
+pub(crate) async fn answer(canary: &Arc<Canary>, question: &Value) -> Option<Value> {
+    let ask = question.get("ask").and_then(Value::as_str)?;
+    let name = question.get("output").and_then(Value::as_str);
+    let done = match ask {
+        "dead" => dead(canary, name.map(str::to_owned)).await,
+        "test" => test(canary, name?).await,
+        "resend" => resend(canary, name?).await,
+        "discard" => discard(canary, name?).await,
+        "replay" => replay(canary, name?, question.get("since").and_then(Value::as_i64)?).await,
+        _ => return None,
+    };
+    Some(done.unwrap_or_else(|reason| json!({ "refused": reason })))
+}
+
+/// An output's way in beside the journal, and its health.
+fn find(canary: &Canary, name: &str) -> Result<(Beside, Arc<Health>), String> {
+    canary.inspect(|_, _, outlets| match outlets.iter().find(|outlet| outlet.name == name) {
+        Some(outlet) => match (&outlet.failure, &outlet.beside) {
+            (None, Some(beside)) => Ok((beside.clone(), Arc::clone(&outlet.health))),
+            (why, _) => Err(format!("output `{name}` does not run: {}", why.as_deref().unwrap_or_default())),
+        },
+        None => {
+            let known: Vec<&str> = outlets.iter().map(|outlet| outlet.name.as_str()).collect();
+            Err(format!("there is no output `{name}`; there are {}", known.join(", ")))
+        }
+    })
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, String> + Send + 'static) -> Result<T, String> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(error.to_string()))
+}
+
+/// Sends one marked event, and says what came of it.
+async fn test(canary: &Arc<Canary>, name: &str) -> Result<Value, String> {
+    let (beside, health) = find(canary, name)?;
+    let before = health.report();
+    let (rules, now) = (canary.reporter().rules(), clock::now());
+    let data = LogData::new().with("OUTPUT", name).with("TEXT", "a test by `aviary outputs test`: nothing happened");
+    let id = canary.reporter().next_id(now);
+    let (zone, node) = (&rules.zone, &rules.node_id);
+    let event = Event::new(&TEST, data, id, now, zone, node, "aviary", None, Origin::none(), Origin::none());
+    let begun = Instant::now();
+    let sent = tokio::time::timeout(PATIENCE, beside.send(vec![Arc::new(event)])).await;
+    sent.map_err(|_| "the output is busy with what it has".to_owned())?.map_err(|_| "the output stops".to_owned())?;
+    while begun.elapsed() < PATIENCE {
+        let report = health.report();
+        let error = || report.last_error.as_ref().map(|(_, text)| text.clone()).unwrap_or_default();
+        if report.refused > before.refused || report.retries > before.retries {
+            return Ok(json!({"delivered": false, "answer": error()}));
+        }
+        if report.delivered > before.delivered {
+            let took = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+            return Ok(json!({"delivered": true, "id": id.to_string(), "milliseconds": took}));
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    Ok(json!({"delivered": false, "answer": format!("no answer within {} s; it goes on trying", PATIENCE.as_secs())}))
+}
+
+/// Lists dead letters.
+async fn dead(canary: &Arc<Canary>, name: Option<String>) -> Result<Value, String> {
+    let journal = canary.reporter().journal().clone();
+    let (counts, letters) =
+        blocking(move || Ok((journal.count_dead()?, journal.dead(name.as_deref(), LETTERS)?))).await?;
+    let letters: Vec<Value> = letters
+        .iter()
+        .map(|letter| {
+            let time = aviary_event::Timestamp::from_micros(letter.at);
+            json!({
+                "output": letter.output,
+                "time": time.to_opencanary(&jiff::tz::TimeZone::UTC),
+                "reason": letter.reason,
+                "event": serde_json::from_str::<Value>(&letter.event.to_line(true)).unwrap_or(Value::Null),
+            })
+        })
+        .collect();
+    let counts: serde_json::Map<String, Value> =
+        counts.into_iter().map(|(output, count)| (output, json!(count))).collect();
+    Ok(json!({"counts": counts, "letters": letters}))
+}
+
+/// Sends an output's dead letters again. Those that are refused again are dead letters again.
+async fn resend(canary: &Arc<Canary>, name: &str) -> Result<Value, String> {
+    let (beside, _) = find(canary, name)?;
+    let (mut sent, mut newest) = (0_usize, i64::MIN);
+    loop {
+        let (journal, name) = (canary.reporter().journal().clone(), name.to_owned());
+        let letters: Vec<DeadLetter> = blocking(move || journal.dead(Some(&name), BATCH)).await?;
+        // Those that came back meanwhile have newer numbers, and wait for the next time.
+        let letters: Vec<DeadLetter> = letters.into_iter().filter(|letter| letter.id > newest).collect();
+        let Some(last) = letters.last() else { break };
+        newest = last.id;
+        let ids: Vec<i64> = letters.iter().map(|letter| letter.id).collect();
+        let events: Vec<Arc<Event>> = letters.into_iter().map(|letter| letter.event).collect();
+        sent = sent.saturating_add(events.len());
+        beside.send(events).await.map_err(|_| "the output stops".to_owned())?;
+        let journal = canary.reporter().journal().clone();
+        blocking(move || journal.exhume(&ids)).await?;
+        if sent >= LETTERS {
+            break;
+        }
+    }
+    Ok(json!({ "sent": sent }))
+}
+
+/// Forgets an output's dead letters, which may be one that there no longer is.
+async fn discard(canary: &Arc<Canary>, name: &str) -> Result<Value, String> {
+    let (journal, name) = (canary.reporter().journal().clone(), name.to_owned());
+    let count = blocking(move || {
+        let letters = journal.dead(Some(&name), usize::try_from(i64::MAX).unwrap_or(usize::MAX))?;
+        let ids: Vec<i64> = letters.iter().map(|letter| letter.id).collect();
+        journal.exhume(&ids)?;
+        Ok(ids.len())
+    })
+    .await?;
+    Ok(json!({ "discarded": count }))
+}
+
+/// Sends an output what the journal still has from a moment on, once more.
+async fn replay(canary: &Arc<Canary>, name: &str, since: i64) -> Result<Value, String> {
+    let (beside, _) = find(canary, name)?;
+    let head = canary.reporter().journal().stats().head;
+    let first = {
+        let journal = canary.reporter().journal().clone();
+        blocking(move || journal.since(since, 0, 1)).await?
+    };
+    let Some(first) = first.first().and_then(|event| event.aviary.as_ref()).map(|ours| ours.seq) else {
+        return Ok(json!({ "replayed": 0 }));
+    };
+    let journal = canary.reporter().journal().clone();
+    // In a task of its own: the receiver may be slow, and whoever asked need not wait for it.
+    drop(tokio::runtime::Handle::current().spawn(async move {
+        let mut after = first.saturating_sub(1);
+        while after < head {
+            let journal = journal.clone();
+            let Ok(mut events) = blocking(move || journal.since(since, after, BATCH)).await else { return };
+            events.retain(|event| event.aviary.as_ref().is_some_and(|ours| ours.seq <= head));
+            let Some(last) = events.last().and_then(|event| event.aviary.as_ref()).map(|ours| ours.seq) else { return };
+            after = last;
+            if beside.send(events).await.is_err() {
+                return;
+            }
+        }
+    }));
+    Ok(json!({ "replayed": head.saturating_sub(first).saturating_add(1) }))
+}
