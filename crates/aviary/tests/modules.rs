@@ -214,3 +214,25 @@ fn a_module_may_not_take_a_services_name() {
     assert!(redis(port, "x").starts_with('-'));
     site.event("the refusal", |event| event.to_string().contains("redis.rhai"));
 }
+
+#[test]
+fn a_host_has_modules_of_its_own() {
+    let site = Site::new();
+    let port = free_port();
+    modules(&site, &[("example0.rhai", EXAMPLE)]);
+    let creds = json!([{"username": "", "password": "sesame"}]);
+    let host = json!({
+        "device.listen_addr": "127.0.0.2", "usermodule.path": site.path("modules"),
+        "example0.port": port, "example0.greeting": "From a host", "example0.honeycreds": creds,
+    });
+    site.config(json!({"hosts": {"printer": host}}));
+    let _canary = site.start();
+    assert!(!site.stderr().contains("unknown key"), "{}", site.stderr());
+    let mut stream = std::net::TcpStream::connect(("127.0.0.2", port)).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    assert_eq!(line(&mut stream), "From a host");
+    stream.write_all(b"sesame\r\n").unwrap();
+    let event = site.event("the password", |event| is_password(event, "sesame"));
+    assert_eq!((&event["node_id"], &event["honeycred"]), (&json!("test-node/printer"), &json!(true)));
+    assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err(), "the canary itself has none");
+}
