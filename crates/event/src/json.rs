@@ -90,7 +90,7 @@ pub(crate) fn write_members<'a>(out: &mut String, members: impl Iterator<Item = 
 }
 
 /// Appends any value.
-pub(crate) fn write_value(out: &mut String, value: &Value) {
+pub fn write_value(out: &mut String, value: &Value) {
     match value {
         Value::Null => out.push_str("null"),
         Value::Bool(flag) => out.push_str(if *flag { "true" } else { "false" }),

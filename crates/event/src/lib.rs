@@ -16,7 +16,7 @@ mod time;
 mod value;
 
 pub use event::{Aviary, Event, ParseError};
-pub use json::write_string as write_json_string;
+pub use json::{write_string as write_json_string, write_value as write_json_value};
 pub use kind::{Class, Kind, KindInfo};
 pub use origin::{Origin, Port};
 pub use peer_bytes::PeerBytes;

@@ -3,34 +3,71 @@
 //! Each plays the handler classes that an OpenCanary configuration names, with their keys. None of
 //! them opens a file or connection before the first delivery, and none can make another wait.
 
+mod chat;
+mod clickhouse;
 mod console;
+mod dshield;
+mod elasticsearch;
+mod email;
+mod exec;
 mod file;
+mod gelf;
+mod hpfeeds;
+mod http;
+mod http_form;
+mod null;
 mod options;
+mod socket;
+mod splunk;
+mod subject;
 mod syslog;
+mod tls;
 mod webhook;
 mod worker;
 
 use aviary_output::Entry;
 
 /// Every output, in alphabetical order. A new output is one file or folder and two lines here.
-pub static ALL: &[&Entry] =
-    &[&console::ENTRY, &file::ENTRY, &file::ROTATING, &syslog::ENTRY, &file::TIMED, &webhook::ENTRY];
+pub static ALL: &[&Entry] = &[
+    &chat::ALERTMANAGER,
+    &clickhouse::ENTRY,
+    &console::ENTRY,
+    &socket::DATAGRAM,
+    &chat::DINGTALK,
+    &chat::DISCORD,
+    &dshield::ENTRY,
+    &elasticsearch::ENTRY,
+    &email::ENTRY,
+    &exec::ENTRY,
+    &chat::FEISHU,
+    &file::ENTRY,
+    &gelf::ENTRY,
+    &hpfeeds::ENTRY,
+    &http_form::ENTRY,
+    &chat::MATTERMOST,
+    &chat::NTFY,
+    &null::ENTRY,
+    &chat::PUSHOVER,
+    &file::ROTATING,
+    &chat::SLACK,
+    &socket::SOCKET,
+    &socket::SOCKET_JSON,
+    &splunk::ENTRY,
+    &syslog::STRUCTURED,
+    &syslog::ENTRY,
+    &chat::TEAMS,
+    &chat::TELEGRAM,
+    &file::TIMED,
+    &webhook::ENTRY,
+    &chat::WECOM,
+];
 
 /// Handler classes that OpenCanary's users have in their files and that nothing here plays yet.
 pub const FORESEEN: &[&str] = &[
-    "logging.NullHandler",
     "logging.handlers.BufferingHandler",
-    "logging.handlers.DatagramHandler",
-    "logging.handlers.HTTPHandler",
     "logging.handlers.MemoryHandler",
     "logging.handlers.NTEventLogHandler",
     "logging.handlers.QueueHandler",
-    "logging.handlers.SMTPHandler",
-    "logging.handlers.SocketHandler",
-    "opencanary.logger.HpfeedsHandler",
-    "opencanary.logger.SlackHandler",
-    "opencanary.logger.SocketJSONHandler",
-    "opencanary.logger.TeamsHandler",
 ];
 
 /// The output that plays a handler class.

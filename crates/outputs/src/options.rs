@@ -34,6 +34,26 @@ impl<'a> Options<'a> {
         }
     }
 
+    /// A name that the receiver gives things: text that is not empty and has no control characters.
+    pub(crate) fn name(self, key: &str) -> Result<Option<&'a str>, Rejection> {
+        let Some(text) = self.text(key)? else { return Ok(None) };
+        if text.is_empty() || text.contains(char::is_control) {
+            return Err(wrong(key, &Value::from(text), "a name"));
+        }
+        Ok(Some(text))
+    }
+
+    /// One of these words.
+    pub(crate) fn choice(self, key: &str, words: &[&'static str]) -> Result<Option<&'static str>, Rejection> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        let named = words.iter().copied().find(|word| value.as_str() == Some(word));
+        let accepted = || match words {
+            [rest @ .., last] => format!("{} or {last}", rest.join(", ")),
+            [] => "nothing".to_owned(),
+        };
+        named.map(Some).ok_or_else(|| wrong(key, value, &accepted()))
+    }
+
     /// `true` or `false`; 0 and 1 count too.
     pub(crate) fn flag(self, key: &str, default: bool) -> Result<bool, Rejection> {
         match self.get(key) {

@@ -79,7 +79,10 @@ pub(crate) async fn answer(canary: &Arc<Canary>, question: &Value) -> Option<Val
         "test" => test(canary, name?).await,
         "resend" => resend(canary, name?).await,
         "discard" => discard(canary, name?).await,
-        "replay" => replay(canary, name?, question.get("since").and_then(Value::as_i64)?).await,
+        "replay" => match moment(question.get("since").and_then(Value::as_str)?, clock::now().as_micros()) {
+            Ok(since) => replay(canary, name?, since).await,
+            Err(reason) => Err(reason),
+        },
         _ => return None,
     };
     Some(done.unwrap_or_else(|reason| json!({ "refused": reason })))
@@ -189,6 +192,23 @@ async fn discard(canary: &Arc<Canary>, name: &str) -> Result<Value, String> {
     Ok(json!({ "discarded": count }))
 }
 
+/// A moment in microseconds since 1970: so long before `now`, or a time.
+fn moment(text: &str, now: i64) -> Result<i64, String> {
+    let text = text.trim();
+    for (unit, seconds) in [("s", 1_i64), ("m", 60), ("h", 3600), ("d", 86_400)] {
+        if let Some(number) = text.strip_suffix(unit).and_then(|number| number.trim().parse::<u32>().ok()) {
+            return Ok(now.saturating_sub(i64::from(number) * seconds * 1_000_000));
+        }
+    }
+    match aviary_event::Timestamp::parse_rfc3339(text) {
+        Some(time) if time.as_micros() <= now => Ok(time.as_micros()),
+        Some(_) => Err(format!("`{text}` has not come yet")),
+        None => Err(format!(
+            "`{text}` is no time; accepted: 90s, 30m, 2h, 3d, or a time with zone such as 2026-11-25T00:00:00Z"
+        )),
+    }
+}
+
 /// Sends an output what the journal still has from a moment on, once more.
 async fn replay(canary: &Arc<Canary>, name: &str, since: i64) -> Result<Value, String> {
     let (beside, _) = find(canary, name)?;
@@ -216,4 +236,20 @@ async fn replay(canary: &Arc<Canary>, name: &str, since: i64) -> Result<Value, S
         }
     }));
     Ok(json!({ "replayed": head.saturating_sub(first).saturating_add(1) }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_spans_or_times() {
+        let now = 1_795_384_800_000_000;
+        assert_eq!(moment("90s", now), Ok(now - 90_000_000));
+        assert_eq!(moment("2h", now), Ok(now - 7_200_000_000));
+        assert_eq!(moment("2026-11-22T21:00:00Z", now), Ok(now - 3_600_000_000));
+        for bad in ["", "2 fortnights", "-1h", "2030-01-01T00:00:00Z"] {
+            assert!(moment(bad, now).is_err(), "{bad}");
+        }
+    }
 }

@@ -20,6 +20,7 @@ pub mod digest;
 pub mod dns;
 pub mod fingerprint;
 pub mod guess;
+pub mod gzip;
 pub mod line;
 pub mod names;
 pub mod ntlm;

@@ -1,9 +1,7 @@
 //! `aviary outputs`: how the outputs of a running canary do, and what can be done about it.
 
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
 
 use super::{Which, status};
@@ -98,7 +96,6 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             println!("{output}: {} events are forgotten", answer["discarded"]);
         }
         Command::Replay { output, since } => {
-            let since = moment(since, now_micros())?;
             let answer = ask(json!({"ask": "replay", "output": output, "since": since}))?;
             println!("{output}: {} events are sent once more", answer["replayed"]);
         }
@@ -128,43 +125,9 @@ fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-fn now_micros() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
-}
-
-/// A moment in microseconds since 1970: so long before `now`, or a time.
-fn moment(text: &str, now: i64) -> anyhow::Result<i64> {
-    let text = text.trim();
-    let units = [("s", 1), ("m", 60), ("h", 3600), ("d", 86_400)];
-    for (unit, seconds) in units {
-        if let Some(number) = text.strip_suffix(unit).and_then(|number| number.trim().parse::<u32>().ok()) {
-            return Ok(now.saturating_sub(i64::from(number).saturating_mul(seconds * 1_000_000)));
-        }
-    }
-    let time = aviary_event::Timestamp::parse_rfc3339(text).with_context(|| {
-        format!("`{text}` is no time; accepted: 90s, 30m, 2h, 3d, or a time with zone such as 2026-11-25T00:00:00Z")
-    })?;
-    if time.as_micros() > now {
-        bail!("`{text}` has not come yet");
-    }
-    Ok(time.as_micros())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn moments_are_spans_or_times() {
-        let now = 1_795_384_800_000_000;
-        assert_eq!(moment("90s", now).unwrap(), now - 90_000_000);
-        assert_eq!(moment("2h", now).unwrap(), now - 7_200_000_000);
-        assert_eq!(moment("2026-11-22T21:00:00Z", now).unwrap(), now - 3_600_000_000);
-        for bad in ["", "2 fortnights", "-1h", "2030-01-01T00:00:00Z"] {
-            assert!(moment(bad, now).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn letters_show_what_was_refused_and_why() {

@@ -1,4 +1,4 @@
-//! The connection to a syslog daemon, whatever it runs over.
+//! The connection to a daemon that takes messages and never answers, whatever it runs over.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -11,15 +11,17 @@ use std::time::Duration;
 use aviary_output::{DeliveryError, Failure};
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv, setsockopt, sockopt::TcpUserTimeout};
-use tokio::io::{AsyncWriteExt as _, Interest};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
 use tokio::net::{TcpStream, UdpSocket, UnixDatagram, UnixStream, lookup_host};
 use tokio::time::{Instant, sleep, timeout};
+use tokio_rustls::client::TlsStream;
 
+use crate::tls::Tls;
 use crate::worker::temporary;
 
 /// Where the daemon is.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Target {
+pub(crate) enum Target {
     /// Over the network.
     Host {
         /// Name or address.
@@ -33,13 +35,33 @@ pub(super) enum Target {
 
 /// Streams or datagrams.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// Datagrams; on a Unix socket a stream where there are none.
     Unsaid,
     /// Datagrams.
     Datagram,
     /// A stream.
     Stream,
+}
+
+/// How messages of a stream are told apart.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Framing {
+    /// A newline ends each, and inside there is none (RFC 6587, section 3.4.2).
+    Line,
+    /// Its length in decimal and a space come before each (RFC 6587, section 3.4.1; RFC 5425).
+    Counted,
+    /// A NUL ends each, and inside there is none (GELF).
+    Nul,
+}
+
+/// A message without framing.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Message {
+    /// Text, of which the beginning says something too when a datagram does not hold all of it.
+    Text(String),
+    /// Bytes that are of use only whole: a datagram each, or one after the other on a stream.
+    Pieces(Vec<Vec<u8>>),
 }
 
 /// Longest wait for a name's addresses.
@@ -68,9 +90,14 @@ const STALE: Duration = Duration::from_secs(300);
 const CUTS: &[usize] = &[65_507, 8_000, 1_400];
 
 /// Sends messages, connects where needed.
-pub(super) struct Sender {
+pub(crate) struct Sender {
+    /// What the daemon is, for error texts: `syslog`.
+    what: &'static str,
     target: Target,
     kind: Kind,
+    framing: Framing,
+    /// TLS, for streams over the network.
+    tls: Option<Tls>,
     link: Option<Link>,
     /// Which of a name's addresses comes first next time.
     turn: usize,
@@ -87,6 +114,7 @@ enum Link {
 enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
 /// Whether a stream still stands.
@@ -99,17 +127,29 @@ enum Standing {
 }
 
 impl Sender {
-    pub(super) const fn new(target: Target, kind: Kind) -> Self {
-        Self { target, kind, link: None, turn: 0, recent: VecDeque::new() }
+    pub(crate) const fn new(what: &'static str, target: Target, kind: Kind) -> Self {
+        let (framing, tls) = (Framing::Line, None);
+        Self { what, target, kind, framing, tls, link: None, turn: 0, recent: VecDeque::new() }
+    }
+
+    /// The same with another framing, and over TLS when given.
+    pub(crate) fn with(self, framing: Framing, tls: Option<Tls>) -> Self {
+        Self { framing, tls, ..self }
+    }
+
+    /// Sends texts in order.
+    pub(crate) async fn send(&mut self, messages: &[String]) -> Result<(), Failure> {
+        let messages: Vec<_> = messages.iter().map(|text| Message::Text(text.clone())).collect();
+        self.send_messages(&messages).await
     }
 
     /// Sends messages in order.
-    pub(super) async fn send(&mut self, messages: &[String]) -> Result<(), Failure> {
+    pub(crate) async fn send_messages(&mut self, messages: &[Message]) -> Result<(), Failure> {
         let failed = |error| Failure { delivered: 0, error };
         // Taken out, so that a send that is given up half way costs the connection and no half
         // message is ever followed by another.
         let standing = match self.link.take() {
-            Some(link) => self.still_good(link),
+            Some(link) => self.still_good(link).await,
             None => None,
         };
         let fresh = standing.is_none();
@@ -143,7 +183,7 @@ impl Sender {
     fn name_it(&self, failure: Failure) -> Failure {
         let error = match failure.error {
             DeliveryError::Temporary { reason, retry_after } => {
-                DeliveryError::Temporary { reason: format!("syslog at {}: {reason}", self.target), retry_after }
+                DeliveryError::Temporary { reason: format!("{} at {}: {reason}", self.what, self.target), retry_after }
             }
             refused @ DeliveryError::Refused { .. } => refused,
         };
@@ -151,17 +191,17 @@ impl Sender {
     }
 
     /// Gives a link back that can still be used.
-    fn still_good(&mut self, link: Link) -> Option<Link> {
-        match &link {
+    async fn still_good(&mut self, link: Link) -> Option<Link> {
+        match link {
             Link::Udp { since, .. } if since.elapsed() > STALE => None,
-            Link::Udp { socket, .. } => {
+            Link::Udp { socket, since } => {
                 // What came too late to be told: the error belongs to messages long gone.
                 let _ = socket.take_error();
-                Some(link)
+                Some(Link::Udp { socket, since })
             }
             Link::Unix(_) => Some(link),
-            Link::Stream(stream) => match stream.standing() {
-                Standing::Open => Some(link),
+            Link::Stream(mut stream) => match stream.standing().await {
+                Standing::Open => Some(Link::Stream(stream)),
                 Standing::Ended => {
                     self.recent.clear();
                     None
@@ -171,7 +211,12 @@ impl Sender {
         }
     }
 
-    async fn send_stream(&mut self, mut stream: Stream, fresh: bool, messages: &[String]) -> Result<(), DeliveryError> {
+    async fn send_stream(
+        &mut self,
+        mut stream: Stream,
+        fresh: bool,
+        messages: &[Message],
+    ) -> Result<(), DeliveryError> {
         if fresh {
             // Anything left here was sent on a connection that broke.
             let again: Vec<u8> = self.recent.iter().flat_map(|(_, bytes)| bytes).copied().collect();
@@ -179,8 +224,7 @@ impl Sender {
         }
         let mut bytes = Vec::new();
         for message in messages {
-            bytes.extend(message.bytes().map(|byte| if byte == b'\n' { b' ' } else { byte }));
-            bytes.push(b'\n');
+            self.framing.write(message, &mut bytes);
         }
         stream.write_all(&bytes).await.map_err(|error| self.failure("send", &error))?;
         match stream.settled().await {
@@ -193,7 +237,7 @@ impl Sender {
                 self.recent.clear();
                 Ok(())
             }
-            Standing::Broken => Err(temporary(format!("syslog at {}: the connection was reset", self.target))),
+            Standing::Broken => Err(temporary(format!("{} at {}: the connection was reset", self.what, self.target))),
         }
     }
 
@@ -221,12 +265,20 @@ impl Sender {
         };
         let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");
         let first = self.turn.checked_rem(addresses.len()).unwrap_or(0);
+        let secure = match &self.tls {
+            Some(tls) => Some(tls.connector(host).await.map_err(temporary)?),
+            None => None,
+        };
         for address in addresses.iter().cycle().skip(first).take(addresses.len()) {
             let attempt = async {
                 if self.kind == Kind::Stream {
                     let stream = TcpStream::connect(address).await?;
                     stream.set_nodelay(true)?;
                     setsockopt(&stream, TcpUserTimeout, &UNCONFIRMED)?;
+                    if let Some((connector, name)) = &secure {
+                        let stream = connector.connect(name.clone(), stream).await?;
+                        return Ok(Link::Stream(Stream::Tls(Box::new(stream))));
+                    }
                     return Ok(Link::Stream(Stream::Tcp(stream)));
                 }
                 let any: SocketAddr = match address {
@@ -260,7 +312,7 @@ impl Sender {
     }
 
     fn failure(&self, doing: &str, error: &io::Error) -> DeliveryError {
-        temporary(format!("syslog at {}: cannot {doing}: {error}", self.target))
+        temporary(format!("{} at {}: cannot {doing}: {error}", self.what, self.target))
     }
 }
 
@@ -278,16 +330,22 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.write_all(bytes).await,
             Self::Unix(stream) => stream.write_all(bytes).await,
+            Self::Tls(stream) => {
+                stream.write_all(bytes).await?;
+                stream.flush().await
+            }
         }
     }
 
     /// Whether the peer has ended or reset the stream. What it sent is thrown away: daemons do not talk.
-    fn standing(&self) -> Standing {
+    async fn standing(&mut self) -> Standing {
         let mut unheard = [0; 512];
         loop {
             let (error, read) = match self {
                 Self::Tcp(stream) => (stream.take_error(), stream.try_read(&mut unheard)),
                 Self::Unix(stream) => (stream.take_error(), stream.try_read(&mut unheard)),
+                // Only TLS itself can tell what is in its records.
+                Self::Tls(stream) => (stream.get_ref().0.take_error(), Err(ErrorKind::WouldBlock.into())),
             };
             match (error, read) {
                 (Ok(None), Ok(0)) => return Standing::Ended,
@@ -300,31 +358,74 @@ impl Stream {
         let socket = match self {
             Self::Tcp(stream) => stream.as_raw_fd(),
             Self::Unix(stream) => stream.as_raw_fd(),
+            Self::Tls(stream) => stream.get_ref().0.as_raw_fd(),
         };
-        match recv(socket, &mut unheard, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_PEEK) {
-            Ok(0) => Standing::Ended,
-            Ok(_) | Err(Errno::EAGAIN) => Standing::Open,
-            Err(_) => Standing::Broken,
+        match (recv(socket, &mut unheard, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_PEEK), self) {
+            (Ok(0), _) => Standing::Ended,
+            // A ticket for a later session, or the end.
+            (Ok(_), Self::Tls(stream)) => heard(stream).await,
+            (Ok(_) | Err(Errno::EAGAIN), _) => Standing::Open,
+            (Err(_), _) => Standing::Broken,
         }
     }
 
     /// The same, a moment after sending. A peer that ended earlier answers what came too late with
     /// a reset; one that only ended its own side does not.
-    async fn settled(&self) -> Standing {
+    async fn settled(&mut self) -> Standing {
         let word = async {
             match self {
                 Self::Tcp(stream) => stream.ready(Interest::READABLE).await,
                 Self::Unix(stream) => stream.ready(Interest::READABLE).await,
+                Self::Tls(stream) => stream.get_ref().0.ready(Interest::READABLE).await,
             }
         };
         let _ = timeout(REFUSING, word).await;
-        match self.standing() {
+        match self.standing().await {
             Standing::Ended => {
                 sleep(REFUSING).await;
-                self.standing()
+                self.standing().await
             }
             standing => standing,
         }
+    }
+}
+
+/// What a peer says within a moment, over TLS.
+async fn heard(stream: &mut TlsStream<TcpStream>) -> Standing {
+    let mut unheard = [0; 512];
+    let words = async {
+        loop {
+            match stream.read(&mut unheard).await {
+                Ok(0) => return Standing::Ended,
+                Ok(_) => {}
+                // The connection ended without TLS's own farewell, as many daemons do it.
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Standing::Ended,
+                Err(_) => return Standing::Broken,
+            }
+        }
+    };
+    timeout(REFUSING, words).await.unwrap_or(Standing::Open)
+}
+
+impl Framing {
+    fn write(self, message: &Message, out: &mut Vec<u8>) {
+        let pieces: Vec<&[u8]> = match message {
+            Message::Text(text) => vec![text.as_bytes()],
+            Message::Pieces(pieces) => pieces.iter().map(Vec::as_slice).collect(),
+        };
+        let (forbidden, end) = match self {
+            Self::Line => (b'\n', b'\n'),
+            Self::Nul => (0, 0),
+            Self::Counted => {
+                let length: usize = pieces.iter().map(|piece| piece.len()).sum();
+                out.extend_from_slice(format!("{length} ").as_bytes());
+                pieces.iter().for_each(|piece| out.extend_from_slice(piece));
+                return;
+            }
+        };
+        let bytes = pieces.iter().flat_map(|piece| piece.iter());
+        out.extend(bytes.map(|byte| if *byte == forbidden { b' ' } else { *byte }));
+        out.push(end);
     }
 }
 
@@ -334,22 +435,23 @@ enum Datagrams<'a> {
 }
 
 impl Datagrams<'_> {
-    async fn send(&self, message: &str) -> io::Result<usize> {
+    async fn send(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Self::Udp(socket) => socket.send(message.as_bytes()).await,
-            Self::Unix(socket) => socket.send(message.as_bytes()).await,
+            Self::Udp(socket) => socket.send(bytes).await,
+            Self::Unix(socket) => socket.send(bytes).await,
         }
     }
 }
 
-async fn send_datagrams(socket: &Datagrams<'_>, messages: &[String]) -> Result<(), Failure> {
+async fn send_datagrams(socket: &Datagrams<'_>, messages: &[Message]) -> Result<(), Failure> {
     for (delivered, message) in messages.iter().enumerate() {
-        match send_datagram(socket, message).await {
+        let sent = match message {
+            Message::Text(text) => send_datagram(socket, text).await,
+            Message::Pieces(pieces) => send_pieces(socket, pieces).await,
+        };
+        match sent {
             Ok(None) => {}
-            Ok(Some(sent)) => {
-                let reason = format!("only {sent} of {} bytes fit into a datagram and were sent", message.len());
-                return Err(Failure { delivered, error: DeliveryError::Refused { reason } });
-            }
+            Ok(Some(reason)) => return Err(Failure { delivered, error: DeliveryError::Refused { reason } }),
             // A refusal over UDP tells of messages before this one.
             Err(error) => {
                 let delivered = if matches!(socket, Datagrams::Unix(_)) { delivered } else { 0 };
@@ -366,18 +468,36 @@ async fn send_datagrams(socket: &Datagrams<'_>, messages: &[String]) -> Result<(
     Ok(())
 }
 
+fn is_too_long(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::EMSGSIZE as i32)
+}
+
 /// Sends a message, or as much of its beginning as fits: a cut alert is better than none. Says how
 /// much that was when it is not all.
-async fn send_datagram(socket: &Datagrams<'_>, message: &str) -> io::Result<Option<usize>> {
-    let mut result = socket.send(message).await;
+async fn send_datagram(socket: &Datagrams<'_>, message: &str) -> io::Result<Option<String>> {
+    let mut result = socket.send(message.as_bytes()).await;
     for cut in CUTS {
         match result {
-            Err(error) if error.raw_os_error() == Some(Errno::EMSGSIZE as i32) => {
+            Err(error) if is_too_long(&error) => {
                 let part = message.get(..message.floor_char_boundary(*cut)).unwrap_or(message);
-                result = socket.send(part).await;
+                result = socket.send(part.as_bytes()).await;
             }
             _ => break,
         }
     }
-    result.map(|sent| (sent < message.len()).then_some(sent))
+    let (sent, whole) = (result?, message.len());
+    Ok((sent < whole).then(|| format!("only {sent} of {whole} bytes fit into a datagram and were sent")))
+}
+
+/// Sends all pieces; says which is too long for the path.
+async fn send_pieces(socket: &Datagrams<'_>, pieces: &[Vec<u8>]) -> io::Result<Option<String>> {
+    for piece in pieces {
+        match socket.send(piece).await {
+            Err(error) if is_too_long(&error) => {
+                return Ok(Some(format!("{} bytes do not fit into a datagram on this path", piece.len())));
+            }
+            result => result?,
+        };
+    }
+    Ok(None)
 }

@@ -18,7 +18,10 @@
 //! says so. Tried with rsyslog over UDP, TCP and a Unix socket. References: RFC 3164, RFC 6587,
 //! <https://docs.python.org/3/library/logging.handlers.html#sysloghandler>.
 
-mod link;
+mod cef;
+mod leef;
+pub(crate) mod link;
+mod structured;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,6 +33,7 @@ use serde_json::Value;
 
 use crate::options::{Options, whole_of, wrong};
 use link::{Kind, Sender, Target};
+pub(crate) use structured::STRUCTURED;
 
 /// Messages to a syslog daemon.
 pub(crate) static ENTRY: Entry = Entry {
@@ -82,7 +86,7 @@ fn build(blueprint: &Blueprint<'_>) -> Result<Box<dyn Output>, Rejection> {
         nul: options.flag("append_nul", false)?,
         lines: LineFormat::new(blueprint)?,
     };
-    let sender = Sender::new(target(options)?, kind(options)?);
+    let sender = Sender::new("syslog", target(options, PORT)?, kind(options)?);
     Ok(Box::new(Syslog { encoder, sender }))
 }
 
@@ -102,13 +106,14 @@ fn facility(options: Options<'_>) -> Result<u64, Rejection> {
         .ok_or_else(|| wrong("facility", value, &format!("a number from 0 to 23 or one of {}", FACILITIES.join(", "))))
 }
 
-fn target(options: Options<'_>) -> Result<Target, Rejection> {
+/// Where `address` points; `port` where it names none.
+pub(crate) fn target(options: Options<'_>, port: u16) -> Result<Target, Rejection> {
     let accepted = "`[\"host\", port]`, `\"host\"`, or the path of a Unix socket such as `/dev/log`";
     let host = |host: &str, port| Target::Host { host: host.trim_matches(['[', ']']).to_owned(), port };
     match options.get("address") {
-        None => Ok(host("localhost", PORT)),
+        None => Ok(host("localhost", port)),
         Some(Value::String(text)) if text.starts_with(['/', '.']) => Ok(Target::Path(PathBuf::from(text))),
-        Some(Value::String(text)) if !text.is_empty() => Ok(host(text, PORT)),
+        Some(Value::String(text)) if !text.is_empty() => Ok(host(text, port)),
         Some(value @ Value::Array(items)) => match items.as_slice() {
             [Value::String(name), port] if !name.is_empty() => {
                 let port = whole_of(port).and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0);
@@ -191,7 +196,7 @@ mod tests {
         };
         kind(options).map_err(text)?;
         let event = Event::parse(r#"{"logtype": 2000}"#).expect("an event");
-        Ok((encoder.encode(&event), target(options).map_err(text)?))
+        Ok((encoder.encode(&event), target(options, PORT).map_err(text)?))
     }
 
     #[test]

@@ -22,23 +22,21 @@
 //! LIMIT: redirects are not followed, proxies come from the environment (`HTTPS_PROXY`). Tried with
 //! Python's http.server. Reference: <https://docs.python-requests.org/en/latest/api/>.
 
-mod answer;
 mod template;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use aviary_event::Event;
 use aviary_output::{Blueprint, Delivery, DeliveryError, Entry, Failure, LineFormat, Output, Rejection};
 use reqwest::header::{CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Certificate, Client, Method, Url};
+use reqwest::{Method, Url};
 use serde_json::Value;
 
-use crate::options::{Options, seconds_of, whole_of, wrong};
-use crate::worker::temporary;
-use answer::{Expected, QUOTED, judge};
-use template::{Template, plain};
+use crate::http::{Http, address, judge};
+use crate::options::{Options, whole_of, wrong};
+use template::Template;
+pub(crate) use template::{encode as encode_form, plain, write_json};
 
 /// HTTP requests.
 pub(crate) static ENTRY: Entry = Entry {
@@ -66,16 +64,6 @@ pub(crate) static ENTRY: Entry = Entry {
 /// Arguments of Python's `requests` that OpenCanary would pass on and that have no meaning here.
 const UNSUPPORTED: &[&str] = &["proxies", "cert", "files", "json", "stream", "hooks"];
 
-/// Times that a request may take, when the file does not say.
-const CONNECTING: Duration = Duration::from_secs(5);
-const ANSWERING: Duration = Duration::from_secs(10);
-
-/// Bytes of an answer that are read so that the connection can be used again.
-const READ: usize = 64 * 1024;
-
-/// Who we say we are, unless `headers` says otherwise.
-const AGENT: &str = concat!("aviary/", env!("CARGO_PKG_VERSION"));
-
 fn build(blueprint: &Blueprint<'_>) -> Result<Box<dyn Output>, Rejection> {
     let options = Options(blueprint.options);
     if let Some(key) = UNSUPPORTED.iter().find(|key| options.get(key).is_some()) {
@@ -91,7 +79,6 @@ fn build(blueprint: &Blueprint<'_>) -> Result<Box<dyn Output>, Rejection> {
             || (name == CONTENT_TYPE && media.to_ascii_lowercase().ends_with(b"+json"))
     });
     let lines = LineFormat::new(blueprint)?;
-    let (connecting, answering) = timeouts(options)?;
     Ok(Box::new(Webhook {
         url: url(options)?,
         method: method(options)?,
@@ -101,12 +88,9 @@ fn build(blueprint: &Blueprint<'_>) -> Result<Box<dyn Output>, Rejection> {
         plain_lines: lines.plain(),
         lines,
         auth: auth(options)?,
-        trust: trust(options)?,
-        connecting,
-        answering,
+        http: Http::new(options)?,
         lifecycle: options.flag("lifecycle", false)?,
         headers,
-        client: None,
     }))
 }
 
@@ -120,20 +104,26 @@ struct Webhook {
     lines: LineFormat,
     plain_lines: LineFormat,
     auth: Option<(String, String)>,
-    trust: Trust,
-    connecting: Duration,
-    answering: Duration,
+    http: Http,
     lifecycle: bool,
-    /// Made at the first delivery, since it reads certificates.
-    client: Option<Client>,
 }
 
-/// Whose certificates are trusted.
+/// Status codes that count as success.
 #[derive(Clone, Debug, PartialEq)]
-enum Trust {
-    System,
-    Anybody,
-    File(PathBuf),
+enum Expected {
+    /// Any from 200 to 299.
+    Success,
+    /// These.
+    Exactly(Vec<u16>),
+}
+
+impl Expected {
+    fn holds(&self, status: u16) -> bool {
+        match self {
+            Self::Success => (200..300).contains(&status),
+            Self::Exactly(codes) => codes.contains(&status),
+        }
+    }
 }
 
 impl Output for Webhook {
@@ -163,15 +153,14 @@ impl Output for Webhook {
         1
     }
 
-    /// More than a request may take, so that the request's own limit says what was slow.
     fn time_limit(&self) -> Duration {
-        self.connecting + self.answering + Duration::from_secs(5)
+        self.http.time_limit()
     }
 }
 
 impl Webhook {
     async fn send(&mut self, event: &Event) -> Result<(), DeliveryError> {
-        let client = self.client().await?;
+        let client = self.http.client().await?;
         let body = self.template.fill(&self.lines.line(event));
         let mut request = client.request(self.method.clone(), self.url.clone()).headers(self.headers.clone());
         if let Some(content_type) = body.content_type.filter(|_| !self.headers.contains_key(CONTENT_TYPE)) {
@@ -183,86 +172,17 @@ impl Webhook {
         if let Some((user, password)) = &self.auth {
             request = request.basic_auth(user, Some(password));
         }
-        let mut answer = request.body(body.text).send().await.map_err(|error| unsent(&error))?;
-        let status = answer.status().as_u16();
-        let mut said = Vec::new();
-        // The body only explains; an answer that breaks off in it is an answer all the same.
-        while let Ok(Some(piece)) = answer.chunk().await {
-            said.extend_from_slice(&piece);
-            if said.len() >= READ {
-                break;
-            }
-        }
-        if self.expected.holds(status) {
+        let answer = self.http.send(request.body(body.text)).await?;
+        if self.expected.holds(answer.status) {
             return Ok(());
         }
-        said.truncate(QUOTED);
-        Err(judge(status, answer.headers(), &said))
+        Err(judge(answer.status, &answer.headers, &answer.body))
     }
-
-    async fn client(&mut self) -> Result<Client, DeliveryError> {
-        if let Some(client) = &self.client {
-            return Ok(client.clone());
-        }
-        let builder = Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .user_agent(AGENT)
-            .connect_timeout(self.connecting)
-            .timeout(self.connecting + self.answering)
-            .tcp_keepalive(Duration::from_secs(60))
-            .pool_max_idle_per_host(1);
-        let trust = self.trust.clone();
-        // Reading the certificates of the system or of a file takes milliseconds or, on a bad disk, longer.
-        let made = tokio::task::spawn_blocking(move || match trust {
-            Trust::System => builder.build().map_err(|error| error.to_string()),
-            Trust::Anybody => builder.tls_danger_accept_invalid_certs(true).build().map_err(|error| error.to_string()),
-            Trust::File(path) => {
-                let pem = std::fs::read(&path).map_err(|error| format!("`{}`: {error}", path.display()))?;
-                let certificates = Certificate::from_pem_bundle(&pem)
-                    .ok()
-                    .filter(|found| !found.is_empty())
-                    .ok_or_else(|| format!("`{}` holds no PEM certificate", path.display()))?;
-                builder.tls_certs_only(certificates).build().map_err(|error| error.to_string())
-            }
-        });
-        let client = match made.await {
-            Ok(Ok(client)) => client,
-            Ok(Err(error)) => return Err(temporary(format!("cannot set up TLS: {error}"))),
-            Err(error) => return Err(temporary(format!("cannot set up TLS: {error}"))),
-        };
-        self.client = Some(client.clone());
-        Ok(client)
-    }
-}
-
-/// Why no answer came. The address is left out, since it often holds a secret.
-fn unsent(error: &reqwest::Error) -> DeliveryError {
-    let mut reason = match (error.is_timeout(), error.is_connect()) {
-        (true, true) => "no connection within the time limit".to_owned(),
-        (true, false) => "no answer within the time limit".to_owned(),
-        (false, true) => "cannot connect".to_owned(),
-        (false, false) => "cannot send".to_owned(),
-    };
-    // The last of the causes is the one that people can act on.
-    let mut cause = std::error::Error::source(error);
-    let mut last = None;
-    while let Some(error) = cause {
-        last = Some(error.to_string());
-        cause = error.source();
-    }
-    if let Some(last) = last {
-        reason.push_str(": ");
-        reason.push_str(&last);
-    }
-    temporary(reason)
 }
 
 fn url(options: Options<'_>) -> Result<Url, Rejection> {
     let text = options.needed_text("url", "https://alerts.example/hook")?;
-    let mut url = Url::parse(text.trim())
-        .ok()
-        .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
-        .ok_or_else(|| wrong("url", &Value::from(text), "an address such as `https://alerts.example/hook`"))?;
+    let mut url = address("url", text, "https://alerts.example/hook")?;
     if let Some(params) = options.get("params") {
         let Value::Object(params) = params else { return Err(wrong("params", params, "an object")) };
         let mut pairs = url.query_pairs_mut();
@@ -346,24 +266,5 @@ fn auth(options: Options<'_>) -> Result<Option<(String, String)>, Rejection> {
         Some([Value::String(user), Value::String(password)]) => Ok(Some((user.clone(), password.clone()))),
         // The value is not repeated, since it is a secret.
         _ => Err(Rejection::new("auth", "takes `[\"user\", \"password\"]`")),
-    }
-}
-
-fn trust(options: Options<'_>) -> Result<Trust, Rejection> {
-    match options.get("verify") {
-        None | Some(Value::Bool(true)) => Ok(Trust::System),
-        Some(Value::Bool(false)) => Ok(Trust::Anybody),
-        Some(Value::String(path)) if !path.is_empty() => Ok(Trust::File(PathBuf::from(path))),
-        Some(other) => Err(wrong("verify", other, "true, false, or the path of a PEM file")),
-    }
-}
-
-fn timeouts(options: Options<'_>) -> Result<(Duration, Duration), Rejection> {
-    match options.get("timeout").and_then(Value::as_array).map(Vec::as_slice) {
-        Some([connecting, answering]) => Ok((seconds_of("timeout", connecting)?, seconds_of("timeout", answering)?)),
-        _ => {
-            let answering = options.seconds("timeout")?.unwrap_or(ANSWERING);
-            Ok((answering.min(CONNECTING), answering))
-        }
     }
 }

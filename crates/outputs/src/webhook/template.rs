@@ -91,7 +91,7 @@ fn put(text: &str, line: &str) -> String {
 }
 
 /// JSON as Python's `json.dumps` writes it, keys in the order of the file.
-fn write_json(out: &mut String, value: &Value) {
+pub(crate) fn write_json(out: &mut String, value: &Value) {
     match value {
         Value::String(text) => aviary_event::write_json_string(out, text),
         Value::Array(items) => {
@@ -150,7 +150,7 @@ fn form(data: &Value) -> String {
 }
 
 /// A value as Python's `str` prints it; `null` is nothing.
-pub(super) fn plain(value: &Value) -> Option<String> {
+pub(crate) fn plain(value: &Value) -> Option<String> {
     Some(match value {
         Value::Null => return None,
         Value::Bool(true) => "True".to_owned(),
@@ -165,7 +165,7 @@ pub(super) fn plain(value: &Value) -> Option<String> {
 }
 
 /// `application/x-www-form-urlencoded`, as Python's `quote_plus` does it.
-fn encode(out: &mut String, text: &str) {
+pub(crate) fn encode(out: &mut String, text: &str) {
     for byte in text.bytes() {
         match byte {
             b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'_' | b'.' | b'-' | b'~' => out.push(char::from(byte)),

@@ -14,8 +14,34 @@ use crate::bench::{Setup, deliver, events, odd_events, temporary};
 fn minimal(name: &str, folder: &Path, absent: bool) -> Value {
     let file = if absent { folder.join("no/such/folder/x.log") } else { folder.join(format!("{name}.log")) };
     match name {
+        "clickhouse" | "elasticsearch" => json!({"url": "http://127.0.0.1:9", "timeout": 2}),
+        "gelf" => json!({"address": ["127.0.0.1", 9]}),
+        "splunk" => json!({"url": "http://127.0.0.1:9", "token": "t", "timeout": 2}),
+        "structured_syslog" => json!({"address": ["127.0.0.1", 9]}),
         "console" => json!({"stream": "ext://sys.stderr"}),
+        "email" => json!({"mailhost": "127.0.0.1:9", "fromaddr": "a@b.example", "toaddrs": ["c@d.example"]}),
         "file" | "rotating_file" | "timed_file" => json!({"filename": file}),
+        "datagram" | "socket" => json!({"host": folder.join("absent.sock")}),
+        "hpfeeds" => json!({"host": "127.0.0.1", "port": 9, "ident": "i", "secret": "s", "channels": ["c"]}),
+        "exec" => {
+            let program = if absent { folder.join("absent") } else { "/bin/cat".into() };
+            json!({"command": [program]})
+        }
+        "http_form" => json!({"host": "127.0.0.1:9", "url": "/log", "timeout": 2}),
+        "null" => json!({}),
+        "socket_json" => json!({"host": "127.0.0.1", "port": 9}),
+        "alertmanager" => json!({"url": "http://127.0.0.1:9/", "timeout": 2}),
+        "dingtalk" | "discord" | "feishu" | "mattermost" | "slack" | "teams" | "wecom" => {
+            json!({"webhook_url": "http://127.0.0.1:9/hook?key=0123456789abcdef", "timeout": 2})
+        }
+        "dshield" => {
+            json!({"server": "http://127.0.0.1:9", "userid": 7, "auth_key": "key", "interval": 0.01, "timeout": 2})
+        }
+        "ntfy" => json!({"server": "http://127.0.0.1:9", "topic": "canary", "timeout": 2}),
+        "pushover" => {
+            json!({"server": "http://127.0.0.1:9", "token": "a".repeat(30), "user": "u".repeat(30), "timeout": 2})
+        }
+        "telegram" => json!({"server": "http://127.0.0.1:9", "token": "1:abc", "chat_id": -5, "timeout": 2}),
         "syslog" => json!({"address": folder.join("absent.sock"), "socktype": 2}),
         "webhook" => json!({"url": "http://127.0.0.1:9/hook", "timeout": 2}),
         other => panic!("output `{other}` has no options in this battery"),
@@ -81,7 +107,7 @@ fn refuses_a_format_that_makes_no_sense() {
 async fn says_try_again_when_the_destination_is_absent() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let folder = tempfile::tempdir().expect("a folder");
-    for entry in ALL.iter().filter(|entry| entry.name != "console") {
+    for entry in ALL.iter().filter(|entry| !["console", "null"].contains(&entry.name)) {
         let mut output = Setup::new(entry.classes[0], minimal(entry.name, folder.path(), true)).build();
         for _ in 0..2 {
             let (delivered, reason) = temporary(&mut output, &events(1..=3)).await;

@@ -12,7 +12,7 @@ fn pages() -> Vec<(String, String)> {
     let mut paths = vec![docs.join("outputs.md")];
     let more = std::fs::read_dir(docs.join("outputs")).into_iter().flatten().flatten();
     paths.extend(more.map(|file| file.path()).filter(|path| path.extension().is_some_and(|kind| kind == "md")));
-    let read = |path: &std::path::PathBuf| (path.display().to_string(), std::fs::read_to_string(path).unwrap());
+    let read = |path: &std::path::PathBuf| (path.display().to_string(), std::fs::read_to_string(path).expect("a page"));
     paths.iter().map(read).collect()
 }
 

@@ -2,8 +2,17 @@
 
 mod battery;
 mod bench;
+mod chat;
+mod collectors;
 mod console;
 mod documents;
+mod email;
+mod exec;
 mod file;
+mod gelf;
+mod hpfeeds;
+mod http_form;
+mod socket;
+mod structured;
 mod syslog;
 mod webhook;

@@ -18,36 +18,36 @@ const CLASS: &str = "opencanary.logger.WebhookHandler";
 
 /// A request as it came.
 #[derive(Clone, Debug)]
-struct Request {
-    line: String,
+pub(crate) struct Request {
+    pub(crate) line: String,
     headers: Vec<(String, String)>,
-    body: String,
+    pub(crate) body: String,
     /// Which connection it came on, from 0.
     connection: usize,
 }
 
 impl Request {
-    fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 }
 
 /// A receiver with answers prepared; then it answers 200. An empty answer is none, ever.
 #[derive(Clone, Default)]
-struct Receiver {
+pub(crate) struct Receiver {
     answers: Arc<Mutex<VecDeque<String>>>,
     requests: Arc<Mutex<Vec<Request>>>,
 }
 
 impl Receiver {
-    fn answering(answers: &[&str]) -> Self {
+    pub(crate) fn answering(answers: &[&str]) -> Self {
         let made = Self::default();
         made.answers.lock().expect("no panic").extend(answers.iter().map(|answer| (*answer).to_owned()));
         made
     }
 
     /// Listens, with TLS when given; gives the port.
-    fn listen(&self, tls: Option<Arc<ServerConfig>>) -> u16 {
+    pub(crate) fn listen(&self, tls: Option<Arc<ServerConfig>>) -> u16 {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let listener = TcpListener::bind("127.0.0.1:0").expect("a socket");
         let port = listener.local_addr().expect("an address").port();
@@ -83,7 +83,7 @@ impl Receiver {
         }
     }
 
-    fn requests(&self) -> Vec<Request> {
+    pub(crate) fn requests(&self) -> Vec<Request> {
         self.requests.lock().expect("no panic").clone()
     }
 }

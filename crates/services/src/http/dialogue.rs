@@ -7,6 +7,7 @@ use std::time::Duration;
 use aviary_config::HoneyCreds;
 use aviary_event::Timestamp;
 use aviary_service::{Dialogue, Facts, Outbox, Transport};
+use aviary_wire::gzip::gzip;
 use sha2::{Digest as _, Sha256};
 
 use super::challenge::{Auth, Challenger};
@@ -14,7 +15,7 @@ use super::codec::{BodyFault, BodyReader, Checked, Detail, Fault, Framing, JA4H,
 use super::delivery::{Delivery, accepts_gzip};
 use super::personas::{Family, Persona};
 use super::report::{Reporter, malformed};
-use super::response::{Connection, Extent, Length, Response, gzip};
+use super::response::{Connection, Extent, Length, Response};
 use super::skin::Skin;
 use super::{apache, iis, nginx};
 

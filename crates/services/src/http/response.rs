@@ -228,23 +228,6 @@ pub(super) fn escape_html(text: &[u8]) -> Vec<u8> {
     out
 }
 
-/// A gzip member as Apache's `mod_deflate` makes one: no name, no time, Unix.
-pub(super) fn gzip(body: &[u8]) -> Vec<u8> {
-    let mut out = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3];
-    out.extend_from_slice(&miniz_oxide::deflate::compress_to_vec(body, 6));
-    out.extend_from_slice(&crc32(body).to_le_bytes());
-    // The format counts the length modulo 2^32; no page is that long.
-    out.extend_from_slice(&u32::try_from(body.len()).unwrap_or(u32::MAX).to_le_bytes());
-    out
-}
-
-/// CRC-32 (IEEE 802.3, reflected).
-fn crc32(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(u32::MAX, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 })
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -254,14 +237,5 @@ mod tests {
         assert_eq!(http_date(1_795_384_800), "Sun, 22 Nov 2026 22:00:00 GMT");
         assert_eq!(read_date(b"Sun, 22 Nov 2026 22:00:00 GMT"), Some(1_795_384_800));
         assert_eq!(read_date(b"yesterday"), None);
-    }
-
-    #[test]
-    fn compresses_to_what_gunzip_reads() {
-        let body = b"one two one two one two ".repeat(40);
-        let packed = gzip(&body);
-        assert_eq!(miniz_oxide::inflate::decompress_to_vec(&packed[10..packed.len() - 8]).unwrap(), body);
-        assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
-        assert!(packed.len() < 80);
     }
 }

@@ -13,7 +13,7 @@ use std::time::UNIX_EPOCH;
 use sha2::{Digest as _, Sha256};
 
 use super::personas::Family;
-use super::response::gzip;
+use aviary_wire::gzip::gzip;
 
 /// A skin that is built in.
 #[derive(Debug)]

@@ -6,25 +6,7 @@ use aviary_output::DeliveryError;
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 
 /// Bytes of the answer's body that go into an error text.
-pub(super) const QUOTED: usize = 200;
-
-/// Status codes that count as success.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Expected {
-    /// Any from 200 to 299.
-    Success,
-    /// These.
-    Exactly(Vec<u16>),
-}
-
-impl Expected {
-    pub(super) fn holds(&self, status: u16) -> bool {
-        match self {
-            Self::Success => (200..300).contains(&status),
-            Self::Exactly(codes) => codes.contains(&status),
-        }
-    }
-}
+pub(crate) const QUOTED: usize = 200;
 
 /// Judges an answer that is not a success.
 ///
@@ -32,7 +14,7 @@ impl Expected {
 /// 5xx) may be mended, and then the event shall arrive. What is wrong with the event stays wrong.
 /// Another success than the expected one is a refusal too: the receiver has the event, and
 /// sending it again would only double it.
-pub(super) fn judge(status: u16, headers: &HeaderMap, body: &[u8]) -> DeliveryError {
+pub(crate) fn judge(status: u16, headers: &HeaderMap, body: &[u8]) -> DeliveryError {
     let said = String::from_utf8_lossy(body.get(..QUOTED).unwrap_or(body));
     let reason = match said.trim() {
         "" => format!("the receiver answered {status}"),
@@ -48,7 +30,7 @@ pub(super) fn judge(status: u16, headers: &HeaderMap, body: &[u8]) -> DeliveryEr
 
 /// `Retry-After` as a time to wait: seconds, or a date, which is taken against the receiver's own
 /// `Date` so that no two clocks are compared.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let asked = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = asked.parse::<f64>() {
         return Duration::try_from_secs_f64(seconds).ok();
