@@ -112,7 +112,7 @@ pub fn environment(root: &Path) -> Result<(PathBuf, Vec<String>), String> {
     let python = root.join(VENV).join("bin/python");
     let wanted = fs::read_to_string(root.join("tests/clients/requirements.txt")).unwrap_or_default();
     let older = "tests/clients/requirements-older.txt";
-    let marked = wanted.clone() + &fs::read_to_string(root.join(older)).unwrap_or_default();
+    let marked = wanted.clone() + fs::read_to_string(root.join(older)).unwrap_or_default().as_str();
     let done = root.join(VENV).join("requirements.installed");
     if python.exists() && fs::read_to_string(&done).is_ok_and(|text| text == marked) {
         return Ok((python, Vec::new()));

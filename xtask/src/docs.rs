@@ -39,7 +39,12 @@ pub fn groups() -> Vec<Group> {
     };
     let scan =
         Group { name: aviary_scan::NAME, summary: aviary_scan::SUMMARY, kinds: aviary_scan::KINDS.iter().collect() };
-    let mut groups: Vec<Group> = [canary].into_iter().chain(ALL.iter().map(group)).chain([scan]).collect();
+    let script = Group {
+        name: aviary_script::NAME,
+        summary: aviary_script::SUMMARY,
+        kinds: aviary_script::KINDS.iter().collect(),
+    };
+    let mut groups: Vec<Group> = [canary].into_iter().chain(ALL.iter().map(group)).chain([scan, script]).collect();
     groups[1..].sort_by_key(|group| group.name);
     groups
 }
@@ -92,7 +97,10 @@ fn tables(groups: &[Group]) -> String {
         let mut kinds = group.kinds.clone();
         kinds.sort_by_key(|kind| kind.number);
         for kind in kinds {
-            let keys = kind.keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ");
+            let keys = match kind.keys {
+                ["*"] => "the module's own".to_owned(),
+                keys => keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", "),
+            };
             let techniques = kind.technique.join(", ");
             let _ = writeln!(
                 text,
@@ -192,13 +200,15 @@ fn variant(kinds: &[&KindInfo]) -> Option<Value> {
             when.push(kind.when);
         }
     }
-    let members: Map<String, Value> = kind.keys.iter().map(|key| ((*key).to_owned(), json!({}))).collect();
+    let is_open = kind.keys == ["*"];
+    let members: Map<String, Value> =
+        kind.keys.iter().filter(|_| !is_open).map(|key| ((*key).to_owned(), json!({}))).collect();
     Some(json!({
         "title": kind.constant,
         "description": when.join("; "),
         "properties": {
             "logtype": {"const": kind.number},
-            "logdata": {"type": "object", "properties": members, "additionalProperties": false},
+            "logdata": {"type": "object", "properties": members, "additionalProperties": is_open},
         },
     }))
 }

@@ -74,7 +74,9 @@ fn dependencies_and_lints_come_from_the_workspace() {
 
 #[test]
 fn every_shipped_configuration_loads() {
-    let space = KeySpace::new(aviary_services::ALL.iter().map(|entry| entry.keys).chain([aviary_scan::KEYS]));
+    let space = KeySpace::new(
+        aviary_services::ALL.iter().map(|entry| entry.keys).chain([aviary_scan::KEYS, aviary_script::KEYS]),
+    );
     let mut problems = Vec::new();
     let tree = tree();
     for (path, text) in tree.files().filter(|(path, _)| path.starts_with("config/")) {

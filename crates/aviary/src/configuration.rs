@@ -1,9 +1,11 @@
 //! The configuration of this process: the key space of all services, and the file.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
-use aviary_config::{Document, Format, KeySpace, Problem, Settings, Surroundings};
+use aviary_config::{Document, Format, KeySpace, LoadError, Loaded, Problem, Settings, Shape, Surroundings};
+use serde_json::Value;
 
 /// A configuration that a canary can run on.
 pub(crate) struct Usable {
@@ -21,21 +23,64 @@ impl Usable {
     }
 }
 
-/// Every key that a file may hold.
+/// Every key that a file may hold that names no modules.
 pub(crate) fn key_space() -> KeySpace {
-    KeySpace::new(aviary_services::ALL.iter().map(|entry| entry.keys).chain([aviary_scan::KEYS]))
+    space_of(&aviary_sensor::entries(&Settings::default()))
+}
+
+fn space_of(entries: &[&'static aviary_service::Entry]) -> KeySpace {
+    KeySpace::new(entries.iter().map(|entry| entry.keys).chain([aviary_scan::KEYS, aviary_script::KEYS]))
         .with_personas(&aviary_services::PERSONAS)
+}
+
+/// Reads the named file, or the first of the usual places, with every problem, and gives the keys that it may
+/// hold: those of the modules that it names are among them.
+pub(crate) fn read(named: Option<&Path>) -> Result<(Loaded, KeySpace), LoadError> {
+    let surroundings = Surroundings::of_this_process();
+    let space = key_space();
+    let loaded = aviary_config::load(named, &surroundings, &space)?;
+    let mut entries = aviary_sensor::entries(&loaded.settings);
+    for host in loaded.settings.hosts() {
+        let of_host = aviary_sensor::entries(&host.settings);
+        entries.extend(of_host.into_iter().skip(aviary_services::ALL.len()));
+    }
+    if entries.len() == aviary_services::ALL.len() {
+        return Ok((loaded, space));
+    }
+    let space = space_of(&entries);
+    Ok((aviary_config::load(named, &surroundings, &space)?, space))
 }
 
 /// Loads the named file, or the first of the usual places.
 pub(crate) fn load(named: Option<&Path>) -> anyhow::Result<Usable> {
-    let loaded = aviary_config::load(named, &Surroundings::of_this_process(), &key_space())?;
+    let (loaded, _) = read(named)?;
     if !loaded.is_usable() {
         let errors: Vec<String> =
             loaded.problems.iter().filter(|problem| problem.is_error()).map(Problem::detailed).collect();
         bail!("the configuration cannot be used, and nothing was started\n{}", errors.join("\n"));
     }
     Ok(Usable { path: loaded.path, settings: loaded.settings, problems: loaded.problems })
+}
+
+/// The same with nothing but users' modules switched on: `opencanaryd --usermodule`.
+pub(crate) fn only_modules(settings: &Settings) -> anyhow::Result<Settings> {
+    let entries = aviary_sensor::entries(settings);
+    if entries.len() == aviary_services::ALL.len() {
+        bail!(
+            "there are no modules to run: `usermodule.path` names no folder with files `*.rhai`; see docs/modules.md\n\
+            modules for OpenCanary are Python, which nothing here runs; `aviary module new` begins one in Rhai"
+        );
+    }
+    let mut values: BTreeMap<String, Value> =
+        settings.iter().map(|(key, value)| (key.to_owned(), value.clone())).collect();
+    values.insert("portscan.enabled".to_owned(), Value::Bool(false));
+    for entry in aviary_services::ALL {
+        values.insert(format!("{}.enabled", entry.name), Value::Bool(false));
+        for key in entry.keys.iter().filter(|key| key.shape == Shape::List && !has_switch(entry)) {
+            values.remove(key.name);
+        }
+    }
+    Ok(Settings::new(space_of(&entries).keys().copied(), values))
 }
 
 /// Services that speak first: what goes out on somebody's network is for the operator to switch on.

@@ -34,7 +34,7 @@ const USAGE: &str = "
 \t\t--dev\tRun in the foreground
 \t\t--stop\tStop the one that runs in the background
 \t\t--restart\tStop it, then start it
-\t\t--usermodule\tRun in the foreground with only user modules enabled (not built yet)
+\t\t--usermodule\tRun in the foreground with only user modules enabled: those of usermodule.path
 \t\t--copyconfig\tWrite a config with every key to /etc/opencanaryd/opencanary.conf
 \t\t--version\tPrint the version
 \t\t--help\tPrint this
@@ -122,17 +122,20 @@ fn act(options: Options) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Some(Action::CopyConfig) => copy_config(Path::new(SAMPLE)),
-        Some(Action::UserModule) => {
-            bail!("user modules are not built yet, so there is nothing to run with --usermodule")
-        }
-        Some(Action::Dev) => {
+        Some(action @ (Action::Dev | Action::UserModule)) => {
             warn_of_root(&options);
             if std::env::var_os(DETACHED).is_some() {
                 // A session of its own, so that closing the terminal does not reach it. Fails only
                 // for a process that leads its group already, which then needs none.
                 let _ = nix::unistd::setsid();
             }
-            process::run(Run { config: None, user: options.user, group: options.group, keep_root: options.allow_root })
+            process::run(Run {
+                config: None,
+                user: options.user,
+                group: options.group,
+                keep_root: options.allow_root,
+                only_modules: action == Action::UserModule,
+            })
         }
         Some(Action::Start) => {
             warn_of_root(&options);

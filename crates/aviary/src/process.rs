@@ -23,6 +23,8 @@ pub(crate) struct Run {
     pub(crate) user: Option<String>,
     pub(crate) group: Option<String>,
     pub(crate) keep_root: bool,
+    /// Nothing but users' modules.
+    pub(crate) only_modules: bool,
 }
 
 /// The folder of journal, secrets and control socket: the setting, the environment, or the usual
@@ -109,9 +111,10 @@ pub(crate) fn run(run: Run) -> anyhow::Result<ExitCode> {
     let loaded = configuration::load(run.config.as_deref())?;
     loaded.log_warnings();
     let path = loaded.path.clone();
+    let settings = if run.only_modules { configuration::only_modules(&loaded.settings)? } else { loaded.settings };
     let startup = Startup {
-        state_dir: state_dir(Some(&loaded.settings)),
-        settings: loaded.settings,
+        state_dir: state_dir(Some(&settings)),
+        settings,
         port_rule: PortRule::AsConfigured,
         identity: Identity { user: run.user, group: run.group },
         keep_capabilities: run.keep_root,
@@ -123,7 +126,7 @@ pub(crate) fn run(run: Run) -> anyhow::Result<ExitCode> {
     }
     let runtime = runtime()?;
     runtime.block_on(async {
-        let reload = reload_from(&canary, path.clone());
+        let reload = reload_from(&canary, path.clone(), run.only_modules);
         let hangup = tokio::runtime::Handle::current().spawn(reload_on_hangup(Arc::clone(&reload)));
         canary.run(path.display().to_string(), reload, told_to_stop()).await;
         hangup.abort();
@@ -138,7 +141,7 @@ pub(crate) fn end(runtime: tokio::runtime::Runtime) {
 }
 
 /// Reloading from a file.
-pub(crate) fn reload_from(canary: &Arc<Canary>, path: PathBuf) -> Reload {
+pub(crate) fn reload_from(canary: &Arc<Canary>, path: PathBuf, only_modules: bool) -> Reload {
     let canary = Arc::clone(canary);
     let turn = std::sync::Mutex::new(());
     Arc::new(move || {
@@ -146,6 +149,10 @@ pub(crate) fn reload_from(canary: &Arc<Canary>, path: PathBuf) -> Reload {
         let _turn = turn.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let loaded = configuration::load(Some(&path)).map_err(|error| format!("{error:#}"))?;
         loaded.log_warnings();
+        if only_modules {
+            let settings = configuration::only_modules(&loaded.settings).map_err(|error| error.to_string())?;
+            return canary.reload(&settings);
+        }
         canary.reload(&loaded.settings)
     })
 }

@@ -75,7 +75,6 @@ fn opencanaryd_knows_its_flags() {
     }
     assert_eq!(site.run(OPENCANARYD, &[]).bad(), help);
     assert!(site.run(OPENCANARYD, &["--version"]).good().contains("0.9.10"));
-    assert!(site.run(OPENCANARYD, &["--usermodule"]).bad().contains("not built yet"));
 }
 
 #[test]

@@ -80,7 +80,7 @@ pub struct KindInfo {
     pub class: Class,
     /// When it is written: a sentence fragment.
     pub when: &'static str,
-    /// Keys of `logdata` that may appear, sorted.
+    /// Keys of `logdata` that may appear, sorted; `*` alone stands for any.
     pub keys: &'static [&'static str],
     /// MITRE ATT&CK techniques, if the kind alone says one.
     pub technique: &'static [&'static str],

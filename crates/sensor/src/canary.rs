@@ -143,6 +143,7 @@ impl Canary {
     /// When nothing could run. A port that cannot be bound is not an error; see [`Canary::posts`].
     pub fn start(startup: Startup) -> Result<Arc<Self>, StartError> {
         let started = Instant::now();
+        aviary_script::lend_clock(clock::on_processor);
         let Startup { settings, state_dir, port_rule, identity, keep_capabilities } = startup;
         let identity = identity.resolve()?;
         let in_state = |source| StartError::State { path: state_dir.clone(), source };

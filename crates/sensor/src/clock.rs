@@ -17,3 +17,9 @@ pub fn now_micros() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
+
+/// Time that this thread has had a processor.
+pub(crate) fn on_processor() -> std::time::Duration {
+    let read = nix::time::clock_gettime(nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID);
+    read.map_or(std::time::Duration::ZERO, std::time::Duration::from)
+}

@@ -35,7 +35,7 @@ pub use canary::{Canary, StartError, Startup};
 pub use clock::{now, now_micros};
 pub use control::{ControlError, Reload, ask, follow, socket_path};
 pub use kinds::ALL as KINDS;
-pub use plan::{Plan, PortRule, unknown_class};
+pub use plan::{Plan, PortRule, entries, unknown_class};
 pub use ports::{holder, port_trouble};
 pub use post::PostView;
 pub use privileges::{Identity, PrivilegeError, held};

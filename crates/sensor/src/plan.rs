@@ -98,8 +98,8 @@ impl Plan {
     pub fn build(settings: &Settings, vault: &dyn Vault) -> Self {
         let machines = crate::machine::all(settings);
         let services = machines.iter().flat_map(|(machine, settings)| {
-            let is_on = |entry: &&&Entry| entry.is_enabled(settings);
-            aviary_services::ALL.iter().filter(is_on).map(|entry| plan_service(entry, settings, vault, machine))
+            let on = entries(settings).into_iter().filter(|entry| entry.is_enabled(settings));
+            on.map(|entry| plan_service(entry, settings, vault, machine))
         });
         let services = services.collect();
         let outputs = settings.handlers().iter().map(|handler| plan_output(handler.clone(), settings)).collect();
@@ -132,6 +132,13 @@ impl Plan {
     }
 }
 
+/// Every service there is: the built-in ones, and the user's modules that the settings name.
+#[must_use]
+pub fn entries(settings: &Settings) -> Vec<&'static Entry> {
+    let taken = |name: &str| aviary_services::ALL.iter().any(|entry| entry.name == name);
+    aviary_services::ALL.iter().copied().chain(aviary_script::entries(settings, &taken)).collect()
+}
+
 fn plan_service(
     entry: &'static Entry,
     settings: &Settings,
@@ -155,7 +162,8 @@ fn digest(entry: &Entry, settings: &Settings, host_name: &str) -> String {
             values.insert(key.to_owned(), value.to_string());
         }
     }
-    format!("{host_name} {:?} {values:?}", settings.persona())
+    // A module whose script changed is another entry, of the same name.
+    format!("{:p} {host_name} {:?} {values:?}", std::ptr::from_ref(entry), settings.persona())
 }
 
 fn plan_output(handler: Handler, settings: &Settings) -> PlannedOutput {
@@ -188,7 +196,7 @@ pub fn unknown_class(class: &str) -> String {
 
 fn rules(settings: &Settings, machines: &[(Arc<Machine>, &Settings)]) -> Rules {
     let honeycreds = machines.iter().flat_map(|(machine, settings)| {
-        let names = aviary_services::ALL.iter().map(|entry| entry.name);
+        let names = entries(settings).into_iter().map(|entry| entry.name);
         names.map(|name| (machine.path(name), settings.honeycreds(name)))
     });
     Rules {

@@ -7,7 +7,10 @@ use aviary_event::KindInfo;
 
 use crate::{Service, Vault};
 
-/// A service as the list `ALL` holds it.
+/// Builds a service; a function for those in the list, a closure that holds the script for a user's module.
+pub type Build = dyn Fn(&Materials<'_>) -> Result<Box<dyn Service>, Rejection> + Send + Sync;
+
+/// A service as the list `ALL` holds it, or a user's module.
 pub struct Entry {
     /// The name: prefix of its keys, word in `aviary.service`, name of its folder unless shared.
     pub name: &'static str,
@@ -20,7 +23,7 @@ pub struct Entry {
     /// Kinds of event that it reports.
     pub kinds: &'static [KindInfo],
     /// Builds it. Pure but for reading files that the settings name.
-    pub build: fn(&Materials<'_>) -> Result<Box<dyn Service>, Rejection>,
+    pub build: &'static Build,
 }
 
 impl Entry {

@@ -16,7 +16,7 @@ mod vault;
 
 pub use allowance::Allowance;
 pub use dialogue::{Dialogue, Facts, SessionId, TlsFacts, Transport};
-pub use entry::{Entry, Materials, Rejection};
+pub use entry::{Build, Entry, Materials, Rejection};
 pub use follow::{Follow, LineReader, Told};
 pub use outbox::{Computation, Outbox, Step, TlsStart, Wrapping};
 pub use seeker::{Heard, Interface, Question, Seeker};

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use aviary_config::{Key, Shape};
 use aviary_event::{Class, Kind, KindInfo, LogData};
 use aviary_service::{
-    Dialogue, Endpoint, Entry, Facts, Materials, Outbox, Protocol, Rejection, Security, Service, Slot,
+    Build, Dialogue, Endpoint, Entry, Facts, Materials, Outbox, Protocol, Rejection, Security, Service, Slot,
 };
 use aviary_testkit::battery::{self, Finding, Subject};
 
@@ -126,7 +126,7 @@ fn build_with(fault: Fault, materials: &Materials<'_>) -> Result<Box<dyn Service
     Ok(Box::new(Broken { fault, secret: materials.vault.slot("broken", make) }))
 }
 
-const fn entry(build: fn(&Materials<'_>) -> Result<Box<dyn Service>, Rejection>) -> Entry {
+const fn entry(build: &'static Build) -> Entry {
     let (kinds, _) = KINDS.split_at(1);
     Entry { name: "broken", summary: "is wrong", opencanary: "", keys: &[PORT], kinds, build }
 }
@@ -134,7 +134,7 @@ const fn entry(build: fn(&Materials<'_>) -> Result<Box<dyn Service>, Rejection>)
 /// What a check says of a service with this fault.
 macro_rules! finding {
     ($fault:ident, $check:path) => {{
-        static ENTRY: Entry = entry(|materials| build_with(Fault::$fault, materials));
+        static ENTRY: Entry = entry(&|materials| build_with(Fault::$fault, materials));
         $check(&Subject::plain(&ENTRY))
     }};
 }
@@ -169,7 +169,7 @@ fn a_service_that_listens_nowhere_is_found() {
 
 #[test]
 fn wrong_declarations_are_found() {
-    let sound = || entry(|materials| build_with(Fault::Nothing, materials));
+    let sound = || entry(&|materials| build_with(Fault::Nothing, materials));
     let strange = Key { name: "other.port", ..PORT };
     let text = Key { default: "no JSON", ..PORT };
     let silent = Key { doc: "", ..PORT };
@@ -182,7 +182,7 @@ fn wrong_declarations_are_found() {
         let entry = Entry { keys: Box::leak(Box::new(keys)), ..sound() };
         assert_finds(battery::declaration_is_whole(&Subject::plain(&entry)), words);
     }
-    let refusing = entry(|_| Err(Rejection::new("broken.port", "no")));
+    let refusing = entry(&|_| Err(Rejection::new("broken.port", "no")));
     assert_finds(battery::declaration_is_whole(&Subject::plain(&refusing)), "do not build it");
     for (entry, words) in
         [(Entry { summary: "", ..sound() }, "no summary"), (Entry { kinds: &[], ..sound() }, "no kinds")]
@@ -242,7 +242,7 @@ fn a_panic_is_not_survived() {
 #[test]
 #[should_panic(expected = "39991 is not declared")]
 fn the_fuzz_oracle_finds_what_the_batteries_find() {
-    static ENTRY: Entry = entry(|materials| build_with(Fault::EventOfAnotherKind, materials));
+    static ENTRY: Entry = entry(&|materials| build_with(Fault::EventOfAnotherKind, materials));
     let installation = Subject::plain(&ENTRY).install().unwrap();
     battery::fuzz_oracle(&ENTRY, &installation, b"x");
 }

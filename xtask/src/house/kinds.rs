@@ -57,8 +57,9 @@ fn is_technique(text: &str) -> bool {
     main.strip_prefix('T').is_some_and(|number| digits(number, 4)) && digits(sub, 3)
 }
 
+/// `*` alone stands for keys that users name themselves.
 fn is_key(key: &str) -> bool {
-    !key.is_empty() && key.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
+    key == "*" || !key.is_empty() && key.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
 }
 
 fn against_opencanary(who: &str, kind: &KindInfo) -> Option<String> {

@@ -21,7 +21,7 @@ pub(crate) static ENTRY: Entry = Entry {
         Key { name: "echo.port", shape: Shape::Port, default: "7", doc: "The TCP port." },
     ],
     kinds: &events::KINDS,
-    build,
+    build: &build,
 };
 
 /// The service as configured.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use aviary_config::{Settings, Severity, Spelling, Surroundings};
+use aviary_config::{KeySpace, Settings, Severity, Spelling};
 
 use crate::configuration;
 use crate::paint::{Ink, Style};
@@ -68,7 +68,7 @@ pub(super) fn run(command: Command) -> anyhow::Result<ExitCode> {
 
 fn check(file: Option<&Path>) -> anyhow::Result<ExitCode> {
     let style = Style::of_stdout();
-    let loaded = aviary_config::load(file, &Surroundings::of_this_process(), &configuration::key_space())?;
+    let (loaded, _) = configuration::read(file)?;
     let mut errors = 0;
     let mut warnings = 0;
     for problem in &loaded.problems {
@@ -115,8 +115,9 @@ fn findings(settings: &Settings) -> Vec<String> {
 
 fn show(file: Option<&Path>) -> anyhow::Result<ExitCode> {
     let loaded = configuration::load(file)?;
+    let (_, space) = configuration::read(file)?;
     println!("# {}", loaded.path.display());
-    show_settings(&loaded.settings, "", |_| true);
+    show_settings(&loaded.settings, "", &space, |_| true);
     for host in loaded.settings.hosts() {
         let settings = &host.settings;
         println!("# host {}, in events {}", host.name, host.node_id(&loaded.settings.node_id()));
@@ -125,14 +126,14 @@ fn show(file: Option<&Path>) -> anyhow::Result<ExitCode> {
             let family = name.split('.').next().unwrap_or_default();
             family == "device" || settings.flag(&format!("{family}.enabled"))
         };
-        show_settings(settings, &format!("hosts.{}.", host.name), in_force);
+        show_settings(settings, &format!("hosts.{}.", host.name), &space, in_force);
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// Every key that is set, and the defaults of those that are in force.
-fn show_settings(settings: &Settings, prefix: &str, in_force: impl Fn(&str) -> bool) {
-    for key in configuration::key_space().keys() {
+fn show_settings(settings: &Settings, prefix: &str, space: &KeySpace, in_force: impl Fn(&str) -> bool) {
+    for key in space.keys() {
         let pattern = key.name.split_once('#');
         for (name, value) in settings.iter() {
             let given = name == key.name

@@ -3,6 +3,7 @@
 mod completions;
 pub(crate) mod config;
 mod drill;
+mod module;
 mod outputs;
 mod reload;
 mod sensor;
@@ -37,6 +38,8 @@ enum Command {
     Reload(reload::Arguments),
     Tail(tail::Arguments),
     Drill(drill::Arguments),
+    #[command(subcommand)]
+    Module(module::Command),
     Outputs(outputs::Arguments),
     Completions(completions::Arguments),
 }
@@ -75,6 +78,7 @@ pub fn main() -> ExitCode {
         Command::Reload(arguments) => reload::run(&arguments),
         Command::Tail(arguments) => tail::run(&arguments),
         Command::Drill(arguments) => drill::run(&arguments),
+        Command::Module(command) => module::run(command),
         Command::Outputs(arguments) => outputs::run(&arguments),
         Command::Completions(arguments) => Ok(completions::run(&arguments, &mut Line::command())),
     };

@@ -27,5 +27,6 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         user: arguments.user.clone(),
         group: arguments.group.clone(),
         keep_root: false,
+        only_modules: false,
     })
 }

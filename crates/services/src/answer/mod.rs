@@ -35,7 +35,7 @@ pub(crate) static ENTRY: Entry = Entry {
     opencanary: "PortAnswer in aviary.portscan",
     keys: KEYS,
     kinds: &events::KINDS,
-    build,
+    build: &build,
 };
 
 /// The key.

@@ -55,7 +55,7 @@ pub(crate) static ENTRY: Entry = Entry {
         events::MALFORMED,
         events::PASSWORD_WITHOUT_USER,
     ],
-    build,
+    build: &build,
 };
 
 static KEYS: &[Key] = &[

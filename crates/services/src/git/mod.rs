@@ -36,7 +36,7 @@ pub(crate) static ENTRY: Entry = Entry {
     opencanary: "CanaryGit in opencanary.modules.git",
     keys: KEYS,
     kinds: &events::KINDS,
-    build,
+    build: &build,
 };
 
 static KEYS: &[Key] = &[

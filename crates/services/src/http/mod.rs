@@ -67,7 +67,7 @@ pub(crate) static HTTP: Entry = Entry {
     opencanary: "CanaryHTTP in opencanary.modules.http",
     keys: HTTP_KEYS,
     kinds: &events::KINDS,
-    build: |materials| build(materials, false),
+    build: &|materials| build(materials, false),
 };
 
 /// The same over TLS. Banner, skin folder, authentication and logging are `http.*`.
@@ -77,7 +77,7 @@ pub(crate) static HTTPS: Entry = Entry {
     opencanary: "CanaryHTTPS in opencanary.modules.https",
     keys: HTTPS_KEYS,
     kinds: &events::KINDS,
-    build: |materials| build(materials, true),
+    build: &|materials| build(materials, true),
 };
 
 const HTTP_KEYS: &[Key] = &[

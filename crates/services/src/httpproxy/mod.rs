@@ -46,7 +46,7 @@ pub(crate) static ENTRY: Entry = Entry {
     opencanary: "HTTPProxy in opencanary.modules.httpproxy",
     keys: KEYS,
     kinds: &events::KINDS,
-    build,
+    build: &build,
 };
 
 static KEYS: &[Key] = &[

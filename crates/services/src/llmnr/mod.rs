@@ -45,7 +45,7 @@ pub(crate) static ENTRY: Entry = Entry {
     opencanary: "CanaryLLMNR in opencanary.modules.llmnr",
     keys: KEYS,
     kinds: &events::KINDS,
-    build,
+    build: &build,
 };
 
 static KEYS: &[Key] = &[

@@ -57,7 +57,7 @@ pub(crate) static ENTRY: Entry = Entry {
     opencanary: "CanaryMongoDB in opencanary.modules.mongodb",
     keys: KEYS,
     kinds: &events::KINDS,
-    build,
+    build: &build,
 };
 
 static KEYS: &[Key] = &[

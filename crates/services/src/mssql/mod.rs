@@ -70,7 +70,7 @@ pub(crate) static ENTRY: Entry = Entry {
         events::BROWSER,
         events::QUERY,
     ],
-    build,
+    build: &build,
 };
 
 static KEYS: &[Key] = &[

@@ -64,7 +64,7 @@ pub(crate) static ENTRY: Entry = Entry {
     opencanary: "CanaryMySQL in opencanary.modules.mysql",
     keys: KEYS,
     kinds: &events::KINDS,
-    build,
+    build: &build,
 };
 
 static KEYS: &[Key] = &[

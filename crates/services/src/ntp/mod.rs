@@ -41,7 +41,7 @@ pub(crate) static ENTRY: Entry = Entry {
     opencanary: "CanaryNtp in opencanary.modules.ntp",
     keys: KEYS,
     kinds: &events::KINDS,
-    build,
+    build: &build,
 };
 
 static KEYS: &[Key] = &[

@@ -50,7 +50,7 @@ pub(crate) static ENTRY: Entry = Entry {
     opencanary: "CanaryRDP in opencanary.modules.rdp",
     keys: KEYS,
     kinds: &[events::LOGIN, events::CONNECTION, events::CLIENT, events::NTLM, events::MALFORMED, events::CLIENT_INFO],
-    build,
+    build: &build,
 };
 
 static KEYS: &[Key] = &[

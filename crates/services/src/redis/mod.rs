@@ -61,7 +61,7 @@ pub(crate) static ENTRY: Entry = Entry {
     opencanary: "CanaryRedis in opencanary.modules.redis",
     keys: KEYS,
     kinds: &events::KINDS,
-    build,
+    build: &build,
 };
 
 static KEYS: &[Key] = &[

@@ -49,7 +49,7 @@ pub(crate) static ENTRY: Entry = Entry {
     opencanary: "CanarySIP in opencanary.modules.sip",
     keys: KEYS,
     kinds: &events::KINDS,
-    build,
+    build: &build,
 };
 
 static KEYS: &[Key] = &[

@@ -77,7 +77,7 @@ pub(crate) static ENTRY: Entry = Entry {
     opencanary: "CanarySamba in opencanary.modules.samba",
     keys: KEYS,
     kinds: &events::KINDS,
-    build,
+    build: &build,
 };
 
 static KEYS: &[Key] = &[

@@ -50,7 +50,7 @@ pub(crate) static ENTRY: Entry = Entry {
     opencanary: "CanarySNMP in opencanary.modules.snmp",
     keys: KEYS,
     kinds: &events::KINDS,
-    build,
+    build: &build,
 };
 
 static KEYS: &[Key] = &[

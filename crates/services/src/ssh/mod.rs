@@ -58,7 +58,7 @@ pub(crate) static ENTRY: Entry = Entry {
     opencanary: "CanarySSH in opencanary.modules.ssh",
     keys: KEYS,
     kinds: events::KINDS,
-    build,
+    build: &build,
 };
 
 static KEYS: &[Key] = &[

@@ -44,7 +44,7 @@ pub(crate) static ENTRY: Entry = Entry {
     opencanary: "CanaryTCPBanner in opencanary.modules.tcpbanner",
     keys: KEYS,
     kinds: &events::KINDS,
-    build,
+    build: &build,
 };
 
 /// Most banner ports; one more than anybody has asked for would need a reason.

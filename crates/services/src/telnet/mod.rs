@@ -54,7 +54,7 @@ pub(crate) static ENTRY: Entry = Entry {
         events::ENVIRON_EXPLOIT,
         events::OTHER_INPUT,
     ],
-    build,
+    build: &build,
 };
 
 static KEYS: &[Key] = &[

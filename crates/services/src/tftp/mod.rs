@@ -50,7 +50,7 @@ pub(crate) static ENTRY: Entry = Entry {
     opencanary: "CanaryTftp in opencanary.modules.tftp",
     keys: KEYS,
     kinds: &[events::REQUEST, events::OPTIONS, events::DOWNLOAD, events::UPLOAD, events::OTHER_INPUT],
-    build,
+    build: &build,
 };
 
 static KEYS: &[Key] = &[

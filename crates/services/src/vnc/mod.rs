@@ -51,7 +51,7 @@ pub(crate) static ENTRY: Entry = Entry {
     opencanary: "CanaryVNC in opencanary.modules.vnc",
     keys: KEYS,
     kinds: &[events::VNC, events::HANDSHAKE, events::LOGIN, events::REFUSED, events::OTHER_INPUT],
-    build,
+    build: &build,
 };
 
 static KEYS: &[Key] = &[

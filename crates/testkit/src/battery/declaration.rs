@@ -78,7 +78,8 @@ pub(super) fn undeclared(entry: &aviary_service::Entry, transcript: &crate::Tran
             return Err(format!("log type {number} is not declared"));
         };
         for (key, value) in data.iter() {
-            if !kind.keys.contains(&key) {
+            // A user's module names its keys itself.
+            if kind.keys != ["*"] && !kind.keys.contains(&key) {
                 return Err(format!("log type {number} has the key `{key}`, which is not declared"));
             }
             if matches!(value, Value::Float(number) if !number.is_finite()) {
