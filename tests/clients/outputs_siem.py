@@ -351,7 +351,6 @@ def main() -> int:
         for receiver in receivers.values():
             receiver.start()
         touch(canary, "after-1")
-        events = {event["aviary"]["id"]: event for event in canary.events()}
 
         def tried(name: str) -> None:
             if name not in receivers:
@@ -365,6 +364,8 @@ def main() -> int:
             whole(name, receiver)
 
         def whole(name: str, receiver: Any) -> None:
+            # That an output works again is an event, too, and may be in a receiver before it is in the file.
+            events = {event["aviary"]["id"]: event for event in canary.settle()}
             if name.startswith("gelf"):
                 for message in receiver.messages:
                     event = events[message["_event_id"]]

@@ -155,7 +155,7 @@ def across_a_kill(canary: Canary, receiver: Receiver) -> None:
 
 def whole(canary: Canary, receiver: Receiver) -> None:
     """The daemon understood every part, and the event is whole."""
-    by_id = {event["aviary"]["id"]: event for event in canary.events()}
+    by_id = {event["aviary"]["id"]: event for event in canary.settle()}
     last = next(m for m in reversed(receiver.messages()) if "during-1" in m["msg"])
     assert (last["host"], last["app"]) == ("canary-under-test", "opencanaryd"), last
     assert last["msgid"] == "2000" and last["pri"] == "11", last
