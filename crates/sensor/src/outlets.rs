@@ -23,33 +23,56 @@ const PATIENCE: Duration = Duration::from_secs(8);
 const LETTERS: usize = 1000;
 
 /// What goes to an output beside what the journal has for it.
-pub(crate) type Beside = mpsc::Sender<Vec<Arc<Event>>>;
+pub(crate) type Beside = mpsc::Sender<Parcel>;
+
+/// Events that go beside, and the dead letters that they are.
+pub(crate) struct Parcel {
+    events: Vec<Arc<Event>>,
+    letters: Vec<i64>,
+}
+
+impl Parcel {
+    const fn of(events: Vec<Arc<Event>>) -> Self {
+        Self { events, letters: Vec::new() }
+    }
+}
 
 /// The journal as the delivery loop sees it, and what is sent to the output beside.
 pub(crate) struct Feed {
     name: String,
     journal: Journal,
     reader: Reader,
-    beside: mpsc::Receiver<Vec<Arc<Event>>>,
+    beside: mpsc::Receiver<Parcel>,
+    /// Dead letters of the batch that is being delivered.
+    letters: Vec<i64>,
 }
 
 /// The two ends of what goes beside.
-pub(crate) fn beside() -> (Beside, mpsc::Receiver<Vec<Arc<Event>>>) {
+pub(crate) fn beside() -> (Beside, mpsc::Receiver<Parcel>) {
     mpsc::channel(BESIDE)
 }
 
 impl Feed {
-    pub(crate) fn new(journal: Journal, name: &str, beside: mpsc::Receiver<Vec<Arc<Event>>>) -> Self {
-        Self { name: name.to_owned(), reader: journal.reader(name), journal, beside }
+    pub(crate) fn new(journal: Journal, name: &str, beside: mpsc::Receiver<Parcel>) -> Self {
+        Self { name: name.to_owned(), reader: journal.reader(name), journal, beside, letters: Vec::new() }
     }
 }
 
 impl Source for Feed {
     fn next(&mut self, limit: usize) -> Batch<'_> {
+        // Whoever asks for more is done with what there was. INVARIANT: not before that does a letter leave its table.
+        if !self.letters.is_empty()
+            && let Err(error) = self.journal.exhume(&std::mem::take(&mut self.letters))
+        {
+            tracing::error!(output = self.name, error, "dead letters that were sent again cannot be taken out");
+        }
         Box::pin(async move {
             tokio::select! {
                 biased;
-                Some(events) = self.beside.recv() => events,
+                Some(Parcel { events, letters }) = self.beside.recv() => {
+                    self.letters = letters;
+                    events
+                }
                 events = self.reader.next(limit) => events as Vec<Arc<Event>>,
             }
         })
@@ -116,7 +139,7 @@ async fn test(canary: &Arc<Canary>, name: &str) -> Result<Value, String> {
     let (zone, node) = (&rules.zone, &rules.node_id);
     let event = Event::new(&TEST, data, id, now, zone, node, "aviary", None, Origin::none(), Origin::none());
     let begun = Instant::now();
-    let sent = tokio::time::timeout(PATIENCE, beside.send(vec![Arc::new(event)])).await;
+    let sent = tokio::time::timeout(PATIENCE, beside.send(Parcel::of(vec![Arc::new(event)]))).await;
     sent.map_err(|_| "the output is busy with what it has".to_owned())?.map_err(|_| "the output stops".to_owned())?;
     while begun.elapsed() < PATIENCE {
         let report = health.report();
@@ -158,24 +181,21 @@ async fn dead(canary: &Arc<Canary>, name: Option<String>) -> Result<Value, Strin
 /// Sends an output's dead letters again. Those that are refused again are dead letters again.
 async fn resend(canary: &Arc<Canary>, name: &str) -> Result<Value, String> {
     let (beside, _) = find(canary, name)?;
-    let (mut sent, mut newest) = (0_usize, i64::MIN);
-    loop {
-        let (journal, name) = (canary.reporter().journal().clone(), name.to_owned());
-        let letters: Vec<DeadLetter> = blocking(move || journal.dead(Some(&name), BATCH)).await?;
-        // Those that came back meanwhile have newer numbers, and wait for the next time.
-        let letters: Vec<DeadLetter> = letters.into_iter().filter(|letter| letter.id > newest).collect();
-        let Some(last) = letters.last() else { break };
-        newest = last.id;
-        let ids: Vec<i64> = letters.iter().map(|letter| letter.id).collect();
-        let events: Vec<Arc<Event>> = letters.into_iter().map(|letter| letter.event).collect();
-        sent = sent.saturating_add(events.len());
-        beside.send(events).await.map_err(|_| "the output stops".to_owned())?;
-        let journal = canary.reporter().journal().clone();
-        blocking(move || journal.exhume(&ids)).await?;
-        if sent >= LETTERS {
-            break;
+    let (journal, name) = (canary.reporter().journal().clone(), name.to_owned());
+    let letters: Vec<DeadLetter> = blocking(move || journal.dead(Some(&name), LETTERS)).await?;
+    let sent = letters.len();
+    // In a task of its own: the receiver may be slow, and whoever asked need not wait for it.
+    drop(tokio::runtime::Handle::current().spawn(async move {
+        for part in letters.chunks(BATCH) {
+            let parcel = Parcel {
+                events: part.iter().map(|letter| Arc::clone(&letter.event)).collect(),
+                letters: part.iter().map(|letter| letter.id).collect(),
+            };
+            if beside.send(parcel).await.is_err() {
+                return;
+            }
         }
-    }
+    }));
     Ok(json!({ "sent": sent }))
 }
 
@@ -230,7 +250,7 @@ async fn replay(canary: &Arc<Canary>, name: &str, since: i64) -> Result<Value, S
             events.retain(|event| event.aviary.as_ref().is_some_and(|ours| ours.seq <= head));
             let Some(last) = events.last().and_then(|event| event.aviary.as_ref()).map(|ours| ours.seq) else { return };
             after = last;
-            if beside.send(events).await.is_err() {
+            if beside.send(Parcel::of(events)).await.is_err() {
                 return;
             }
         }
