@@ -8,6 +8,7 @@ URL, users in headers, exceptions with their code. The tables are in the folder 
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 import tempfile
@@ -25,6 +26,8 @@ ENGINE = session.Session(sys.argv[2])
 LOCK = threading.Lock()
 TOKENS: list[str] = []
 """Tokens of inserts, as they came; asked for at `/tokens`."""
+ARRIVED: list[str] = []
+"""Ids of rows in the order in which they were stored; asked for at `/arrived`."""
 
 
 def insert(table: str, columns: str, rows: bytes) -> None:
@@ -52,6 +55,7 @@ def answer(query: str, settings: dict[str, str], body: bytes) -> bytes:
         if name not in ("wait_end_of_query",):
             ENGINE.query(f"SET {name} = '{value}'")
     insert(matched["table"], matched["columns"], body)
+    ARRIVED.extend(json.loads(row)["id"] for row in body.splitlines())
     return b""
 
 
@@ -59,7 +63,11 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
+        length = int(self.headers["Content-Length"])
+        body = self.rfile.read(length)
+        if len(body) < length:
+            self.close_connection = True
+            return
         url = urlsplit(self.path)
         settings = dict(parse_qsl(url.query))
         if (self.headers.get("X-ClickHouse-User"), self.headers.get("X-ClickHouse-Key")) != LOGIN:
@@ -69,6 +77,8 @@ class Handler(BaseHTTPRequestHandler):
             with LOCK:
                 if url.path == "/tokens":
                     found = "\n".join(TOKENS).encode()
+                elif url.path == "/arrived":
+                    found = "\n".join(ARRIVED).encode()
                 else:
                     found = answer(settings.pop("query", ""), settings, body)
         except Exception as error:

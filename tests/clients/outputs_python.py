@@ -140,6 +140,11 @@ class Threading(socketserver.ThreadingTCPServer):
             except OSError:
                 pass
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        # That the canary went away is no fault of the receiver's.
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
 
 class Lines(Served):
     def start(self) -> None:

@@ -124,9 +124,10 @@ class Web:
             timeout = 30
 
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
+                length = int(self.headers["Content-Length"])
+                body = self.rfile.read(length)
                 headers = {name.lower(): value for name, value in self.headers.items()}
-                if receiver.server is None:
+                if receiver.server is None or len(body) < length:
                     self.close_connection = True
                     return
                 try:
@@ -146,6 +147,9 @@ class Web:
         class Server(ThreadingHTTPServer):
             daemon_threads = True
             allow_reuse_address = True
+
+            def handle_error(self, *_: Any) -> None:
+                pass  # the sender went away in the middle
 
         self.server = Server((LOOPBACK, self.port), Handler)
         threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()

@@ -91,6 +91,7 @@ pub async fn run(
                 tokio::select! {
                     biased;
                     () = stopped(&mut stop) => return,
+                    () = courier.health.hurried() => {}
                     () = sleep(wait) => {}
                 }
             } else if *stop.borrow() {

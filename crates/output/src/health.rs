@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
 use aviary_event::Timestamp;
+use tokio::sync::Notify;
 
 /// What the loop does at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +29,7 @@ pub struct Health {
     refused: AtomicU64,
     retries: AtomicU64,
     rest: Mutex<Rest>,
+    hurry: Notify,
 }
 
 #[derive(Debug)]
@@ -70,6 +72,7 @@ impl Health {
             refused: AtomicU64::new(0),
             retries: AtomicU64::new(0),
             rest: Mutex::new(Rest { state: State::Idle, last_success: None, last_error: None, failing: false }),
+            hurry: Notify::new(),
         }
     }
 
@@ -77,6 +80,18 @@ impl Health {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Ends the wait before the next try, if there is one now; says whether there was.
+    pub fn hurry(&self) -> bool {
+        let waits = matches!(self.report().state, State::BackingOff { .. });
+        self.hurry.notify_waiters();
+        waits
+    }
+
+    /// Resolves when somebody asks for a try now.
+    pub(crate) async fn hurried(&self) {
+        self.hurry.notified().await;
     }
 
     /// Everything, as of now.

@@ -1,4 +1,4 @@
-//! What an output reads from, and what operators may ask of it: a test, its dead letters again, a replay.
+//! What an output reads from, and what operators may ask of it: a test, a try now, its dead letters again, a replay.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -101,6 +101,7 @@ pub(crate) async fn answer(canary: &Arc<Canary>, question: &Value) -> Option<Val
         "dead" => dead(canary, name.map(str::to_owned)).await,
         "test" => test(canary, name?).await,
         "resend" => resend(canary, name?).await,
+        "retry" => retry(canary, name),
         "discard" => discard(canary, name?).await,
         "replay" => match moment(question.get("since").and_then(Value::as_str)?, clock::now().as_micros()) {
             Ok(since) => replay(canary, name?, since).await,
@@ -197,6 +198,16 @@ async fn resend(canary: &Arc<Canary>, name: &str) -> Result<Value, String> {
         }
     }));
     Ok(json!({ "sent": sent }))
+}
+
+/// Has outputs that wait before their next try make it now: this one, or all.
+fn retry(canary: &Canary, name: Option<&str>) -> Result<Value, String> {
+    let healths = match name {
+        Some(name) => vec![find(canary, name)?.1],
+        None => canary.inspect(|_, _, outlets| outlets.iter().map(|outlet| Arc::clone(&outlet.health)).collect()),
+    };
+    let hurried: Vec<&str> = healths.iter().filter(|health| health.hurry()).map(|health| health.name()).collect();
+    Ok(json!({ "retried": hurried }))
 }
 
 /// Forgets an output's dead letters, which may be one that there no longer is.

@@ -28,6 +28,11 @@ enum Command {
         /// Its name in `logger.kwargs.handlers`
         output: String,
     },
+    /// Try now what waits for its next try, for instance because the receiver works again
+    Retry {
+        /// Its name in `logger.kwargs.handlers`; all if missing
+        output: Option<String>,
+    },
     /// Show events that a receiver refused for good
     Dead {
         /// Only those of this output
@@ -77,6 +82,14 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             } else {
                 println!("{output}: not delivered: {}", plain(&answer["answer"]));
                 return Ok(ExitCode::FAILURE);
+            }
+        }
+        Command::Retry { output } => {
+            let answer = ask(json!({"ask": "retry", "output": output}))?;
+            let names: Vec<String> = answer["retried"].as_array().into_iter().flatten().map(plain).collect();
+            match names.as_slice() {
+                [] => println!("no output waits for its next try"),
+                names => println!("tried now: {}", names.join(", ")),
             }
         }
         Command::Dead { output, json } => {
