@@ -28,19 +28,23 @@ from outputs_receivers import certificate, logins, touch
 BEFORE, DURING, AFTER = 5, 12, 5
 """Touches of the service."""
 
-LASTING = 3.2
-"""Seconds that an evil lasts at least. Time limits of the outputs are a second."""
+LASTING = {HANGS: 5.6, SWALLOWS: 5.6}
+"""Seconds that an evil lasts at least: longer than five where an answer is waited for, which is TLS's limit."""
+
+ELSE = 3.0
+"""And all others. Time limits of the outputs are a second."""
 
 PATIENCE = 30.0
 """Seconds until all has arrived when it is over."""
 
-SLOW = 0.5
-"""Seconds that the service's answer or the line in the file may take; far less than any time limit of an output."""
+SLOW = 0.4
+"""Seconds that the service's answers and the line in the file may take, in the middle of the touches. Who waits for an
+output waits a second, which is its time limit, and at every touch; a busy machine is slow now and then."""
 
 WORDS = {
     KILLED: "refused|reset|closed|ended|broke",
-    HANGS: "no answer|within|time",
-    SWALLOWS: "no answer|within|time",
+    HANGS: "no answer|within|time|nothing for",
+    SWALLOWS: "no answer|within|time|nothing for",
     GARBAGE: r"\S",
     PAGE: r"\S",
     CUTS: r"\S",
@@ -82,7 +86,7 @@ class Trial:
         self.canary, self.rows, self.clock, self.excused = canary, rows, clock, excused
         self.errors: dict[str, set[str]] = {name: set() for name in rows}
         self.refused: dict[str, int] = {}
-        self.slowest = 0.0
+        self.median = self.slowest = 0.0
 
     def run(self, evil: str) -> None:
         self.clock.touches(BEFORE)
@@ -96,10 +100,10 @@ class Trial:
             self.clock.touches(1)
             self.look()
             time.sleep(0.05)
-        while time.monotonic() - begun < LASTING:
+        while time.monotonic() - begun < LASTING.get(evil, ELSE):
             self.look()
             time.sleep(0.1)
-        self.slowest = max(self.clock.times)
+        self.median, self.slowest = sorted(self.clock.times)[DURING // 2], max(self.clock.times)
         for name, row in self.rows.items():
             if evil in row.loses:
                 self.excused[name] |= set(logins(self.canary)) - before
@@ -147,7 +151,8 @@ class Trial:
         pattern = row.words.get(evil, WORDS[evil])
         said = [text for text in self.errors[name] if re.search(pattern, text)]
         assert said, f"`aviary status` says {sorted(self.errors[name])}, nothing like `{pattern}`"
-        assert all(text.isprintable() for text in self.errors[name]), self.errors[name]
+        harmful = [text for text in self.errors[name] if re.search(r"[\0-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", text)]
+        assert not harmful, f"not fit for a terminal: {harmful}"
 
 
 def chaos(report: Report, canary: Canary, rows: dict[str, Row], evils: list[str]) -> None:
@@ -157,12 +162,14 @@ def chaos(report: Report, canary: Canary, rows: dict[str, Row], evils: list[str]
         trial = Trial(canary, there, clock, excused)
         begun = time.monotonic()
         trial.run(evil)
-        print(f"     {evil}: {time.monotonic() - begun:.0f} s, slowest touch {trial.slowest * 1000:.0f} ms", flush=True)
-        for name in there:
+        print(f"     {evil}: {time.monotonic() - begun:.0f} s, touches {trial.median * 1000:.0f} ms, slowest {trial.slowest * 1000:.0f} ms", flush=True)
+        for name, row in there.items():
             report.check(f"chaos: {name} {evil}", lambda name=name: trial.holds(name, evil))
+            # What was lost is lost, and not the next evil's fault.
+            excused[name] |= set(logins(canary)) - set(row.ids())
 
         def not_delayed() -> None:
-            assert trial.slowest < SLOW, f"{trial.slowest:.2f} s until the service's line was in the file"
+            assert trial.median < SLOW, f"{trial.median:.2f} s until the service's line was in the file"
 
         report.check(f"chaos: service and file, while all else {evil}", not_delayed)
         if os.environ.get("SAID"):

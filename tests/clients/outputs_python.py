@@ -193,7 +193,11 @@ class Forms(Served):
                 self.answer(urlsplit(self.path).query)
 
             def do_POST(self) -> None:
-                self.answer(self.rfile.read(int(self.headers["Content-Length"])).decode())
+                length = int(self.headers["Content-Length"] or 0)
+                body = self.rfile.read(length)
+                # The sender may have gone away in the middle.
+                if length and len(body) == length:
+                    self.answer(body.decode())
 
             def log_message(self, *_: object) -> None:
                 pass

@@ -59,6 +59,7 @@ pub async fn run(
     let mut courier = Courier::new(output, health, pacing);
     let mut reached = 0;
     loop {
+        let mut doubtful = false;
         courier.health.enter(State::Idle);
         let due = courier.throttle.as_ref().and_then(Throttle::next);
         let mut load = tokio::select! {
@@ -76,9 +77,13 @@ pub async fn run(
                 false => courier.pick(events),
             },
             () = until(due) => courier.digests(),
+            () = courier.output.in_doubt() => {
+                doubtful = true;
+                Load { events: Vec::new(), end: None }
+            }
         };
         load.advance(&mut source, &mut reached);
-        while !load.events.is_empty() {
+        while doubtful || !load.events.is_empty() {
             let answer = tokio::select! {
                 biased;
                 answer = courier.deliver(&load.events) => answer,
@@ -86,6 +91,7 @@ pub async fn run(
             };
             let wait = courier.settle(&mut load, answer, &mut source);
             load.advance(&mut source, &mut reached);
+            doubtful &= wait.is_some();
             if let Some(wait) = wait {
                 courier.health.back_off(wait);
                 tokio::select! {
@@ -278,7 +284,10 @@ impl Courier {
 
     fn went_well(&mut self, events: usize) {
         self.health.count_delivered(events);
-        self.backoff.reset();
+        // What is only sent again may soon be in doubt again.
+        if events > 0 {
+            self.backoff.reset();
+        }
         self.panics = 0;
         if std::mem::take(&mut self.failures.open) {
             tracing::info!(output = self.health.name(), "delivers again");
@@ -344,7 +353,12 @@ impl Notice {
 
 /// A receiver's words made fit for a terminal: no control characters, not endless.
 fn printable(text: &str) -> String {
-    let mut shown: String = text.chars().take(ERROR_TEXT).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    // The others turn the direction of writing round.
+    let harmful = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let mut shown: String = text.chars().take(ERROR_TEXT).map(|c| if harmful(c) { ' ' } else { c }).collect();
     if text.chars().nth(ERROR_TEXT).is_some() {
         shown.push('…');
     }

@@ -17,7 +17,7 @@ pub use backoff::Pacing;
 pub use delivery::{Batch, Source, run};
 pub use format::{LineFormat, moment};
 pub use health::{Health, HealthReport, State};
-pub use output::{Blueprint, Delivery, DeliveryError, Entry, Failure, Output, Rejection};
+pub use output::{Blueprint, Delivery, DeliveryError, Entry, Failure, Output, Rejection, Someday};
 pub use route::Route;
 pub use routed::routed;
 pub use throttle::{DIGEST, Rate, TEST};

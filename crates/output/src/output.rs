@@ -14,6 +14,9 @@ use crate::Rate;
 /// What a delivery comes to.
 pub type Delivery<'a> = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send + 'a>>;
 
+/// Something that may never happen.
+pub type Someday<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
 /// A destination of events.
 pub trait Output: Send + 'static {
     /// Hands over a batch in order. The loop limits the time it may take.
@@ -39,6 +42,13 @@ pub trait Output: Send + 'static {
     /// Most events in one batch.
     fn batch_limit(&self) -> usize {
         256
+    }
+
+    /// Resolves when what counted as delivered came into doubt: the connection broke on which it went to a receiver that
+    /// gives no answers. The loop asks while it has nothing to deliver, and then calls [`Output::deliver`] with an empty
+    /// batch until that goes well. Dropping the future loses nothing.
+    fn in_doubt(&mut self) -> Someday<'_> {
+        Box::pin(std::future::pending())
     }
 
     /// Longest time that one delivery may take.

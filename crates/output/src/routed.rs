@@ -6,7 +6,7 @@ use std::time::Duration;
 use aviary_event::Event;
 use serde_json::{Map, Value};
 
-use crate::{Delivery, Output, Rate, Rejection, Route};
+use crate::{Delivery, Output, Rate, Rejection, Route, Someday};
 
 /// Puts an output behind the `when` and `rate` of its handler, where there are such. `own` are the keys that the
 /// output knows itself: one with a `when` of its own, as Python's timed rotation, says `route` instead.
@@ -53,6 +53,10 @@ impl Output for Routed {
 
     fn batch_limit(&self) -> usize {
         self.output.batch_limit()
+    }
+
+    fn in_doubt(&mut self) -> Someday<'_> {
+        self.output.in_doubt()
     }
 
     fn time_limit(&self) -> Duration {

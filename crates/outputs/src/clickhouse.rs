@@ -187,7 +187,11 @@ impl ClickHouse {
         let answer = self.http.send(request.body(body)).await?;
         let code = answer.headers.get("x-clickhouse-exception-code").and_then(|code| code.to_str().ok()?.parse().ok());
         match code {
-            None if (200..300).contains(&answer.status) => Ok(Outcome::Stored),
+            // An insert's answer has no text: one that has comes from somebody else, or is an exception that came late.
+            None if (200..300).contains(&answer.status) && answer.body.trim_ascii().is_empty() => Ok(Outcome::Stored),
+            None if (200..300).contains(&answer.status) => {
+                Err(try_again(&answer, format!("not an answer to an insert: {}", quoted(&answer))))
+            }
             Some(code) if UNREADABLE.contains(&code) => Ok(Outcome::Unreadable(quoted(&answer))),
             _ => Err(try_again(&answer, quoted(&answer))),
         }

@@ -140,6 +140,12 @@ impl Output for Exec {
                     self.running = Some(running);
                     error
                 }
+                // From here on nobody knows which answer belongs to which event.
+                Why::Gibberish(answer) => {
+                    let what = format!("answered `{answer}`, which is neither `ok` nor `later` nor `no`");
+                    self.put_down(running, &what).await
+                }
+                Why::Unasked(line) => self.put_down(running, &format!("said `{line}` without being asked")).await,
                 Why::Hung => {
                     let _ = running.child.start_kill();
                     let what = if self.acknowledge { "answered" } else { "read" };
@@ -217,6 +223,14 @@ impl Exec {
         DeliveryError::Temporary { reason, retry_after: self.wait(running.since) }
     }
 
+    /// Ends a program that does not keep to the agreement.
+    async fn put_down(&mut self, mut running: Running, what: &str) -> DeliveryError {
+        let _ = running.child.start_kill();
+        let _ = timeout(LAST_WORDS, running.child.wait()).await;
+        let reason = format!("`{}` {what}, and was killed", self.program);
+        DeliveryError::Temporary { reason, retry_after: self.wait(running.since) }
+    }
+
     /// How long to wait before another start.
     fn wait(&mut self, since: Instant) -> Option<Duration> {
         if since.elapsed() >= SHORT {
@@ -244,6 +258,10 @@ struct Running {
 enum Why {
     /// The program's word for the next event.
     Said(DeliveryError),
+    /// The program said something else.
+    Gibberish(String),
+    /// It spoke before it was asked.
+    Unasked(String),
     /// Nothing happened for too long.
     Hung,
     /// It reads or answers no more.
@@ -316,6 +334,12 @@ impl Running {
 
     async fn ask_one(&mut self, line: &str) -> Result<(), Why> {
         let Some(answers) = &mut self.answers else { return Err(Why::Closed) };
+        let waiting = rustix::io::ioctl_fionread(answers.get_ref()).is_ok_and(|bytes| bytes > 0);
+        if waiting || !answers.buffer().is_empty() {
+            // What was said before the question is no answer to it.
+            let line = read_line(answers).await.ok_or(Why::Closed)?;
+            return Err(Why::Unasked(line));
+        }
         self.input.write_all(line.as_bytes()).await.map_err(|_| Why::Closed)?;
         let answer = read_line(answers).await.ok_or(Why::Closed)?;
         let (word, reason) = answer.split_once([' ', ':']).unwrap_or((&answer, ""));
@@ -325,10 +349,7 @@ impl Running {
             "ok" => Ok(()),
             "no" => Err(Why::Said(DeliveryError::Refused { reason: said("the program said `no`") })),
             "later" => Err(Why::Said(temporary(said("the program said `later`")))),
-            _ => {
-                let reason = format!("the program said `{answer}`, which is neither `ok` nor `later` nor `no`");
-                Err(Why::Said(temporary(reason)))
-            }
+            _ => Err(Why::Gibberish(answer)),
         }
     }
 }

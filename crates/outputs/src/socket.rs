@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aviary_event::Event;
-use aviary_output::{Blueprint, Delivery, Entry, LineFormat, Output, Rejection};
+use aviary_output::{Blueprint, Delivery, Entry, LineFormat, Output, Rejection, Someday};
 use serde_json::Value;
 
 use crate::options::{Options, whole_of, wrong};
@@ -101,6 +101,10 @@ impl Output for Socket {
             let lines: Vec<String> = batch.iter().map(|event| event.to_line(self.extended)).collect();
             self.sender.send(&lines).await
         })
+    }
+
+    fn in_doubt(&mut self) -> Someday<'_> {
+        Box::pin(self.sender.in_doubt())
     }
 
     fn batch_limit(&self) -> usize {

@@ -16,6 +16,8 @@ pub(super) type Verdict = Result<(), DeliveryError>;
 /// the file or the receiver's state, and all of that can be mended while the event waits.
 pub(super) fn by_status(answer: &Answer) -> Verdict {
     match answer.status {
+        // No such service answers with a page; a network that wants a login does.
+        200..=299 if answer.body.trim_ascii_start().starts_with(b"<") => Err(later(answer, None)),
         200..=299 => Ok(()),
         400 | 413 | 422 => Err(refused(answer)),
         _ => Err(later(answer, None)),
@@ -110,6 +112,12 @@ pub(super) mod tests {
         for status in [301, 401, 403, 404, 405, 408, 410, 429, 500, 502, 503] {
             assert_eq!(word(&by_status(&answer(status, "no"))), "later", "{status}");
         }
+    }
+
+    #[test]
+    fn a_page_is_no_success() {
+        assert_eq!(word(&by_status(&answer(200, "\n<!DOCTYPE html><title>Log in</title>"))), "later");
+        assert_eq!(word(&by_status(&answer(200, "ok"))), "ok");
     }
 
     #[test]

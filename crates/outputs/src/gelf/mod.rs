@@ -31,7 +31,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aviary_event::Event;
-use aviary_output::{Blueprint, Delivery, DeliveryError, Entry, Failure, Output, Rejection};
+use aviary_output::{Blueprint, Delivery, DeliveryError, Entry, Failure, Output, Rejection, Someday};
 use aviary_wire::gzip::gzip;
 use reqwest::Url;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
@@ -128,6 +128,10 @@ impl Output for OverStream {
             let messages: Vec<_> = batch.iter().map(|event| self.encoder.encode(event)).collect();
             self.sender.send(&messages).await
         })
+    }
+
+    fn in_doubt(&mut self) -> Someday<'_> {
+        Box::pin(self.sender.in_doubt())
     }
 
     fn batch_limit(&self) -> usize {

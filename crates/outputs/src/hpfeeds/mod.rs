@@ -24,6 +24,7 @@ mod wire;
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aviary_event::Event;
@@ -31,7 +32,7 @@ use aviary_output::{Blueprint, Delivery, DeliveryError, Entry, Failure, LineForm
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::options::{Options, wrong};
 use crate::worker::temporary;
@@ -51,6 +52,9 @@ const GREETING: Duration = Duration::from_secs(5);
 
 /// Longest wait for all else, unless `timeout` says otherwise: sending the batch, and the broker's reading it.
 const READING: Duration = Duration::from_secs(20);
+
+/// How long a broker that ends too early is listened for: some round trips of a local network.
+const SETTLING: Duration = Duration::from_millis(20);
 
 fn build(blueprint: &Blueprint<'_>) -> Result<Box<dyn Output>, Rejection> {
     let options = Options(blueprint.options);
@@ -176,11 +180,21 @@ impl Hpfeeds {
             bytes.extend_from_slice(frames);
             // What the broker says is read while the batch goes out, since it may say no and close early.
             let (mut reader, mut writer) = broker.stream.split();
+            let said_all = AtomicBool::new(false);
             let sending = async {
                 writer.write_all(&bytes).await?;
+                // A broker ends when we do. One that ends before that has not read to the end of the batch.
+                sleep(SETTLING).await;
+                said_all.store(true, Ordering::Relaxed);
                 writer.shutdown().await
             };
-            let hearing = hear(&mut reader, &mut broker.unread);
+            let hearing = async {
+                hear(&mut reader, &mut broker.unread).await?;
+                if said_all.load(Ordering::Relaxed) {
+                    return Ok(());
+                }
+                Err("it ended the connection before the batch was over".to_owned())
+            };
             let (sent, heard) = tokio::join!(sending, hearing);
             heard?;
             sent.map_err(|error| format!("cannot send: {error}"))

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::future::pending;
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsRawFd as _;
@@ -13,7 +14,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv, setsockopt, sockopt::TcpUserTimeout};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
 use tokio::net::{TcpStream, UdpSocket, UnixDatagram, UnixStream, lookup_host};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::client::TlsStream;
 
 use crate::tls::Tls;
@@ -82,6 +83,19 @@ const DOUBTFUL: Duration = Duration::from_secs(30);
 /// And at most so much of it, bytes.
 const DOUBTFUL_SIZE: usize = 1 << 20;
 
+/// When the peer ended the connection in good order it has read everything; what it read this shortly before may have
+/// died with it all the same, and is sent again.
+const FRESH: Duration = Duration::from_secs(2);
+
+/// So often at most: a peer that leaves whenever it is idle must not get the same for ever.
+const REPETITIONS: u32 = 3;
+
+/// A peer that never kept a connection open and ended so many right after what was sent does so always.
+const HABIT: u32 = 3;
+
+/// Bytes of a peer's words that are kept.
+const WORDS: usize = 200;
+
 /// A host name's address is asked for again after this time.
 const STALE: Duration = Duration::from_secs(300);
 
@@ -101,8 +115,22 @@ pub(crate) struct Sender {
     link: Option<Link>,
     /// Which of a name's addresses comes first next time.
     turn: usize,
-    /// What went out on the stream lately, and when.
-    recent: VecDeque<(Instant, Vec<u8>)>,
+    /// What went out on the stream lately.
+    recent: VecDeque<Sent>,
+    /// Whether the peer ever kept a stream open after something was sent.
+    stays: bool,
+    /// Streams in a row that the peer ended right after what was sent.
+    ended: u32,
+    /// What was wrong with the last stream, until it is said.
+    trouble: Option<DeliveryError>,
+}
+
+/// What went out on a stream.
+struct Sent {
+    at: Instant,
+    bytes: Vec<u8>,
+    /// How often it was sent again after an end in good order.
+    again: u32,
 }
 
 enum Link {
@@ -111,7 +139,13 @@ enum Link {
     Stream(Stream),
 }
 
-enum Stream {
+/// A stream, and what the peer said on it: such a peer has nothing to say, so that whoever speaks is another one.
+struct Stream {
+    wire: Wire,
+    words: Vec<u8>,
+}
+
+enum Wire {
     Tcp(TcpStream),
     Unix(UnixStream),
     Tls(Box<TlsStream<TcpStream>>),
@@ -129,7 +163,8 @@ enum Standing {
 impl Sender {
     pub(crate) const fn new(what: &'static str, target: Target, kind: Kind) -> Self {
         let (framing, tls) = (Framing::Line, None);
-        Self { what, target, kind, framing, tls, link: None, turn: 0, recent: VecDeque::new() }
+        let recent = VecDeque::new();
+        Self { what, target, kind, framing, tls, link: None, turn: 0, recent, stays: false, ended: 0, trouble: None }
     }
 
     /// The same with another framing, and over TLS when given.
@@ -152,6 +187,9 @@ impl Sender {
             Some(link) => self.still_good(link).await,
             None => None,
         };
+        if let Some(trouble) = self.trouble.take() {
+            return Err(failed(trouble));
+        }
         let fresh = standing.is_none();
         let link = match standing {
             Some(link) => link,
@@ -200,14 +238,58 @@ impl Sender {
                 Some(Link::Udp { socket, since })
             }
             Link::Unix(_) => Some(link),
-            Link::Stream(mut stream) => match stream.standing().await {
-                Standing::Open => Some(Link::Stream(stream)),
-                Standing::Ended => {
-                    self.recent.clear();
-                    None
+            Link::Stream(mut stream) => {
+                let standing = stream.standing().await;
+                self.note(standing, &stream.words).then_some(Link::Stream(stream))
+            }
+        }
+    }
+
+    /// Whether a stream can still be used; if not, keeps what has to be sent again.
+    fn note(&mut self, standing: Standing, words: &[u8]) -> bool {
+        if matches!(standing, Standing::Open) {
+            return true;
+        }
+        self.recent.retain(|sent| sent.at.elapsed() < DOUBTFUL);
+        match standing {
+            Standing::Ended if words.is_empty() => self.recent.retain_mut(|sent| {
+                sent.again = sent.again.saturating_add(1);
+                sent.at.elapsed() < FRESH && sent.again <= REPETITIONS
+            }),
+            // Whoever speaks and ends is not who shall read.
+            Standing::Ended => self.trouble = Some(self.broken(words, "ended the connection")),
+            // Said only where something has to be sent again.
+            _ if !self.recent.is_empty() => self.trouble = Some(self.broken(words, "the connection was reset")),
+            _ => {}
+        }
+        false
+    }
+
+    /// What became of a stream, and what the peer said before.
+    fn broken(&self, words: &[u8], why: &str) -> DeliveryError {
+        let said = match String::from_utf8_lossy(words).trim() {
+            "" => String::new(),
+            words => format!("it said `{words}` and "),
+        };
+        temporary(format!("{} at {}: {said}{why}", self.what, self.target))
+    }
+
+    /// Resolves when what was sent came into doubt, and `send` should be called, if only with nothing.
+    pub(crate) async fn in_doubt(&mut self) {
+        loop {
+            match &mut self.link {
+                _ if self.recent.is_empty() => return pending().await,
+                None => return,
+                Some(Link::Stream(stream)) => {
+                    stream.readable().await;
+                    let standing = stream.standing().await;
+                    let words = std::mem::take(&mut stream.words);
+                    if !self.note(standing, &words) {
+                        self.link = None;
+                    }
                 }
-                Standing::Broken => None,
-            },
+                Some(_) => return pending().await,
+            }
         }
     }
 
@@ -219,7 +301,7 @@ impl Sender {
     ) -> Result<(), DeliveryError> {
         if fresh {
             // Anything left here was sent on a connection that broke.
-            let again: Vec<u8> = self.recent.iter().flat_map(|(_, bytes)| bytes).copied().collect();
+            let again: Vec<u8> = self.recent.iter().flat_map(|sent| &sent.bytes).copied().collect();
             stream.write_all(&again).await.map_err(|error| self.failure("send", &error))?;
         }
         let mut bytes = Vec::new();
@@ -227,28 +309,40 @@ impl Sender {
             self.framing.write(message, &mut bytes);
         }
         stream.write_all(&bytes).await.map_err(|error| self.failure("send", &error))?;
-        match stream.settled().await {
+        let standing = stream.settled().await;
+        match standing {
             Standing::Open => {
+                (self.stays, self.ended) = (true, 0);
+                if fresh {
+                    let now = Instant::now();
+                    self.recent.iter_mut().for_each(|sent| sent.at = now);
+                }
                 self.remember(bytes);
                 self.link = Some(Link::Stream(stream));
                 Ok(())
             }
-            Standing::Ended => {
+            Standing::Ended if stream.words.is_empty() && !self.stays && self.ended >= HABIT => {
                 self.recent.clear();
                 Ok(())
             }
-            Standing::Broken => Err(temporary(format!("{} at {}: the connection was reset", self.what, self.target))),
+            Standing::Ended => {
+                self.ended = if stream.words.is_empty() { self.ended.saturating_add(1) } else { 0 };
+                Err(self.broken(&stream.words, "ended the connection as soon as something was sent"))
+            }
+            Standing::Broken => Err(self.broken(&stream.words, "the connection was reset")),
         }
     }
 
     fn remember(&mut self, bytes: Vec<u8>) {
-        self.recent.push_back((Instant::now(), bytes));
-        let mut size: usize = self.recent.iter().map(|(_, bytes)| bytes.len()).sum();
-        while let Some((sent, bytes)) = self.recent.front() {
-            if sent.elapsed() < DOUBTFUL && size <= DOUBTFUL_SIZE {
+        if !bytes.is_empty() {
+            self.recent.push_back(Sent { at: Instant::now(), bytes, again: 0 });
+        }
+        let mut size: usize = self.recent.iter().map(|sent| sent.bytes.len()).sum();
+        while let Some(sent) = self.recent.front() {
+            if sent.at.elapsed() < DOUBTFUL && size <= DOUBTFUL_SIZE {
                 break;
             }
-            size -= bytes.len();
+            size -= sent.bytes.len();
             self.recent.pop_front();
         }
     }
@@ -277,9 +371,9 @@ impl Sender {
                     setsockopt(&stream, TcpUserTimeout, &UNCONFIRMED)?;
                     if let Some((connector, name)) = &secure {
                         let stream = connector.connect(name.clone(), stream).await?;
-                        return Ok(Link::Stream(Stream::Tls(Box::new(stream))));
+                        return Ok(stream_of(Wire::Tls(Box::new(stream))));
                     }
-                    return Ok(Link::Stream(Stream::Tcp(stream)));
+                    return Ok(stream_of(Wire::Tcp(stream)));
                 }
                 let any: SocketAddr = match address {
                     SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
@@ -308,7 +402,7 @@ impl Sender {
                 Err(_) => {}
             }
         }
-        Ok(Link::Stream(Stream::Unix(UnixStream::connect(path).await?)))
+        Ok(stream_of(Wire::Unix(UnixStream::connect(path).await?)))
     }
 
     fn failure(&self, doing: &str, error: &io::Error) -> DeliveryError {
@@ -325,86 +419,110 @@ impl fmt::Display for Target {
     }
 }
 
+const fn stream_of(wire: Wire) -> Link {
+    Link::Stream(Stream { wire, words: Vec::new() })
+}
+
 impl Stream {
     async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        match self {
-            Self::Tcp(stream) => stream.write_all(bytes).await,
-            Self::Unix(stream) => stream.write_all(bytes).await,
-            Self::Tls(stream) => {
+        match &mut self.wire {
+            Wire::Tcp(stream) => stream.write_all(bytes).await,
+            Wire::Unix(stream) => stream.write_all(bytes).await,
+            Wire::Tls(stream) => {
                 stream.write_all(bytes).await?;
                 stream.flush().await
             }
         }
     }
 
-    /// Whether the peer has ended or reset the stream. What it sent is thrown away: daemons do not talk.
+    /// Whether the peer has ended or reset the stream. The beginning of what it said is kept for people.
     async fn standing(&mut self) -> Standing {
-        let mut unheard = [0; 512];
+        let mut heard = [0; 512];
         loop {
-            let (error, read) = match self {
-                Self::Tcp(stream) => (stream.take_error(), stream.try_read(&mut unheard)),
-                Self::Unix(stream) => (stream.take_error(), stream.try_read(&mut unheard)),
+            let (error, read) = match &self.wire {
+                Wire::Tcp(stream) => (stream.take_error(), stream.try_read(&mut heard)),
+                Wire::Unix(stream) => (stream.take_error(), stream.try_read(&mut heard)),
                 // Only TLS itself can tell what is in its records.
-                Self::Tls(stream) => (stream.get_ref().0.take_error(), Err(ErrorKind::WouldBlock.into())),
+                Wire::Tls(stream) => (stream.get_ref().0.take_error(), Err(ErrorKind::WouldBlock.into())),
             };
             match (error, read) {
                 (Ok(None), Ok(0)) => return Standing::Ended,
-                (Ok(None), Ok(_)) => {}
+                (Ok(None), Ok(count)) => self.keep(heard.get(..count).unwrap_or_default()),
                 (Ok(None), Err(error)) if error.kind() == ErrorKind::WouldBlock => break,
                 _ => return Standing::Broken,
             }
         }
         // The runtime only knows what it was told when it last looked; the socket knows better.
-        let socket = match self {
-            Self::Tcp(stream) => stream.as_raw_fd(),
-            Self::Unix(stream) => stream.as_raw_fd(),
-            Self::Tls(stream) => stream.get_ref().0.as_raw_fd(),
+        let socket = match &self.wire {
+            Wire::Tcp(stream) => stream.as_raw_fd(),
+            Wire::Unix(stream) => stream.as_raw_fd(),
+            Wire::Tls(stream) => stream.get_ref().0.as_raw_fd(),
         };
-        match (recv(socket, &mut unheard, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_PEEK), self) {
+        match (recv(socket, &mut heard, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_PEEK), &self.wire) {
             (Ok(0), _) => Standing::Ended,
-            // A ticket for a later session, or the end.
-            (Ok(_), Self::Tls(stream)) => heard(stream).await,
-            (Ok(_) | Err(Errno::EAGAIN), _) => Standing::Open,
+            // A ticket for a later session, words, or the end.
+            (Ok(_), Wire::Tls(_)) => self.hear().await,
+            (Ok(_), _) => Standing::Open,
+            (Err(Errno::EAGAIN), wire) => {
+                if let Wire::Tls(stream) = wire {
+                    // So that the next wait is not over at once.
+                    let nothing = || Err::<(), _>(ErrorKind::WouldBlock.into());
+                    let _ = stream.get_ref().0.try_io(Interest::READABLE, nothing);
+                }
+                Standing::Open
+            }
             (Err(_), _) => Standing::Broken,
         }
     }
 
-    /// The same, a moment after sending. A peer that ended earlier answers what came too late with
-    /// a reset; one that only ended its own side does not.
-    async fn settled(&mut self) -> Standing {
-        let word = async {
-            match self {
-                Self::Tcp(stream) => stream.ready(Interest::READABLE).await,
-                Self::Unix(stream) => stream.ready(Interest::READABLE).await,
-                Self::Tls(stream) => stream.get_ref().0.ready(Interest::READABLE).await,
-            }
+    fn keep(&mut self, words: &[u8]) {
+        let room = WORDS.saturating_sub(self.words.len());
+        self.words.extend(words.iter().take(room));
+    }
+
+    /// Resolves when there is something to hear, be it the end.
+    async fn readable(&self) {
+        let _ = match &self.wire {
+            Wire::Tcp(stream) => stream.ready(Interest::READABLE).await,
+            Wire::Unix(stream) => stream.ready(Interest::READABLE).await,
+            Wire::Tls(stream) => stream.get_ref().0.ready(Interest::READABLE).await,
         };
-        let _ = timeout(REFUSING, word).await;
+    }
+
+    /// The same as [`Stream::standing`], a moment after sending. A peer that ended earlier answers what came too late
+    /// with a reset; one that only ended its own side does not.
+    async fn settled(&mut self) -> Standing {
+        let _ = timeout(REFUSING, self.readable()).await;
         match self.standing().await {
             Standing::Ended => {
                 sleep(REFUSING).await;
                 self.standing().await
             }
+            // The end follows on the heels of words.
+            Standing::Open if !self.words.is_empty() => {
+                let _ = timeout(REFUSING, self.readable()).await;
+                self.standing().await
+            }
             standing => standing,
         }
     }
-}
 
-/// What a peer says within a moment, over TLS.
-async fn heard(stream: &mut TlsStream<TcpStream>) -> Standing {
-    let mut unheard = [0; 512];
-    let words = async {
+    /// What a peer says within a moment, over TLS.
+    async fn hear(&mut self) -> Standing {
+        let until = Instant::now() + REFUSING;
         loop {
-            match stream.read(&mut unheard).await {
-                Ok(0) => return Standing::Ended,
-                Ok(_) => {}
+            let Wire::Tls(stream) = &mut self.wire else { return Standing::Open };
+            let mut heard = [0; 512];
+            match timeout_at(until, stream.read(&mut heard)).await {
+                Err(_) => return Standing::Open,
+                Ok(Ok(0)) => return Standing::Ended,
+                Ok(Ok(count)) => self.keep(heard.get(..count).unwrap_or_default()),
                 // The connection ended without TLS's own farewell, as many daemons do it.
-                Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Standing::Ended,
-                Err(_) => return Standing::Broken,
+                Ok(Err(error)) if error.kind() == ErrorKind::UnexpectedEof => return Standing::Ended,
+                Ok(Err(_)) => return Standing::Broken,
             }
         }
-    };
-    timeout(REFUSING, words).await.unwrap_or(Standing::Open)
+    }
 }
 
 impl Framing {

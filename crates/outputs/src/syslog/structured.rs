@@ -30,7 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aviary_event::Event;
-use aviary_output::{Blueprint, Delivery, Entry, LineFormat, Output, Rejection, moment};
+use aviary_output::{Blueprint, Delivery, Entry, LineFormat, Output, Rejection, Someday, moment};
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
@@ -242,6 +242,10 @@ impl Output for StructuredSyslog {
             let messages: Vec<_> = batch.iter().map(|event| Message::Text(self.encoder.encode(event))).collect();
             self.sender.send_messages(&messages).await
         })
+    }
+
+    fn in_doubt(&mut self) -> Someday<'_> {
+        Box::pin(self.sender.in_doubt())
     }
 
     fn batch_limit(&self) -> usize {
