@@ -83,6 +83,9 @@ struct Scripted {
     lifecycle: bool,
     limit: usize,
     panics_at: Option<u64>,
+    /// How often it is yet to come into doubt.
+    doubts: Arc<Mutex<u32>>,
+    in_trouble: bool,
     /// Keys that any handler may have.
     common: serde_json::Map<String, serde_json::Value>,
 }
@@ -90,7 +93,7 @@ struct Scripted {
 impl Output for Scripted {
     fn deliver<'a>(&'a mut self, batch: &'a [Arc<Event>]) -> Delivery<'a> {
         let seqs: Vec<u64> = batch.iter().filter_map(|e| e.aviary.as_ref()).map(|ours| ours.seq).collect();
-        assert!(!seqs.is_empty(), "an empty delivery");
+        assert!(!seqs.is_empty() || self.in_trouble, "an empty delivery");
         if self.panics_at.is_some_and(|at| seqs.contains(&at)) {
             self.tries.lock().expect("no panic").push((Instant::now(), seqs));
             panic!("cannot stand it");
@@ -121,6 +124,17 @@ impl Output for Scripted {
 
     fn takes_lifecycle(&self) -> bool {
         self.lifecycle
+    }
+
+    fn in_doubt(&mut self) -> crate::Someday<'_> {
+        let tried = !self.tries.lock().expect("no panic").is_empty();
+        let mut doubts = self.doubts.lock().expect("no panic");
+        if tried && *doubts > 0 {
+            *doubts -= 1;
+            self.in_trouble = true;
+            return Box::pin(std::future::ready(()));
+        }
+        Box::pin(std::future::pending())
     }
 
     fn batch_limit(&self) -> usize {
@@ -241,6 +255,35 @@ async fn waits_as_long_as_the_receiver_asks_up_to_an_hour() {
     let outcome = played(acting([Act::Fail(Some(100)), Act::Fail(Some(1_000_000))]), vec![logins(1..=1)]).await;
     let waits: Vec<f32> = outcome.times.windows(2).map(|pair| pair[1] - pair[0]).collect();
     assert!((waits[0] - 100.0).abs() < 0.1 && (waits[1] - 3600.0).abs() < 0.1, "{waits:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn tries_now_what_waits_when_asked() {
+    let (output, source) = (acting([Act::Fail(Some(3000)), Act::Fail(None)]), Script::default());
+    source.batches.lock().expect("no panic").push_back(logins(1..=1));
+    let health = Arc::new(Health::new("test", || Timestamp::from_micros(START)));
+    assert!(!health.hurry(), "nothing waits yet");
+    let (_keep, stop) = watch::channel(false);
+    let start = Instant::now();
+    let courier = run(Box::new(output.clone()), source, Arc::clone(&health), stop, Pacing::default());
+    let operator = async {
+        sleep(Duration::from_secs(5)).await;
+        assert!(health.hurry());
+        sleep(Duration::from_secs(100)).await;
+    };
+    tokio::select! { () = courier => {} () = operator => {} }
+    let times = output.tries.lock().expect("no panic").clone();
+    let times: Vec<u64> = times.iter().map(|(at, _)| at.duration_since(start).as_secs()).collect();
+    assert_eq!(times, [0, 5, 5], "asked for after 5 s, and then as ever");
+}
+
+#[tokio::test(start_paused = true)]
+async fn gives_an_output_in_doubt_nothing_until_that_goes_well() {
+    let output = Scripted { doubts: Arc::new(Mutex::new(1)), ..acting([Act::Take, Act::Fail(None), Act::Fail(None)]) };
+    let outcome = played(output, vec![logins(1..=1)]).await;
+    assert_eq!(outcome.tries, [vec![1], vec![], vec![], vec![]]);
+    assert!(outcome.times[3] > outcome.times[2] + 0.4, "{:?}", outcome.times);
+    assert_eq!((outcome.health.delivered, outcome.health.retries, outcome.health.failing), (1, 2, false));
 }
 
 #[tokio::test(start_paused = true)]

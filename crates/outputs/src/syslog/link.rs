@@ -90,7 +90,7 @@ const FRESH: Duration = Duration::from_secs(2);
 /// So often at most: a peer that leaves whenever it is idle must not get the same for ever.
 const REPETITIONS: u32 = 3;
 
-/// A peer that never kept a connection open and ended so many right after what was sent does so always.
+/// A peer that never kept a connection open and ended so many after the first thing that was sent does so always.
 const HABIT: u32 = 3;
 
 /// Bytes of a peer's words that are kept.
@@ -117,10 +117,12 @@ pub(crate) struct Sender {
     turn: usize,
     /// What went out on the stream lately.
     recent: VecDeque<Sent>,
-    /// Whether the peer ever kept a stream open after something was sent.
+    /// Whether the peer ever kept a stream open until something else was sent.
     stays: bool,
-    /// Streams in a row that the peer ended right after what was sent.
+    /// Streams in a row that the peer ended in good order after the first thing that was sent.
     ended: u32,
+    /// When a stream broke last while nothing was sent.
+    broke: Option<Instant>,
     /// What was wrong with the last stream, until it is said.
     trouble: Option<DeliveryError>,
 }
@@ -164,7 +166,20 @@ impl Sender {
     pub(crate) const fn new(what: &'static str, target: Target, kind: Kind) -> Self {
         let (framing, tls) = (Framing::Line, None);
         let recent = VecDeque::new();
-        Self { what, target, kind, framing, tls, link: None, turn: 0, recent, stays: false, ended: 0, trouble: None }
+        Self {
+            what,
+            target,
+            kind,
+            framing,
+            tls,
+            link: None,
+            turn: 0,
+            recent,
+            stays: false,
+            ended: 0,
+            broke: None,
+            trouble: None,
+        }
     }
 
     /// The same with another framing, and over TLS when given.
@@ -191,6 +206,9 @@ impl Sender {
             return Err(failed(trouble));
         }
         let fresh = standing.is_none();
+        if !fresh {
+            (self.stays, self.ended) = (true, 0);
+        }
         let link = match standing {
             Some(link) => link,
             None => self.connect().await.map_err(failed)?,
@@ -252,17 +270,30 @@ impl Sender {
         }
         self.recent.retain(|sent| sent.at.elapsed() < DOUBTFUL);
         match standing {
-            Standing::Ended if words.is_empty() => self.recent.retain_mut(|sent| {
-                sent.again = sent.again.saturating_add(1);
-                sent.at.elapsed() < FRESH && sent.again <= REPETITIONS
-            }),
+            Standing::Ended if words.is_empty() && self.is_habit() => self.recent.clear(),
+            Standing::Ended if words.is_empty() => {
+                self.ended = self.ended.saturating_add(1);
+                self.recent.retain_mut(|sent| {
+                    sent.again = sent.again.saturating_add(1);
+                    sent.at.elapsed() < FRESH && sent.again <= REPETITIONS
+                });
+            }
             // Whoever speaks and ends is not who shall read.
             Standing::Ended => self.trouble = Some(self.broken(words, "ended the connection")),
-            // Said only where something has to be sent again.
-            _ if !self.recent.is_empty() => self.trouble = Some(self.broken(words, "the connection was reset")),
+            // A daemon may start anew; one that breaks connections again and again is to be left alone for a while.
+            _ if self.broke.is_some_and(|at| at.elapsed() < DOUBTFUL) => {
+                self.trouble = Some(self.broken(words, "the connection was reset"));
+            }
             _ => {}
         }
+        if matches!(standing, Standing::Broken) {
+            self.broke = Some(Instant::now());
+        }
         false
+    }
+
+    const fn is_habit(&self) -> bool {
+        !self.stays && self.ended >= HABIT
     }
 
     /// What became of a stream, and what the peer said before.
@@ -312,7 +343,6 @@ impl Sender {
         let standing = stream.settled().await;
         match standing {
             Standing::Open => {
-                (self.stays, self.ended) = (true, 0);
                 if fresh {
                     let now = Instant::now();
                     self.recent.iter_mut().for_each(|sent| sent.at = now);
@@ -321,7 +351,7 @@ impl Sender {
                 self.link = Some(Link::Stream(stream));
                 Ok(())
             }
-            Standing::Ended if stream.words.is_empty() && !self.stays && self.ended >= HABIT => {
+            Standing::Ended if stream.words.is_empty() && self.is_habit() => {
                 self.recent.clear();
                 Ok(())
             }

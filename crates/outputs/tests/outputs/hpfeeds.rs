@@ -38,6 +38,8 @@ enum Play {
     Hang { greets: bool },
     /// Closes in the middle of what is sent, without reading the rest.
     Break,
+    /// Reads what is there and closes in good order before the end is said.
+    Leave,
 }
 
 /// What it published: channel and payload.
@@ -79,6 +81,10 @@ fn serve(mut stream: TcpStream, play: &Play) -> Vec<Published> {
     }
     if matches!(play, Play::Break) {
         stream.read_exact(&mut [0; 20]).expect("a beginning");
+        return Vec::new();
+    }
+    if matches!(play, Play::Leave) {
+        assert!(stream.read(&mut [0; 65_536]).is_ok_and(|count| count > 0));
         return Vec::new();
     }
     let mut bytes = Vec::new();
@@ -170,6 +176,16 @@ async fn stands_whatever_greets_it() {
         let (_, reason) = temporary(&mut output(port, &["a"]), &events(1..=1)).await;
         assert!(reason.contains(words), "{reason}");
     }
+}
+
+#[tokio::test]
+async fn does_not_take_an_early_end_for_delivery() {
+    let (port, told) = broker(vec![Play::Leave, Play::Take]);
+    let mut output = output(port, &["a"]);
+    let (delivered, reason) = temporary(&mut output, &events(1..=2)).await;
+    assert!(delivered == 0 && reason.ends_with("it ended the connection before the batch was over"), "{reason}");
+    deliver_all(&mut output, &events(1..=2)).await;
+    assert_eq!(told.iter().flatten().collect::<Vec<_>>(), on("a", 1..=2));
 }
 
 #[tokio::test]

@@ -49,7 +49,8 @@ async fn keeps_order_and_loses_nothing_when_the_receiver_comes_back() {
     let listener = TcpListener::bind(("127.0.0.1", port)).expect("the same port");
     deliver_all(&mut output, &events(2..=3)).await;
     let (stream, _) = listener.accept().expect("a connection");
-    assert_eq!(lines(stream, 2), [event(2).to_line(true), event(3).to_line(true)]);
+    // The first again: a receiver that died may have read it and not kept it.
+    assert_eq!(lines(stream, 3), events(1..=3).iter().map(|event| event.to_line(true)).collect::<Vec<_>>());
 }
 
 #[tokio::test]

@@ -2,16 +2,18 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, UdpSocket};
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use aviary_event::Value;
+use aviary_event::{Event, Value};
 use aviary_output::{DeliveryError, Output};
 use serde_json::json;
 use tempfile::TempDir;
+use tokio::time::timeout;
 
 use crate::bench::{
     Running, Setup, deliver, deliver_all, event, event_with, events, have, seqs, start, temporary, until,
@@ -137,18 +139,23 @@ async fn loses_nothing_when_the_daemon_restarts() {
     deliver_all(&mut output, &events(1..=2)).await;
     let mut reader = accept(&listener);
     assert_eq!(lines(&mut reader, 2).len(), 2);
-    // An orderly end: everything was read, so the next line goes out on a new connection, alone.
+    // An orderly end: everything was read, but what was read just before may have died with the daemon.
     drop(reader);
     deliver_all(&mut output, &events(3..=3)).await;
     let mut reader = accept(&listener);
-    assert_eq!(reader.line(), message(3) + "\n");
+    assert_eq!(lines(&mut reader, 3), [message(1) + "\n", message(2) + "\n", message(3) + "\n"]);
+    tokio::time::sleep(Duration::from_millis(2100)).await;
+    drop(reader);
+    deliver_all(&mut output, &events(4..=4)).await;
+    let mut reader = accept(&listener);
+    assert_eq!(reader.line(), message(4) + "\n", "what was read long ago does not come again");
     // And with nobody there at all, until somebody is again.
     drop((reader, listener));
-    let (delivered, reason) = temporary(&mut output, &events(4..=5)).await;
+    let (delivered, reason) = temporary(&mut output, &events(5..=6)).await;
     assert!(delivered == 0 && reason.contains("Connection refused"), "{reason}");
     let listener = TcpListener::bind(("127.0.0.1", port)).expect("the same port");
-    deliver_all(&mut output, &events(4..=5)).await;
-    assert_eq!(lines(&mut accept(&listener), 2), [message(4) + "\n", message(5) + "\n"]);
+    deliver_all(&mut output, &events(5..=6)).await;
+    assert_eq!(lines(&mut accept(&listener), 3), [message(4) + "\n", message(5) + "\n", message(6) + "\n"]);
 }
 
 #[tokio::test]
@@ -166,23 +173,108 @@ async fn sends_again_what_a_killed_daemon_had_not_read() {
 }
 
 #[tokio::test]
-async fn takes_a_daemon_that_ends_its_own_side_at_once() {
+async fn notices_in_idle_that_a_killed_daemon_had_not_read() {
     let (listener, port) = listen();
     let mut output = tcp(port);
-    for seq in 1..=2 {
-        let peer = std::thread::spawn({
-            let listener = listener.try_clone().expect("a handle");
-            move || {
-                let (mut stream, _) = listener.accept().expect("a connection");
-                stream.shutdown(std::net::Shutdown::Write).expect("half is closed");
-                let mut text = vec![0; message(seq).len() + 1];
-                stream.read_exact(&mut text).expect("a line");
-                String::from_utf8(text).expect("text")
-            }
-        });
-        deliver_all(&mut output, &events(seq..=seq)).await;
-        assert_eq!(peer.join().expect("no panic"), message(seq) + "\n");
+    deliver_all(&mut output, &events(1..=2)).await;
+    let reader = accept(&listener);
+    assert!(timeout(Duration::from_millis(50), output.in_doubt()).await.is_err(), "all is well");
+    drop(reader);
+    timeout(Duration::from_secs(5), output.in_doubt()).await.expect("the reset is noticed");
+    deliver_all(&mut output, &[]).await;
+    assert_eq!(lines(&mut accept(&listener), 2), [message(1) + "\n", message(2) + "\n"]);
+}
+
+#[tokio::test]
+async fn who_speaks_and_ends_is_no_daemon() {
+    let (listener, port) = listen();
+    let mut output = tcp(port);
+    let page = "HTTP/1.1 400 Bad Request\r\n\r\n";
+    let answer = |listener: &TcpListener| {
+        let listener = listener.try_clone().expect("a handle");
+        std::thread::spawn(move || {
+            let mut reader = accept(&listener);
+            reader.line();
+            reader.get_mut().write_all(page.as_bytes()).expect("an answer");
+        })
+    };
+    for _ in 0..6 {
+        let peer = answer(&listener);
+        let reason = failed(&mut output, &events(1..=1)).await;
+        peer.join().expect("no panic");
+        assert!(reason.contains("it said `HTTP/1.1 400 Bad Request` and"), "{reason}");
     }
+    deliver_all(&mut output, &events(1..=1)).await;
+    assert_eq!(accept(&listener).line(), message(1) + "\n");
+}
+
+/// The reason of a failure that comes at once, or a moment later in idle.
+async fn failed(output: &mut Box<dyn Output>, batch: &[Arc<Event>]) -> String {
+    if let Some(Err(failure)) = deliver(output, batch).await {
+        return failure.error.to_string();
+    }
+    timeout(Duration::from_secs(5), output.in_doubt()).await.expect("the end is noticed");
+    temporary(output, &[]).await.1
+}
+
+/// Reads what comes first on each connection and ends it; gives what came on each.
+fn one_read_each(listener: TcpListener) -> Arc<Mutex<Vec<String>>> {
+    let came = Arc::<Mutex<Vec<String>>>::default();
+    let keep = Arc::clone(&came);
+    std::thread::spawn(move || {
+        while let Ok((mut stream, _)) = listener.accept() {
+            let mut bytes = vec![0; 65_536];
+            let count = stream.read(&mut bytes).unwrap_or(0);
+            keep.lock().expect("no panic").push(String::from_utf8_lossy(&bytes[..count]).into_owned());
+        }
+    });
+    came
+}
+
+#[tokio::test]
+async fn takes_a_daemon_that_ends_every_connection() {
+    let (listener, port) = listen();
+    let mut output = tcp(port);
+    let came = one_read_each(listener);
+    for seq in 1..=6 {
+        let mut tries = 0;
+        while !matches!(deliver(&mut output, &events(seq..=seq)).await, Some(Ok(()))) {
+            tries += 1;
+            assert!(tries < 10, "it never counts as delivered");
+        }
+        // On a busy machine the end comes later.
+        while timeout(Duration::from_millis(50), output.in_doubt()).await.is_ok() {
+            let _ = deliver(&mut output, &[]).await;
+        }
+    }
+    let came = came.lock().expect("no panic").concat();
+    for seq in 1..=6 {
+        let times = came.matches(&message(seq)).count();
+        // By the fifth it is known that this is its habit.
+        assert!(if seq < 5 { times > 0 } else { times == 1 }, "{seq} came {times} times");
+    }
+}
+
+#[tokio::test]
+async fn believes_no_sudden_end_of_a_daemon_that_stays() {
+    let (listener, port) = listen();
+    let mut output = tcp(port);
+    deliver_all(&mut output, &events(1..=1)).await;
+    deliver_all(&mut output, &events(2..=2)).await;
+    drop(accept(&listener));
+    timeout(Duration::from_secs(5), output.in_doubt()).await.expect("the end is noticed");
+    let second = listener.try_clone().expect("a handle");
+    let came = one_read_each(second);
+    for _ in 0..6 {
+        let delivered = deliver(&mut output, &events(3..=3)).await;
+        // The end came late: it was noticed, and what was sent comes again.
+        if matches!(delivered, Some(Ok(()))) {
+            timeout(Duration::from_secs(5), output.in_doubt()).await.expect("the end is noticed");
+            return;
+        }
+    }
+    let came = came.lock().expect("no panic").clone();
+    assert!(came.len() >= 6 && came.iter().all(|text| text.contains(&message(3))), "{came:?}");
 }
 
 #[tokio::test]
