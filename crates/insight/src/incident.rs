@@ -34,12 +34,13 @@ pub struct Incident {
 
 /// What a new sighting came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Merged {
-    /// The incident that it belongs to, with it.
-    pub incident: Incident,
-    /// Which of the given incidents went into it, by their place; none means that it is a new one, more than one that it
-    /// closed the pause between them.
-    pub absorbed: Vec<usize>,
+pub struct Merged<T> {
+    /// The place of the incident that it belongs to.
+    pub place: usize,
+    /// Whether that is a new one.
+    pub born: bool,
+    /// Incidents that went into it, since the sighting closed the pause between them; they are no longer in the list.
+    pub absorbed: Vec<T>,
 }
 
 impl Incident {
@@ -86,19 +87,45 @@ impl Incident {
     }
 }
 
-/// Applies a sighting to those incidents of its actor that are near it in time: joins it with all that it meets.
+/// Applies a sighting to those incidents of its actor that are near it in time, or more of them: joins it with all that it
+/// meets. `new` makes what the list holds of an incident.
 ///
 /// The result is the same for any order of sightings, since an incident reaches from its first to its last event
 /// without a pause longer than `window`: what lies within it lies near one of its events.
-#[must_use]
-pub fn merge(near: &[Incident], sighting: &Sighting, window: Duration) -> Merged {
-    let mut incident = Incident::of(sighting);
-    let alone = incident.clone();
-    let met = near.iter().enumerate().filter(|(_, other)| other.meets(&alone, window));
-    let absorbed = met.map(|(place, other)| {
-        incident.absorb(other.clone());
-        place
-    });
-    let absorbed = absorbed.collect();
-    Merged { incident, absorbed }
+pub fn merge<T: AsMut<Incident>>(
+    near: &mut Vec<T>,
+    sighting: &Sighting,
+    window: Duration,
+    new: impl FnOnce(Incident) -> T,
+) -> Merged<T> {
+    let alone = Incident::of(sighting);
+    let mut met: Vec<usize> = Vec::new();
+    for (place, other) in near.iter_mut().enumerate() {
+        if other.as_mut().meets(&alone, window) {
+            met.push(place);
+        }
+    }
+    // From the last on, so that places before it stay what they are.
+    let mut absorbed = Vec::new();
+    for place in met.iter().skip(1).rev() {
+        absorbed.push(near.remove(*place));
+    }
+    absorbed.reverse();
+    let place = met.first().copied();
+    let Some((place, into)) = place.and_then(|place| Some((place, near.get_mut(place)?))) else {
+        near.push(new(alone));
+        return Merged { place: near.len().saturating_sub(1), born: true, absorbed };
+    };
+    let into = into.as_mut();
+    into.absorb(alone);
+    for other in &mut absorbed {
+        into.absorb(other.as_mut().clone());
+    }
+    Merged { place, born: false, absorbed }
+}
+
+impl AsMut<Self> for Incident {
+    fn as_mut(&mut self) -> &mut Self {
+        self
+    }
 }

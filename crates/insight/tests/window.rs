@@ -23,11 +23,7 @@ impl Shelf {
         if !self.seen.insert(sighting.id) {
             return;
         }
-        let merged = merge(&self.incidents, sighting, WINDOW);
-        for place in merged.absorbed.iter().rev() {
-            self.incidents.remove(*place);
-        }
-        self.incidents.push(merged.incident);
+        merge(&mut self.incidents, sighting, WINDOW, |incident| incident);
     }
 
     fn sorted(mut self) -> Vec<Incident> {
@@ -118,8 +114,10 @@ fn a_late_event_closes_the_pause_between_two_incidents() {
     shelf.apply(&at(1, 0));
     shelf.apply(&at(2, 180));
     assert_eq!(shelf.incidents.len(), 2);
-    let merged = merge(&shelf.incidents, &at(3, 90), WINDOW);
-    assert_eq!((merged.absorbed, merged.incident.events), (vec![0, 1], 3));
+    let second = shelf.incidents[1].clone();
+    let merged = merge(&mut shelf.incidents, &at(3, 90), WINDOW, |incident| incident);
+    assert_eq!((merged.place, merged.born, merged.absorbed), (0, false, vec![second]));
+    assert_eq!((shelf.incidents.len(), shelf.incidents[0].events), (1, 3));
 }
 
 #[test]
