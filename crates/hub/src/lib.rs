@@ -1,0 +1,15 @@
+//! A running hub: takes events of many canaries, stores each once, and joins them into incidents.
+//!
+//! Where an event comes from does not matter here: every way in gives lines and a [`Source`], and gets a word on
+//! each line.
+
+mod arrival;
+pub mod clock;
+mod feed;
+mod intake;
+mod rules;
+
+pub use arrival::{Arrival, Refusal, Source};
+pub use feed::{Feed, News};
+pub use intake::{Hub, Word};
+pub use rules::{Suppression, Suppressions};
