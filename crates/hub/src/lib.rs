@@ -3,12 +3,14 @@
 //! Where an event comes from does not matter here: every way in gives lines and a [`Source`], and gets a word on
 //! each line.
 
+mod access;
 mod arrival;
 pub mod clock;
 mod feed;
 mod intake;
 mod rules;
 
+pub use access::{Scope, Token, TokenError, find_token, make_token};
 pub use arrival::{Arrival, Refusal, Source};
 pub use feed::{Feed, News};
 pub use intake::{Hub, Word};
