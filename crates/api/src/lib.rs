@@ -8,6 +8,7 @@ mod incidents;
 mod intake;
 mod live;
 mod problem;
+mod serve;
 mod wire;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub use problem::Problem;
+pub use serve::{Peer, serve};
 
 /// What is said of the whole.
 #[derive(OpenApi)]

@@ -35,7 +35,7 @@ async fn run() -> Running {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let base = format!("http://{}", listener.local_addr().expect("an address"));
     let (router, _) = routes(hub);
-    drop(tokio::task::JoinHandle::from(spawn(async move { axum::serve(listener, router).await })));
+    drop(spawn(async move { axum::serve(listener, router).await }));
     Running { _folder: folder, base, client: Client::new(), tokens: tokens.try_into().expect("three") }
 }
 

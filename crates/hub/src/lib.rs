@@ -5,6 +5,7 @@
 
 mod access;
 mod arrival;
+mod certificate;
 pub mod clock;
 mod feed;
 mod intake;
@@ -12,6 +13,7 @@ mod rules;
 
 pub use access::{Scope, Token, TokenError, find_token, make_token};
 pub use arrival::{Arrival, Refusal, Source};
+pub use certificate::{Certificate, CertificateError, own_certificate, read_certificate};
 pub use feed::{Feed, News};
 pub use intake::{Hub, Word};
 pub use rules::{Suppression, Suppressions};
