@@ -170,3 +170,10 @@ pub(crate) fn exit(result: anyhow::Result<ExitCode>) -> ExitCode {
         ExitCode::FAILURE
     })
 }
+
+/// Makes a folder that nobody else can read, if it is not there.
+pub(crate) fn make_private(folder: &std::path::Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.with_context(|| format!("`{}` cannot be made", folder.display()))
+}
