@@ -80,15 +80,17 @@ pub fn check(root: &Path) -> Result<()> {
 
 fn generated(root: &Path) -> Result<[(&'static str, String); 3]> {
     let groups = groups();
-    let events = with_tables(root, PAGE, &tables(&groups))?;
-    let metrics = with_tables(root, METRICS, &metrics())?;
+    let page = |name, tables: &str| {
+        let page = fs::read_to_string(root.join(name)).with_context(|| format!("read {name}"))?;
+        with_tables(&page, tables).with_context(|| format!("write the table of {name}"))
+    };
+    let (events, metrics) = (page(PAGE, &tables(&groups))?, page(METRICS, &metrics())?);
     Ok([(PAGE, events), (SCHEMA, schema(&groups)), (METRICS, metrics)])
 }
 
-fn with_tables(root: &Path, name: &str, tables: &str) -> Result<String> {
-    let page = fs::read_to_string(root.join(name)).with_context(|| format!("read {name}"))?;
-    let (before, rest) = page.split_once(BEGIN).with_context(|| format!("{name} has no line {BEGIN}"))?;
-    let (_, after) = rest.split_once(END).with_context(|| format!("{name} has no line {END}"))?;
+fn with_tables(page: &str, tables: &str) -> Result<String> {
+    let (before, rest) = page.split_once(BEGIN).with_context(|| format!("there is no line {BEGIN}"))?;
+    let (_, after) = rest.split_once(END).with_context(|| format!("there is no line {END}"))?;
     Ok(format!("{before}{BEGIN}\n{tables}{END}{after}"))
 }
 
@@ -288,11 +290,16 @@ mod tests {
     fn stale_files_are_found() {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir(root.path().join("docs")).unwrap();
-        fs::write(root.path().join(PAGE), format!("x\n{BEGIN}{END}")).unwrap();
+        for page in [PAGE, METRICS] {
+            fs::write(root.path().join(page), format!("x\n{BEGIN}{END}")).unwrap();
+        }
         assert!(check(root.path()).is_err());
         write(root.path()).unwrap();
         check(root.path()).unwrap();
         fs::write(root.path().join(SCHEMA), "{}").unwrap();
         assert_eq!(check(root.path()).unwrap_err().to_string(), "schema/event.json is stale: run `cargo xtask docs`");
+        write(root.path()).unwrap();
+        fs::write(root.path().join(METRICS), format!("{BEGIN}{END}")).unwrap();
+        assert_eq!(check(root.path()).unwrap_err().to_string(), "docs/metrics.md is stale: run `cargo xtask docs`");
     }
 }

@@ -1,6 +1,6 @@
 //! The page of metrics and health, where privileges and disks matter; `tests/clients/outputs_metrics.py` has the rest.
 
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -15,7 +15,7 @@ const NOBODY: &str = "65534";
 pub(crate) fn get(mut stream: impl std::io::Read + std::io::Write, path: &str) -> (u16, String) {
     write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     let mut answer = String::new();
-    stream.by_ref().take(1 << 20).read_to_string(&mut answer).unwrap();
+    stream.take(1 << 20).read_to_string(&mut answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
     (status, body.to_owned())
