@@ -202,7 +202,14 @@ impl Courier {
             Some(throttle) => {
                 let now = Instant::now();
                 let mut load = throttle.due(now);
-                load.extend(wanted.into_iter().filter(|event| is_test(event) || throttle.passes(event, now)));
+                let health = &self.health;
+                load.extend(wanted.into_iter().filter(|event| {
+                    let passes = is_test(event) || throttle.passes(event, now);
+                    if !passes {
+                        health.count_held();
+                    }
+                    passes
+                }));
                 load
             }
         };

@@ -258,6 +258,13 @@ async fn replay(canary: &Arc<Canary>, name: &str, since: i64) -> Result<Value, S
     Ok(json!({ "replayed": head.saturating_sub(first).saturating_add(1) }))
 }
 
+/// When the first event after a position came, if the journal says so within a second.
+pub(crate) async fn oldest_after(canary: &Canary, cursor: u64) -> Option<aviary_event::Timestamp> {
+    let mut reader = canary.reporter().journal().peek(cursor);
+    let events = tokio::time::timeout(Duration::from_secs(1), reader.next(1)).await.ok()?;
+    events.first()?.aviary.as_ref().map(|ours| ours.time)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

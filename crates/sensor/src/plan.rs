@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use aviary_config::{Handler, Settings};
+use aviary_config::{Handler, MetricsPlace, Settings};
 use aviary_output::{Blueprint, Output};
 use aviary_service::{Endpoint, Entry, Materials, Service, Vault};
 use jiff::tz::TimeZone;
@@ -87,6 +88,10 @@ pub struct Plan {
     pub datagram_rate: u64,
     /// Bounds of the quarantine in bytes: all files, and one.
     pub quarantine: (u64, u64),
+    /// Where the page of metrics is, if there is one.
+    pub metrics: Option<MetricsPlace>,
+    /// How long an output fails before all is not well.
+    pub failing_after: Duration,
     /// Settings that a reload does not apply, as text.
     pub fixed: String,
 }
@@ -121,6 +126,9 @@ impl Plan {
             journal,
             datagram_rate,
             quarantine,
+            // What is no place does not get through the check.
+            metrics: MetricsPlace::read(&settings.text("aviary.metrics.listen")).ok().flatten(),
+            failing_after: Duration::from_secs(whole("aviary.metrics.failing_after")),
             fixed,
         }
     }
