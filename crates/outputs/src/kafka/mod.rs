@@ -69,7 +69,7 @@ const FULL: usize = 900_000;
 const ANSWER: usize = 16 << 20;
 
 /// How long the library looks for a new leader by itself before the loop waits and tries again.
-const LOOKING: Duration = Duration::from_secs(1);
+const LOOKING: Duration = Duration::from_millis(300);
 
 fn build(blueprint: &Blueprint<'_>) -> Result<Box<dyn Output>, Rejection> {
     let options = Options(blueprint.options);
@@ -349,5 +349,56 @@ impl Output for Kafka {
     fn time_limit(&self) -> Duration {
         // A batch may be several requests; the limit of each says what was slow.
         self.patience * 8
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Map, json};
+
+    #[test]
+    fn a_record_has_key_time_and_id() {
+        let line = r#"{"aviary": {"id": "01990000-0000-7000-8000-000000000001", "kind": "login", "seq": 7, "service": "ftp", "time": "2026-11-22T22:00:01.000010+00:00"}, "logdata": null, "logtype": 2000, "node_id": "other", "src_host": "192.0.2.7", "src_port": 40000}"#;
+        let blueprint =
+            Blueprint { name: "k", options: &Map::new(), format: "%(message)s", extended: true, node_id: "n" };
+        let lines = LineFormat::new(&blueprint).expect("a format");
+        let mut encoder = Encoder { by_source: false, node_id: "n".to_owned(), lines };
+        let event = Event::parse(line).expect("an event");
+        let expected = Record {
+            key: Some(b"n".to_vec()),
+            value: Some(line.as_bytes().to_vec()),
+            headers: BTreeMap::from([("aviary.id".to_owned(), b"01990000-0000-7000-8000-000000000001".to_vec())]),
+            timestamp: DateTime::from_timestamp_micros(1_795_384_801_000_010).expect("a time"),
+        };
+        assert_eq!(encoder.encode(&event), expected);
+        encoder.by_source = true;
+        assert_eq!(encoder.encode(&event).key, Some(b"192.0.2.7".to_vec()));
+        let bare = encoder.encode(&Event::parse("{}").expect("an event"));
+        assert_eq!((bare.key, bare.headers.len(), bare.timestamp), (Some(b"n".to_vec()), 0, DateTime::UNIX_EPOCH));
+    }
+
+    #[test]
+    fn names_the_key_that_is_wrong_and_no_secret() {
+        let fine = json!({"brokers": ["h:9092"], "topic": "t"});
+        for (key, value, named) in [
+            ("brokers", json!("h"), "brokers"),
+            ("brokers", json!(["h:9092", "h:0"]), "brokers"),
+            ("brokers", json!([]), "brokers"),
+            ("topic", json!("a b"), "topic"),
+            ("topic", json!(""), "topic"),
+            ("compression", json!("zstd"), "compression"),
+            ("sasl", json!("plain"), "user"),
+            ("user", json!("u"), "user"),
+            ("password", json!("0f0f"), "password"),
+            ("password", json!(["0f0f"]), "password"),
+        ] {
+            let Value::Object(mut options) = fine.clone() else { unreachable!("an object was written") };
+            options.insert(key.to_owned(), value);
+            let options = &options;
+            let blueprint = Blueprint { name: "k", options, format: "%(message)s", extended: true, node_id: "" };
+            let rejection = build(&blueprint).map(|_| ()).expect_err(key);
+            assert!(rejection.option == named && !rejection.to_string().contains("0f0f"), "{rejection}");
+        }
     }
 }
