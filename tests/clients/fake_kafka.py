@@ -44,6 +44,8 @@ class FakeKafka:
         self.library.rd_kafka_mock_cluster_bootstraps.restype = ctypes.c_char_p
         reason = ctypes.create_string_buffer(512)
         conf = ctypes.c_void_p(self.library.rd_kafka_conf_new())
+        # It needs no other brokers, and should not complain of that.
+        self.library.rd_kafka_conf_set(conf, b"log_level", b"0", reason, ctypes.c_size_t(512))
         self.client = ctypes.c_void_p(self.library.rd_kafka_new(0, conf, reason, ctypes.c_size_t(512)))
         assert self.client, reason.value
         self.cluster = ctypes.c_void_p(self.library.rd_kafka_mock_cluster_new(self.client, self.BROKERS))

@@ -178,11 +178,13 @@ def try_redis(report: Report, bin_dir: Path, folder: Path) -> None:
 
         def under_load() -> None:
             stop = threading.Event()
-            count = 0
+            count = kills = 0
 
             def kill_now_and_then() -> None:
+                nonlocal kills
                 while not stop.wait(0.4):
                     redis.kill()
+                    kills += 1
                     redis.start()
 
             killer = threading.Thread(target=kill_now_and_then)
@@ -194,6 +196,8 @@ def try_redis(report: Report, bin_dir: Path, folder: Path) -> None:
             stop.set()
             killer.join()
             touch(canary, "load-last")
+            assert kills >= 3, kills
+            print(f"     killed {kills} times")
             for name, ids in got.items():
                 # An answer that died with the server means that a batch comes again.
                 arrived(canary, ids, twice=True)

@@ -55,8 +55,18 @@ pub(crate) static ENTRY: Entry = Entry {
     classes: &["aviary.kafka"],
     summary: "records of a Kafka topic",
     options: &[
-        "brokers", "topic", "key", "partition", "compression", "transport", "verify", "sasl", "user", "password",
-        "batch", "timeout",
+        "brokers",
+        "topic",
+        "key",
+        "partition",
+        "compression",
+        "transport",
+        "verify",
+        "sasl",
+        "user",
+        "password",
+        "batch",
+        "timeout",
     ],
     build,
 };
@@ -254,7 +264,12 @@ impl Kafka {
     }
 
     /// Hands over events of one partition from the head of a batch, at most `most`; says how many.
-    async fn hand_over(&self, cluster: &mut Cluster, events: &[Arc<Event>], most: usize) -> Result<usize, (usize, Trouble)> {
+    async fn hand_over(
+        &self,
+        cluster: &mut Cluster,
+        events: &[Arc<Event>],
+        most: usize,
+    ) -> Result<usize, (usize, Trouble)> {
         let count = cluster.count;
         let Some(number) = events.first().map(|event| self.place(count, event)) else { return Ok(0) };
         let mut records = Vec::new();

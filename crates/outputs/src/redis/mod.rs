@@ -55,7 +55,17 @@ pub(crate) static ENTRY: Entry = Entry {
     classes: &["aviary.redis"],
     summary: "entries of a Redis stream, items of a list, or messages of a channel",
     options: &[
-        "address", "transport", "verify", "user", "password", "database", "mode", "key", "maxlen", "batch", "timeout",
+        "address",
+        "transport",
+        "verify",
+        "user",
+        "password",
+        "database",
+        "mode",
+        "key",
+        "maxlen",
+        "batch",
+        "timeout",
     ],
     build,
 };
@@ -389,12 +399,12 @@ mod tests {
     fn a_transaction_is_all_or_nothing_and_without_one_the_head_counts() {
         let fine = || Reply::Fine("QUEUED".to_owned());
         let error = |words: &str| Reply::Error(words.to_owned());
-        let part = |replies: Vec<Reply>, result: Result<(), &str>| match outcome(replies, result.map_err(str::to_owned), 2)
-        {
-            Outcome::Part(taken, reason) => (taken, reason),
-            Outcome::All => (2, String::new()),
-            Outcome::TooLong => unreachable!("not told here"),
-        };
+        let part =
+            |replies: Vec<Reply>, result: Result<(), &str>| match outcome(replies, result.map_err(str::to_owned), 2) {
+                Outcome::Part(taken, reason) => (taken, reason),
+                Outcome::All => (2, String::new()),
+                Outcome::TooLong => unreachable!("not told here"),
+            };
         let done = |each: Vec<Reply>| vec![fine(), fine(), fine(), Reply::Each(each)];
         assert_eq!(part(done(vec![fine(), fine()]), Ok(())), (2, String::new()));
         assert_eq!(part(done(vec![fine(), error("WRONGTYPE x")]), Ok(())), (1, "it said: WRONGTYPE x".to_owned()));

@@ -97,9 +97,9 @@ impl<'a> Rest<'a> {
             Some(end) => {
                 self.skip(end.saturating_add(1));
                 let line = bytes.get(..end).unwrap_or_default();
-                line.strip_suffix(b"\r").map(Some).ok_or_else(|| {
-                    format!("it sent `{}`, which is no reply of Redis", shown(line))
-                })
+                line.strip_suffix(b"\r")
+                    .map(Some)
+                    .ok_or_else(|| format!("it sent `{}`, which is no reply of Redis", shown(line)))
             }
             None if bytes.len() >= LINE => Err(format!("it sent a line of more than {LINE} bytes")),
             None => Ok(None),

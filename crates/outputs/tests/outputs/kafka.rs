@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use aviary_event::Value;
 use aviary_output::{DeliveryError, Output};
@@ -111,6 +111,10 @@ fn records(partition: i32, mut batch: Reader<'_>) -> Vec<Stored> {
 }
 
 impl Broker {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().expect("no panic")
+    }
+
     fn listen(&self, tls: Option<Arc<ServerConfig>>) -> u16 {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a socket");
         let port = listener.local_addr().expect("an address").port();
@@ -122,7 +126,8 @@ impl Broker {
                 std::thread::spawn(move || match tls {
                     None => broker.serve(stream, port),
                     Some(tls) => {
-                        broker.serve(StreamOwned::new(ServerConnection::new(tls).expect("a TLS server"), stream), port);
+                        let tls = ServerConnection::new(tls).expect("a TLS server");
+                        broker.serve(StreamOwned::new(tls, stream), port)
                     }
                 });
             }
@@ -162,12 +167,12 @@ impl Broker {
     }
 
     fn handshake(&self, mechanism: &str) -> Vec<u8> {
-        self.0.lock().unwrap().said.push(mechanism.to_owned());
+        self.state().said.push(mechanism.to_owned());
         [&[0, 0][..], &1_i32.to_be_bytes(), &text("PLAIN")].concat()
     }
 
     fn authenticate(&self, token: &[u8]) -> Vec<u8> {
-        let mut state = self.0.lock().unwrap();
+        let mut state = self.state();
         let token = String::from_utf8(token.to_vec()).expect("text");
         let fine = state.login == Some(token.as_str());
         state.said.push(token);
@@ -180,7 +185,7 @@ impl Broker {
         let broker = [&one[..], &text("localhost"), &i32::from(port).to_be_bytes(), &[0xff, 0xff]].concat();
         let partition = |number: i32| [&[0, 0][..], &number.to_be_bytes(), &one, &one, &one, &one, &one].concat();
         let partitions: Vec<u8> = (0..4).flat_map(partition).collect();
-        let error = self.0.lock().unwrap().topic;
+        let error = self.state().topic;
         let known = if error == 0 { 4_i32 } else { 0 };
         let partitions = if error == 0 { partitions } else { Vec::new() };
         let topic = [&error.to_be_bytes()[..], &text("canary"), &[0], &known.to_be_bytes(), &partitions].concat();
@@ -188,7 +193,7 @@ impl Broker {
     }
 
     fn produce(&self, mut request: Reader<'_>) -> Vec<u8> {
-        let mut state = self.0.lock().unwrap();
+        let mut state = self.state();
         assert_eq!(request.number(2), -1, "no transaction");
         assert_eq!(request.number(2), -1, "all replicas");
         request.take(4);
@@ -210,8 +215,9 @@ impl Broker {
     }
 
     fn seqs(&self) -> Vec<u64> {
-        let state = self.0.lock().unwrap();
-        let seq = |record: &Stored| serde_json::from_str::<Json>(&record.value).unwrap()["aviary"]["seq"].as_u64();
+        let state = self.state();
+        let seq =
+            |record: &Stored| serde_json::from_str::<Json>(&record.value).expect("JSON")["aviary"]["seq"].as_u64();
         state.stored.iter().map(|record| seq(record).expect("a number")).collect()
     }
 }
@@ -228,8 +234,8 @@ async fn stores_records_of_one_canary_in_one_partition() {
     let mut output = output(broker.listen(None), json!({}));
     deliver_all(&mut output, &events(1..=3)).await;
     deliver_all(&mut output, &events(4..=4)).await;
-    assert_eq!(broker.0.lock().unwrap().requests, [3, 1]);
-    let stored = broker.0.lock().unwrap().stored.clone();
+    assert_eq!(broker.state().requests, [3, 1]);
+    let stored = broker.state().stored.clone();
     for (record, seq) in stored.iter().zip(1..) {
         let id = format!("01990000-0000-7000-8000-{seq:012}");
         let expected = Stored {
@@ -248,21 +254,23 @@ async fn keeps_a_batch_in_order_over_the_partitions_of_its_sources() {
     let broker = Broker::default();
     let mut output = output(broker.listen(None), json!({"key": "src_host"}));
     let mut batch = Vec::new();
-    for seq in 1..=6 {
+    // The first and the last lie in one partition, the one between them in another.
+    for (seq, host) in (1..).zip(["192.0.2.1", "192.0.2.1", "192.0.2.3", "192.0.2.3", "192.0.2.2", "192.0.2.2"]) {
         let mut one = (*event(seq)).clone();
         if let Some(src) = &mut one.src {
-            src.host = format!("192.0.2.{}", (seq + 1) / 2);
+            host.clone_into(&mut src.host);
         }
         batch.push(Arc::new(one));
     }
-    broker.0.lock().unwrap().errors.extend([0, NOT_ENOUGH_REPLICAS]);
+    broker.state().errors.extend([0, NOT_ENOUGH_REPLICAS]);
     let (delivered, reason) = temporary(&mut output, &batch).await;
     assert!(delivered == 2 && reason.contains("NotEnoughReplicas"), "{delivered} {reason}");
     deliver_all(&mut output, &batch[2..]).await;
     assert_eq!(broker.seqs(), [1, 2, 3, 4, 5, 6]);
-    let stored = broker.0.lock().unwrap().stored.clone();
+    let stored = broker.state().stored.clone();
     assert!(stored.chunks(2).all(|pair| pair[0].partition == pair[1].partition && pair[0].key == pair[1].key));
-    assert!(stored.iter().any(|record| record.partition != stored[0].partition), "{stored:?}");
+    assert_eq!(stored[0].partition, stored[4].partition);
+    assert_ne!(stored[0].partition, stored[2].partition);
 }
 
 #[tokio::test]
@@ -270,18 +278,18 @@ async fn a_partition_may_be_named() {
     let broker = Broker::default();
     let mut output = output(broker.listen(None), json!({"partition": 3}));
     deliver_all(&mut output, &events(1..=2)).await;
-    assert!(broker.0.lock().unwrap().stored.iter().all(|record| record.partition == 3));
+    assert!(broker.state().stored.iter().all(|record| record.partition == 3));
 }
 
 #[tokio::test]
 async fn halves_what_is_too_large_and_refuses_what_is_alone() {
     let broker = Broker::default();
     let mut output = output(broker.listen(None), json!({}));
-    broker.0.lock().unwrap().errors.extend([TOO_LARGE, TOO_LARGE]);
+    broker.state().errors.extend([TOO_LARGE, TOO_LARGE]);
     deliver_all(&mut output, &events(1..=4)).await;
     assert_eq!(broker.seqs(), [1, 2, 3, 4]);
-    assert_eq!(broker.0.lock().unwrap().requests, [4, 2, 1, 1, 1, 1]);
-    broker.0.lock().unwrap().errors.extend([TOO_LARGE]);
+    assert_eq!(broker.state().requests, [4, 2, 1, 1, 1, 1]);
+    broker.state().errors.extend([TOO_LARGE]);
     let Some(Err(failure)) = deliver(&mut output, &events(5..=5)).await else { panic!("it was refused") };
     let DeliveryError::Refused { reason } = &failure.error else { panic!("{}", failure.error) };
     assert_eq!((failure.delivered, reason.as_str()), (0, "kafka: the broker said: MessageTooLarge"));
@@ -295,7 +303,7 @@ async fn a_request_stays_below_what_brokers_take() {
     let mut output = output(broker.listen(None), json!({}));
     let batch: Vec<_> = (1..=5).map(|seq| event_with(seq, Value::from("x".repeat(400_000)))).collect();
     deliver_all(&mut output, &batch).await;
-    assert_eq!(broker.0.lock().unwrap().requests, [2, 2, 1]);
+    assert_eq!(broker.state().requests, [2, 2, 1]);
 }
 
 #[tokio::test]
@@ -303,14 +311,18 @@ async fn finds_the_new_leader_by_itself_and_waits_for_a_topic() {
     let broker = Broker::default();
     let mut output = output(broker.listen(None), json!({}));
     deliver_all(&mut output, &events(1..=1)).await;
-    broker.0.lock().unwrap().errors.push_back(NOT_LEADER);
+    broker.state().errors.push_back(NOT_LEADER);
     deliver_all(&mut output, &events(2..=2)).await;
     assert_eq!(broker.seqs(), [1, 2]);
-    broker.0.lock().unwrap().topic = 3;
-    let mut late = Setup::new("aviary.kafka", json!({"brokers": [format!("localhost:{}", broker.listen(None))], "topic": "canary"})).build();
+    broker.state().topic = 3;
+    let mut late = Setup::new(
+        "aviary.kafka",
+        json!({"brokers": [format!("localhost:{}", broker.listen(None))], "topic": "canary"}),
+    )
+    .build();
     let (_, reason) = temporary(&mut late, &events(3..=3)).await;
     assert_eq!(reason, "kafka: the broker said: UnknownTopicOrPartition");
-    broker.0.lock().unwrap().topic = 0;
+    broker.state().topic = 0;
     deliver_all(&mut late, &events(3..=3)).await;
     assert_eq!(broker.seqs(), [1, 2, 3]);
 }
@@ -329,10 +341,11 @@ async fn logs_in_over_tls_with_our_trust() {
         .with_single_cert(vec![made.cert.der().clone()], key.into())
         .expect("a config");
     let broker = Broker::default();
-    broker.0.lock().unwrap().login = Some("\0canary\0s3cret");
+    broker.state().login = Some("\0canary\0s3cret");
     let port = broker.listen(Some(Arc::new(config)));
     let with = |password: &str, verify: Json| {
-        let login = json!({"transport": "tls", "verify": verify, "sasl": "plain", "user": "canary", "password": password});
+        let login =
+            json!({"transport": "tls", "verify": verify, "sasl": "plain", "user": "canary", "password": password});
         output(port, login)
     };
     let (_, reason) = temporary(&mut with("s3cret", json!(true)), &events(1..=1)).await;
@@ -341,16 +354,18 @@ async fn logs_in_over_tls_with_our_trust() {
     assert!(reason.contains("SaslAuthenticationFailed") && !reason.contains("wr0ng"), "{reason}");
     deliver_all(&mut with("s3cret", json!(pem)), &events(1..=2)).await;
     assert_eq!(broker.seqs(), [1, 2]);
-    assert_eq!(broker.0.lock().unwrap().said[..2], ["PLAIN", "\0canary\0wr0ng"]);
+    assert_eq!(broker.state().said[..2], ["PLAIN", "\0canary\0wr0ng"]);
 }
 
 #[tokio::test]
 async fn stands_silence_and_garbage() {
     let broker = Broker::default();
-    broker.0.lock().unwrap().hangs = true;
+    broker.state().hangs = true;
     let (_, reason) = temporary(&mut output(broker.listen(None), json!({"timeout": 0.5})), &events(1..=2)).await;
     assert_eq!(reason, "kafka: no answer within 0.5 s");
-    for garbage in [b"HTTP/1.1 400 Bad Request\r\n\r\n".as_slice(), b"\0\0\0\x04\xff\xff\xff\xff", b"\xff\xff\xff\xff", b""] {
+    for garbage in
+        [b"HTTP/1.1 400 Bad Request\r\n\r\n".as_slice(), b"\0\0\0\x04\xff\xff\xff\xff", b"\xff\xff\xff\xff", b""]
+    {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a socket");
         let port = listener.local_addr().expect("an address").port();
         std::thread::spawn(move || {
