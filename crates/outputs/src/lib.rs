@@ -15,8 +15,10 @@ mod gelf;
 mod hpfeeds;
 mod http;
 mod http_form;
+mod kafka;
 mod null;
 mod options;
+mod redis;
 mod socket;
 mod splunk;
 mod subject;
@@ -44,10 +46,12 @@ pub static ALL: &[&Entry] = &[
     &gelf::ENTRY,
     &hpfeeds::ENTRY,
     &http_form::ENTRY,
+    &kafka::ENTRY,
     &chat::MATTERMOST,
     &chat::NTFY,
     &null::ENTRY,
     &chat::PUSHOVER,
+    &redis::ENTRY,
     &file::ROTATING,
     &chat::SLACK,
     &socket::SOCKET,

@@ -12,6 +12,8 @@ mod file;
 mod gelf;
 mod hpfeeds;
 mod http_form;
+mod kafka;
+mod redis;
 mod socket;
 mod structured;
 mod syslog;
