@@ -58,4 +58,8 @@ impl Output for Routed {
     fn time_limit(&self) -> Duration {
         self.output.time_limit()
     }
+
+    fn source(&self) -> &str {
+        self.output.source()
+    }
 }
