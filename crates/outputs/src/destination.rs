@@ -23,11 +23,7 @@ use crate::webhook::Request;
 ///
 /// # Errors
 /// Names the key at fault, below the destination's name.
-pub fn destination(
-    blueprint: &Blueprint<'_>,
-    name: &str,
-    options: &Value,
-) -> Result<Box<dyn Destination>, Rejection> {
+pub fn destination(blueprint: &Blueprint<'_>, name: &str, options: &Value) -> Result<Box<dyn Destination>, Rejection> {
     let example = "{\"url\": \"https://siem.example/events\"} or {\"syslog\": \"siem.example:514\"}";
     let Value::Object(options) = options else { return Err(wrong(name, options, &format!("an object, {example}"))) };
     let given = |key| Options(options).get(key).is_some();
