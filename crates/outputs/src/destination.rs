@@ -27,23 +27,23 @@ pub fn destination(blueprint: &Blueprint<'_>, name: &str, options: &Value) -> Re
     let example = "{\"url\": \"https://siem.example/events\"} or {\"syslog\": \"siem.example:514\"}";
     let Value::Object(options) = options else { return Err(wrong(name, options, &format!("an object, {example}"))) };
     let given = |key| Options(options).get(key).is_some();
-    let below = |rejection: Rejection, key: &str, shown: &str| {
-        let option = if rejection.option == key { shown } else { &rejection.option };
+    let below = |rejection: Rejection| {
+        let option = if rejection.option == "address" { "syslog" } else { &rejection.option };
         Rejection::new(format!("{name}.{option}"), rejection.reason)
     };
     match (given("url"), given("syslog")) {
         (true, false) => {
-            known(name, options, Request::OPTIONS, "url")?;
-            let request = Request::read(Options(options)).map_err(|rejection| below(rejection, "", ""))?;
+            known(name, options, "url", Request::OPTIONS)?;
+            let request = Request::read(Options(options)).map_err(below)?;
             Ok(Box::new(Web { request }))
         }
         (false, true) => {
-            known(name, options, Daemon::OPTIONS, "syslog")?;
+            known(name, options, "syslog", Daemon::OPTIONS)?;
             let mut options = options.clone();
             let address = options.remove("syslog").map_or(Value::Null, address);
             options.insert("address".to_owned(), address);
             let blueprint = Blueprint { options: &options, ..*blueprint };
-            let daemon = Daemon::read(&blueprint).map_err(|rejection| below(rejection, "address", "syslog"))?;
+            let daemon = Daemon::read(&blueprint).map_err(below)?;
             Ok(Box::new(daemon))
         }
         _ => Err(Rejection::new(name, format!("has to have one of `url` and `syslog`: {example}"))),
@@ -51,12 +51,11 @@ pub fn destination(blueprint: &Blueprint<'_>, name: &str, options: &Value) -> Re
 }
 
 /// Refuses keys that nobody reads.
-fn known(name: &str, options: &Map<String, Value>, keys: &[&str], first: &str) -> Result<(), Rejection> {
-    let is_known = |key: &&String| *key == first || (keys.contains(&key.as_str()) && *key != "address");
-    let Some(other) = options.keys().find(|key| !is_known(key)) else { return Ok(()) };
-    let keys: Vec<&str> = keys.iter().copied().filter(|key| *key != "address").collect();
-    let reason = format!("is not known; beside `{first}` there are {}", keys.join(", "));
-    Err(Rejection::new(format!("{name}.{other}"), reason))
+fn known(name: &str, options: &Map<String, Value>, first: &str, others: &[&str]) -> Result<(), Rejection> {
+    let unknown = options.keys().find(|key| *key != first && !others.contains(&key.as_str()));
+    let Some(key) = unknown else { return Ok(()) };
+    let reason = format!("is not known; beside `{first}` there are {}", others.join(", "));
+    Err(Rejection::new(format!("{name}.{key}"), reason))
 }
 
 /// `"host:port"` as `address` has it.

@@ -290,9 +290,9 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    /// The keys that it reads.
+    /// The keys that it reads beside `address`.
     pub(crate) const OPTIONS: &'static [&'static str] =
-        &["address", "transport", "verify", "protocol", "framing", "facility", "app_name", "sd_id"];
+        &["transport", "verify", "protocol", "framing", "facility", "app_name", "sd_id"];
 
     pub(crate) fn read(blueprint: &Blueprint<'_>) -> Result<Self, Rejection> {
         let encoder = Encoder::new(blueprint)?;

@@ -40,9 +40,9 @@ impl Expected {
 }
 
 impl Request {
-    /// The keys that it reads.
+    /// The keys that it reads beside `url`.
     pub(crate) const OPTIONS: &'static [&'static str] =
-        &["url", "method", "status_code", "headers", "params", "cookies", "auth", "verify", "timeout"];
+        &["method", "status_code", "headers", "params", "cookies", "auth", "verify", "timeout"];
 
     pub(crate) fn read(options: Options<'_>) -> Result<Self, Rejection> {
         Ok(Self {
