@@ -244,7 +244,7 @@ fn receiver() -> (u16, std::sync::mpsc::Receiver<String>) {
 /// The output's health, as `status` has it.
 fn siem(site: &Site) -> Value {
     let status = site.status().unwrap();
-    status["outputs"].as_array().unwrap().iter().find(|output| output["name"] == "siem").unwrap().clone()
+    status["outputs"].as_array().unwrap().iter().find(|output| output["output"] == "siem").unwrap().clone()
 }
 
 #[test]
