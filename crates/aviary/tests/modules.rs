@@ -276,14 +276,14 @@ fn an_output_that_errs_is_seen_to_and_its_events_wait_as_dead_letters() {
     let site = Site::new();
     let redis_port = free_port();
     let (port, bodies) = receiver();
-    with_output(&site, "fn emit(event) {\n    while true {}\n}", redis_port, port);
+    with_output(&site, "fn emit(event) {\n    let x = event.nothing.at.all;\n}", redis_port, port);
     let _canary = site.start();
     redis(redis_port, "a");
     site.redis_event("a");
     let health = until("the failure", || Some(siem(&site)).filter(|health| health["refused"].as_u64() > Some(0)));
     assert_eq!(health["state"], "failing", "{health}");
     let dead = site.aviary(&["outputs", "dead"]).good();
-    assert!(dead.contains("the script failed: `siem.rhai`: `emit`: ") && dead.contains("line 2"), "{dead}");
+    assert!(dead.contains("the script failed: `siem.rhai`: `emit`: ") && dead.contains("line 2, position"), "{dead}");
     site.write("siem.rhai", "fn emit(event) { send(\"siem\", `${event.logdata}`) }");
     assert!(site.aviary(&["reload"]).good().contains("output siem changed"));
     site.aviary(&["outputs", "resend", "siem"]).good();

@@ -46,6 +46,11 @@ pub trait Output: Send + 'static {
         Duration::from_secs(30)
     }
 
+    /// How many of the events that were delivered since this was asked last it sent nothing of, by its own choice.
+    fn take_passed_over(&mut self) -> usize {
+        0
+    }
+
     /// What it was built from beside its handler's keys: the text of a script. A reload that finds another text takes
     /// the output for a changed one.
     fn source(&self) -> &str {

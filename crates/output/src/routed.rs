@@ -59,6 +59,10 @@ impl Output for Routed {
         self.output.time_limit()
     }
 
+    fn take_passed_over(&mut self) -> usize {
+        self.output.take_passed_over()
+    }
+
     fn source(&self) -> &str {
         self.output.source()
     }

@@ -3,6 +3,7 @@
 //! Rhai's own core package is left out, since `sleep` is in it; so are time, files and `import`. `eval` is
 //! switched off, so that no text of a peer becomes code.
 
+use std::any::TypeId;
 use std::cell::Cell;
 use std::sync::{LazyLock, OnceLock};
 use std::time::Duration;
@@ -11,7 +12,7 @@ use rhai::packages::{
     ArithmeticPackage, BasicArrayPackage, BasicBlobPackage, BasicFnPackage, BasicIteratorPackage, BasicMapPackage,
     BasicMathPackage, BasicStringPackage, BitFieldPackage, LogicPackage, MoreStringPackage, Package as _,
 };
-use rhai::{AST, Blob, CallFnOptions, Dynamic, Engine, EvalAltResult, FuncArgs, Scope};
+use rhai::{AST, Blob, CallFnOptions, Dynamic, Engine, EvalAltResult, FuncArgs, Module, Scope};
 
 use crate::text::{from_text, to_text};
 use crate::{limits, outgoing, session};
@@ -112,6 +113,13 @@ fn bounded(print: impl Fn(&str) + Send + Sync + Clone + 'static) -> Engine {
         .set_max_variables(limits::VARIABLES)
         .set_max_functions(limits::FUNCTIONS);
     engine.on_progress(overdue);
+    // Bytes in a `for` are numbers as they are in an index; Rhai's own iterator gives what cannot be reckoned with.
+    let mut bytes = Module::new();
+    bytes.set_iter(TypeId::of::<Blob>(), |blob| {
+        let bytes = blob.into_blob().unwrap_or_default();
+        Box::new(bytes.into_iter().map(|byte| Dynamic::from(i64::from(byte))))
+    });
+    engine.register_global_module(bytes.into());
     let debug = print.clone();
     engine.on_print(move |text| print(text));
     engine.on_debug(move |text, _, _| debug(text));
@@ -176,6 +184,7 @@ mod tests {
             ("be_int(be_bytes(-1, 8), 0, 8)", -1),
             ("be_int(le_bytes(258, 2), 0, 2)", 0x0201),
             ("bytes(text(be_bytes(65535, 2))).len", 2),
+            ("let sum = 0; for byte in bytes(\"\\x01\\x02\\x04\") { sum ^= byte; } sum", 7),
         ] {
             assert_eq!(eval(script).expect(script).as_int(), Ok(number), "{script}");
         }

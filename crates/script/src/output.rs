@@ -79,6 +79,7 @@ pub fn output(blueprint: &Blueprint<'_>, open: Open) -> Result<Box<dyn Output>, 
         text,
         lifecycle,
         made: VecDeque::new(),
+        passed_over: 0,
     }))
 }
 
@@ -92,11 +93,14 @@ struct Scripted {
     destinations: Vec<Box<dyn Destination>>,
     /// What was made of the events at the head of the last batch.
     made: VecDeque<Made>,
+    passed_over: usize,
 }
 
 /// What a script made of an event.
 struct Made {
     event: Arc<Event>,
+    /// Whether the script said anything about it.
+    said: bool,
     /// What has not arrived, each with the place of its destination.
     left: VecDeque<(usize, Message)>,
     /// Why the event is passed over when nothing is left.
@@ -115,15 +119,17 @@ impl Output for Scripted {
                 if !self.made.get(delivered).is_some_and(|made| Arc::ptr_eq(&made.event, event)) {
                     self.made.truncate(delivered);
                     let made = self.make(batch.get(delivered..).unwrap_or_default()).await;
-                    self.made.extend(made.map_err(|error| Failure { delivered, error })?);
+                    let made = made.map_err(|error| self.failure(delivered, error))?;
+                    self.made.extend(made);
                 }
                 while self.made.get(delivered).is_some_and(|made| !made.left.is_empty()) {
-                    self.send(delivered).await.map_err(|error| Failure { delivered, error })?;
+                    self.send(delivered).await.map_err(|error| self.failure(delivered, error))?;
                 }
                 if let Some(reason) = self.made.get(delivered).and_then(|made| made.refused.clone()) {
-                    return Err(Failure { delivered, error: DeliveryError::Refused { reason } });
+                    return Err(self.failure(delivered, DeliveryError::Refused { reason }));
                 }
             }
+            self.count(batch.len());
             Ok(())
         })
     }
@@ -143,12 +149,27 @@ impl Output for Scripted {
         longest.saturating_mul(most).saturating_add(MARGIN)
     }
 
+    fn take_passed_over(&mut self) -> usize {
+        std::mem::take(&mut self.passed_over)
+    }
+
     fn source(&self) -> &str {
         &self.text
     }
 }
 
 impl Scripted {
+    /// What a delivery came to that came so far.
+    fn failure(&mut self, delivered: usize, error: DeliveryError) -> Failure {
+        self.count(delivered);
+        Failure { delivered, error }
+    }
+
+    /// Counts those among the first so many events of which nothing was to be sent.
+    fn count(&mut self, events: usize) {
+        self.passed_over = self.made.iter().take(events).filter(|made| !made.said && made.refused.is_none()).count();
+    }
+
     /// Shows events to the script, the first and as many more as messages are small.
     async fn make(&mut self, batch: &[Arc<Event>]) -> Result<Vec<Made>, DeliveryError> {
         let (script, settings, names) = (Arc::clone(&self.script), Arc::clone(&self.settings), Arc::clone(&self.names));
@@ -166,7 +187,7 @@ impl Scripted {
                     Err(error) => (Vec::new(), Some(format!("the script failed: {error}"))),
                 };
                 size = sent.iter().fold(size, |size, (_, body)| size.saturating_add(body.as_bytes().len()));
-                made.push(Made { left: messages(&event, sent, &names), event, refused });
+                made.push(Made { said: !sent.is_empty(), left: messages(&event, sent, &names), event, refused });
                 if size > limits::EMITTED {
                     break;
                 }

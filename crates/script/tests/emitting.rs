@@ -316,6 +316,17 @@ async fn a_script_that_errs_costs_one_event_and_says_where() {
 }
 
 #[tokio::test]
+async fn what_is_passed_over_is_told_apart_from_what_arrived() {
+    let mut output = built("if event.dst_port > 1 { send(\"a\", \"x\") } if event.dst_port == 3 { throw 1 }");
+    let batch = [event(1), event(2), event(1), event(3)];
+    assert_eq!(deliver(&mut output, &batch).await.0, 3);
+    assert_eq!((output.take_passed_over(), output.take_passed_over()), (2, 0));
+    assert_eq!(deliver(&mut output, &[event(1)]).await, (1, String::new()));
+    assert_eq!(output.take_passed_over(), 1);
+    arrived();
+}
+
+#[tokio::test]
 async fn only_destinations_of_the_handler_are_reached() {
     let mut output = built("send(\"c\", \"x\")");
     let (_, error) = deliver(&mut output, &[event(1)]).await;
