@@ -47,6 +47,7 @@ pub const SCRIPTS: [Script; 16] = [
     Script { file: "outputs_chat.py", arguments: &[], limit: 300 },
     Script { file: "outputs_metrics.py", arguments: &[], limit: 300 },
     Script { file: "outputs_python.py", arguments: &[], limit: 300 },
+    Script { file: "outputs_script.py", arguments: &[], limit: 300 },
     Script { file: "outputs_siem.py", arguments: &[], limit: 300 },
     Script { file: "outputs_streams.py", arguments: &[], limit: 300 },
     Script { file: "outputs_syslog.py", arguments: &[], limit: 300 },

@@ -26,6 +26,7 @@ pub struct Health {
     clock: fn() -> Timestamp,
     delivered: AtomicU64,
     refused: AtomicU64,
+    passed_over: AtomicU64,
     retries: AtomicU64,
     held: AtomicU64,
     rest: Mutex<Rest>,
@@ -49,6 +50,8 @@ pub struct HealthReport {
     pub delivered: u64,
     /// Events that the receiver would not take; they were passed over.
     pub refused: u64,
+    /// Events of which the output chose to send nothing.
+    pub passed_over: u64,
     /// Deliveries that failed and were or will be tried again.
     pub retries: u64,
     /// Events that the output's rate held back, since the start.
@@ -74,6 +77,7 @@ impl Health {
             clock,
             delivered: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            passed_over: AtomicU64::new(0),
             retries: AtomicU64::new(0),
             held: AtomicU64::new(0),
             rest: Mutex::new(Rest {
@@ -100,6 +104,7 @@ impl Health {
             name: self.name.clone(),
             delivered: self.delivered.load(Relaxed),
             refused: self.refused.load(Relaxed),
+            passed_over: self.passed_over.load(Relaxed),
             retries: self.retries.load(Relaxed),
             held: self.held.load(Relaxed),
             last_success: rest.last_success,
@@ -131,6 +136,10 @@ impl Health {
         rest.last_success = Some(now);
         rest.failing = false;
         rest.unheard_since = None;
+    }
+
+    pub(crate) fn count_passed_over(&self, events: usize) {
+        self.passed_over.fetch_add(u64::try_from(events).unwrap_or(u64::MAX), Relaxed);
     }
 
     pub(crate) fn count_refused(&self) {

@@ -6,6 +6,7 @@
 mod chat;
 mod clickhouse;
 mod console;
+mod destination;
 mod dshield;
 mod elasticsearch;
 mod email;
@@ -28,6 +29,7 @@ mod webhook;
 mod worker;
 
 use aviary_output::Entry;
+pub use destination::destination;
 
 /// Every output, in alphabetical order. A new output is one file or folder and two lines here.
 pub static ALL: &[&Entry] = &[

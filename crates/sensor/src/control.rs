@@ -290,6 +290,7 @@ async fn status(canary: &Arc<Canary>, config: &str) -> Value {
             "reason": failure,
             "delivered": report.delivered,
             "refused": report.refused,
+            "passed_over": report.passed_over,
             "retries": report.retries,
             "queued": queued,
             "position": cursor,

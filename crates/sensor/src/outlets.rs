@@ -147,6 +147,9 @@ async fn test(canary: &Arc<Canary>, name: &str) -> Result<Value, String> {
         if report.refused > before.refused || report.retries > before.retries {
             return Ok(json!({"delivered": false, "answer": error()}));
         }
+        if report.passed_over > before.passed_over {
+            return Ok(json!({"delivered": false, "answer": "the output sends nothing of a test"}));
+        }
         if report.delivered > before.delivered {
             let took = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
             return Ok(json!({"delivered": true, "id": id.to_string(), "milliseconds": took}));

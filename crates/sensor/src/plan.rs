@@ -177,8 +177,7 @@ fn digest(entry: &Entry, settings: &Settings, host_name: &str) -> String {
 fn plan_output(handler: Handler, settings: &Settings) -> PlannedOutput {
     let node_id = settings.node_id();
     let extended = settings.extended();
-    let digest = format!("{} {:?} {:?} {extended} {node_id}", handler.class, handler.options, handler.formatter);
-    let output = match aviary_outputs::by_class(&handler.class) {
+    let output = match outputs().find(|entry| entry.classes.contains(&handler.class.as_str())) {
         Some(entry) => {
             let (name, options, format) = (&handler.name, &handler.options, handler.format());
             let blueprint = Blueprint { name, options, format, extended, node_id: &node_id };
@@ -188,7 +187,28 @@ fn plan_output(handler: Handler, settings: &Settings) -> PlannedOutput {
         }
         None => Err(unknown_class(&handler.class)),
     };
+    // A script that changed is another output; so is one that could not be built, for another reason.
+    let source = match &output {
+        Ok(output) => output.source(),
+        Err(why) => why,
+    };
+    let (class, options, formatter) = (&handler.class, &handler.options, &handler.formatter);
+    let digest = format!("{class} {options:?} {formatter:?} {extended} {node_id} {source}");
     PlannedOutput { handler, output, digest }
+}
+
+/// Users' outputs in Rhai: a script knows what to send, and the outputs' crate how to reach its destinations.
+static SCRIPT: aviary_output::Entry = aviary_output::Entry {
+    name: "script",
+    classes: &["aviary.script"],
+    summary: "what a script of your own makes of each event, over HTTP or to syslog",
+    options: aviary_script::OUTPUT_OPTIONS,
+    build: |blueprint| aviary_script::output(blueprint, aviary_outputs::destination),
+};
+
+/// Every output there is.
+fn outputs() -> impl Iterator<Item = &'static aviary_output::Entry> {
+    aviary_outputs::ALL.iter().copied().chain([&SCRIPT])
 }
 
 /// What to say of a handler class that is not in the list.
@@ -197,7 +217,7 @@ pub fn unknown_class(class: &str) -> String {
     if aviary_outputs::FORESEEN.contains(&class) {
         format!("handler class `{class}` is known, but not built yet; the other outputs run")
     } else {
-        let known: Vec<&str> = aviary_outputs::ALL.iter().flat_map(|entry| entry.classes).copied().collect();
+        let known: Vec<&str> = outputs().flat_map(|entry| entry.classes).copied().collect();
         format!("handler class `{class}` is not known; there are {}", known.join(", "))
     }
 }

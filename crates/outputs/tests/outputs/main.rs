@@ -5,6 +5,7 @@ mod bench;
 mod chat;
 mod collectors;
 mod console;
+mod destinations;
 mod documents;
 mod email;
 mod exec;
