@@ -37,9 +37,8 @@ fn frame(said) {
 }
 
 fn on_data(session, data) {
-    let end = 0;
-    while end < data.len && data[end] != 3 { end += 1; }
-    if end + 1 >= data.len { return 0; }
+    let end = data.index_of(3);
+    if end < 0 || end + 1 == data.len { return 0; }
     let said = text(data.extract(1, end - 1));
     if data[0] != 2 || frame(said) != data.extract(0, end + 2) {
         session.report(#{ MALFORMED: data });

@@ -134,10 +134,28 @@ fn bounded(print: impl Fn(&str) + Send + Sync + Clone + 'static) -> Engine {
         piece(&blob, start, count).map(|bytes| whole(&bytes.into_iter().rev().collect::<Vec<u8>>()))
     });
     engine.register_fn("be_bytes", last_bytes);
+    engine.register_fn("index_of", |blob: &mut Blob, byte: i64| {
+        place(u8::try_from(byte).ok().and_then(|byte| blob.iter().position(|other| *other == byte)))
+    });
+    engine.register_fn("index_of", |blob: &mut Blob, text: &str| place(find(blob, &from_text(text))));
+    engine.register_fn("index_of", |blob: &mut Blob, bytes: Blob| place(find(blob, &bytes)));
     engine.register_fn("le_bytes", |number: i64, count: i64| {
         last_bytes(number, count).map(|bytes| bytes.into_iter().rev().collect::<Blob>())
     });
     engine
+}
+
+/// Where bytes are first found among others.
+fn find(blob: &[u8], bytes: &[u8]) -> Option<usize> {
+    if bytes.is_empty() {
+        return Some(0);
+    }
+    blob.windows(bytes.len()).position(|window| window == bytes)
+}
+
+/// A place as Rhai's own `index_of` gives it.
+fn place(found: Option<usize>) -> i64 {
+    found.and_then(|place| i64::try_from(place).ok()).unwrap_or(-1)
 }
 
 /// Up to eight bytes of a blob.
@@ -184,6 +202,10 @@ mod tests {
             ("be_int(be_bytes(-1, 8), 0, 8)", -1),
             ("be_int(le_bytes(258, 2), 0, 2)", 0x0201),
             ("bytes(text(be_bytes(65535, 2))).len", 2),
+            ("bytes(\"a\\x03b\\x03\").index_of(3)", 1),
+            ("bytes(\"a\").index_of(300)", -1),
+            ("bytes(\"GET /\\r\\n\").index_of(\"\\r\\n\")", 5),
+            ("bytes(\"abc\").index_of(bytes(\"cd\"))", -1),
             ("let sum = 0; for byte in bytes(\"\\x01\\x02\\x04\") { sum ^= byte; } sum", 7),
         ] {
             assert_eq!(eval(script).expect(script).as_int(), Ok(number), "{script}");
