@@ -6,6 +6,7 @@
 mod chat;
 mod clickhouse;
 mod console;
+mod dial;
 mod dshield;
 mod elasticsearch;
 mod email;
@@ -15,8 +16,12 @@ mod gelf;
 mod hpfeeds;
 mod http;
 mod http_form;
+mod mqtt;
+mod naming;
+mod nats;
 mod null;
 mod options;
+mod receipts;
 mod socket;
 mod splunk;
 mod subject;
@@ -45,6 +50,8 @@ pub static ALL: &[&Entry] = &[
     &hpfeeds::ENTRY,
     &http_form::ENTRY,
     &chat::MATTERMOST,
+    &mqtt::ENTRY,
+    &nats::ENTRY,
     &chat::NTFY,
     &null::ENTRY,
     &chat::PUSHOVER,

@@ -28,6 +28,8 @@ fn minimal(name: &str, folder: &Path, absent: bool) -> Value {
             json!({"command": [program]})
         }
         "http_form" => json!({"host": "127.0.0.1:9", "url": "/log", "timeout": 2}),
+        "mqtt" => json!({"host": "127.0.0.1", "port": 9}),
+        "nats" => json!({"url": "nats://127.0.0.1:9"}),
         "null" => json!({}),
         "socket_json" => json!({"host": "127.0.0.1", "port": 9}),
         "alertmanager" => json!({"url": "http://127.0.0.1:9/", "timeout": 2}),

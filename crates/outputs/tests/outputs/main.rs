@@ -12,6 +12,8 @@ mod file;
 mod gelf;
 mod hpfeeds;
 mod http_form;
+mod mqtt;
+mod nats;
 mod socket;
 mod structured;
 mod syslog;
