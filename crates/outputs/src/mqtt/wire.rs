@@ -78,7 +78,10 @@ pub(super) struct Properties {
 /// Takes one packet off what came, once it is there whole.
 pub(super) fn take(unread: &mut BytesMut) -> Result<Option<Said>, String> {
     let Some((first, mut rest)) = unread.split_first() else { return Ok(None) };
-    let (kind, before) = (first >> 4, rest.len());
+    let (kind, flags, before) = (first >> 4, first & 0xf, rest.len());
+    if !matches!((kind, flags), (3, _) | (2 | 4 | 5 | 7 | 9 | 11 | 13 | 14, 0)) {
+        return Err(format!("a packet that makes no sense, of type {kind}"));
+    }
     let Some(length) = varint(&mut rest).or_else(|| (before >= 4).then_some(usize::MAX)) else { return Ok(None) };
     if length > LONGEST {
         return Err("a packet that makes no sense".to_owned());
@@ -341,11 +344,12 @@ mod tests {
             b"\x40\xff\xff\x7f",
             b"\x40\x01\x00",
             b"\x20\x01\x00",
-            b"\x20\x06\x00\x00\x03\x21\x00",
+            b"\x20\x05\x00\x00\x02\x21\x00",
             b"\x20\x05\x00\x00\x02\x7e\x00",
             b"\x20\x06\x00\x00\x03\x1f\x00\x05",
-            b"\x00\x00",
-            b"\x10\x00",
+            b"\x00",
+            b"\x10",
+            b"\x41",
         ] {
             assert!(all(bytes).is_err(), "{}", bytes.escape_ascii());
         }
@@ -360,7 +364,7 @@ mod tests {
         let message = publish(Version::Four, 1, 0x102, "a/b", Some("7"), "hi");
         assert_eq!(message, b"\x32\x09\x00\x03a/b\x01\x02hi".as_slice());
         let message = publish(Version::Five, 2, 1, "a", Some("7"), "hi");
-        assert_eq!(message, b"\x34\x18\x00\x01a\x00\x01\x10\x01\x01\x26\x00\x09aviary.id\x00\x017hi".as_slice());
+        assert_eq!(message, b"\x34\x19\x00\x01a\x00\x01\x11\x01\x01\x26\x00\x09aviary.id\x00\x017hi".as_slice());
         let message = publish(Version::Four, 0, 1, "a", None, &"x".repeat(200));
         assert!(message.starts_with(b"\x30\xcb\x01\x00\x01ax") && message.len() == 206);
         let mut out = BytesMut::new();

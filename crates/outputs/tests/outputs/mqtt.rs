@@ -1,7 +1,7 @@
 //! The MQTT output against brokers of our own; the real one is tried in `tests/clients`.
 
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
@@ -54,6 +54,9 @@ fn broker(scripts: Vec<(&'static [u8], Script)>) -> (u16, Receiver<Vec<Packet>>)
                     _ => break,
                 }
             }
+            // Without a reset, which would take along what was said before.
+            let _ = stream.shutdown(Shutdown::Write);
+            let _ = std::io::copy(&mut stream, &mut std::io::sink());
             let _ = tell.send(got);
         }
     });
