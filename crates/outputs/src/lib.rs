@@ -7,6 +7,7 @@ mod chat;
 mod clickhouse;
 mod console;
 mod destination;
+mod dial;
 mod dshield;
 mod elasticsearch;
 mod email;
@@ -17,8 +18,12 @@ mod hpfeeds;
 mod http;
 mod http_form;
 mod kafka;
+mod mqtt;
+mod naming;
+mod nats;
 mod null;
 mod options;
+mod receipts;
 mod redis;
 mod socket;
 mod splunk;
@@ -50,6 +55,8 @@ pub static ALL: &[&Entry] = &[
     &http_form::ENTRY,
     &kafka::ENTRY,
     &chat::MATTERMOST,
+    &mqtt::ENTRY,
+    &nats::ENTRY,
     &chat::NTFY,
     &null::ENTRY,
     &chat::PUSHOVER,

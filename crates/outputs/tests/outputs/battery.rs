@@ -29,6 +29,8 @@ fn minimal(name: &str, folder: &Path, absent: bool) -> Value {
         }
         "http_form" => json!({"host": "127.0.0.1:9", "url": "/log", "timeout": 2}),
         "kafka" => json!({"brokers": "127.0.0.1:9", "topic": "t", "timeout": 2}),
+        "mqtt" => json!({"host": "127.0.0.1", "port": 9}),
+        "nats" => json!({"url": "nats://127.0.0.1:9"}),
         "null" => json!({}),
         "redis" => json!({"address": folder.join("absent.sock"), "timeout": 2}),
         "socket_json" => json!({"host": "127.0.0.1", "port": 9}),

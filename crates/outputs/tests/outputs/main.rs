@@ -14,6 +14,8 @@ mod gelf;
 mod hpfeeds;
 mod http_form;
 mod kafka;
+mod mqtt;
+mod nats;
 mod redis;
 mod socket;
 mod structured;
