@@ -15,6 +15,7 @@ mod gelf;
 mod hpfeeds;
 mod http;
 mod http_form;
+mod hub;
 mod null;
 mod options;
 mod socket;
@@ -44,6 +45,7 @@ pub static ALL: &[&Entry] = &[
     &gelf::ENTRY,
     &hpfeeds::ENTRY,
     &http_form::ENTRY,
+    &hub::ENTRY,
     &chat::MATTERMOST,
     &chat::NTFY,
     &null::ENTRY,
