@@ -21,7 +21,7 @@
 //!
 //! The line always has its `aviary` object, whatever `extended` says: its id is what makes a repetition harmless.
 //!
-//! Tried with Python's `http.server` and grpcio 1.76 as receivers.
+//! Tried with Python's `http.server` and grpcio 1.85 as receivers.
 
 mod settled;
 mod stream;

@@ -49,10 +49,10 @@ impl Web {
 fn judge(answer: &Answer, count: usize) -> Result<Outcome, DeliveryError> {
     match (answer.status, verdicts_of_json(count, &answer.body)) {
         (200 | 422, Ok(verdicts)) => Ok(Outcome::Settled(verdicts)),
-        (200..=299, Err(error)) => {
+        (200..=299 | 422, Err(error)) => {
             Err(try_again(answer, format!("not an answer of a hub ({error}): {}", quoted(answer))))
         }
-        (400 | 413 | 422, _) => Ok(Outcome::Indigestible(quoted(answer))),
+        (400 | 413, _) => Ok(Outcome::Indigestible(quoted(answer))),
         _ => Err(try_again(answer, quoted(answer))),
     }
 }
@@ -72,7 +72,13 @@ mod tests {
             (422, taken, settled()),
             (413, "why", large(413)),
             (400, "why", large(400)),
-            (422, "why", large(422)),
+            (
+                422,
+                "why",
+                again(
+                    "not an answer of a hub (no JSON: expected value at line 1 column 1): the receiver answered 422: why",
+                ),
+            ),
             (401, "why", again("the receiver answered 401: why")),
             (403, "why", again("the receiver answered 403: why")),
             (404, taken, again(&format!("the receiver answered 404: {taken}"))),

@@ -12,6 +12,8 @@ mod file;
 mod gelf;
 mod hpfeeds;
 mod http_form;
+mod hub;
+mod hub_server;
 mod socket;
 mod structured;
 mod syslog;
