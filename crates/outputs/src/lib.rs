@@ -21,6 +21,7 @@ mod kafka;
 mod mqtt;
 mod naming;
 mod nats;
+mod hub;
 mod null;
 mod options;
 mod receipts;
@@ -53,6 +54,7 @@ pub static ALL: &[&Entry] = &[
     &gelf::ENTRY,
     &hpfeeds::ENTRY,
     &http_form::ENTRY,
+    &hub::ENTRY,
     &kafka::ENTRY,
     &chat::MATTERMOST,
     &mqtt::ENTRY,

@@ -15,6 +15,7 @@ fn minimal(name: &str, folder: &Path, absent: bool) -> Value {
     let file = if absent { folder.join("no/such/folder/x.log") } else { folder.join(format!("{name}.log")) };
     match name {
         "clickhouse" | "elasticsearch" => json!({"url": "http://127.0.0.1:9", "timeout": 2}),
+        "hub" => json!({"url": "http://127.0.0.1:9", "timeout": 2}),
         "gelf" => json!({"address": ["127.0.0.1", 9]}),
         "splunk" => json!({"url": "http://127.0.0.1:9", "token": "t", "timeout": 2}),
         "structured_syslog" => json!({"address": ["127.0.0.1", 9]}),

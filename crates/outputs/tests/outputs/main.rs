@@ -17,6 +17,8 @@ mod kafka;
 mod mqtt;
 mod nats;
 mod redis;
+mod hub;
+mod hub_server;
 mod socket;
 mod structured;
 mod syslog;
