@@ -37,7 +37,7 @@ pub use ignore::{BadNetwork, IgnoreList, IgnoreRules};
 pub use key::{Key, Shape};
 pub use load::{Loaded, load};
 pub use persona::Persona;
-pub use problem::{Location, Problem, Severity};
+pub use problem::{Location, Problem, Severity, nearest};
 pub use search::{Found, LoadError, Place, Surroundings, places, read, search};
 pub use settings::Settings;
 pub use space::KeySpace;

@@ -394,7 +394,7 @@ impl Canary {
                 Err(why) => {
                     tracing::error!(output = outlet.name, "{why}");
                     changes.push(format!("output {} did not start: {why}", outlet.name));
-                    outlet.failure = Some(why);
+                    outlet.failure = Some(why.to_string());
                 }
             }
             outlets.push(outlet);
@@ -434,7 +434,7 @@ impl Canary {
             let name = &output.handler.name;
             let known =
                 outlets.iter().any(|old| old.name == *name && old.failure.is_some() && old.digest == output.digest);
-            (!known).then(|| format!("handler `{name}`: {why}"))
+            (!known).then(|| format!("{} `{name}`: {why}", output.handler.word()))
         });
         services.chain(outputs).collect()
     }

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use aviary_config::{Handler, Settings};
-use aviary_output::{Blueprint, Output};
+use aviary_output::{Blueprint, Output, Rejection};
 use aviary_service::{Endpoint, Entry, Materials, Service, Vault};
 use jiff::tz::TimeZone;
 
+use crate::handlers;
 use crate::machine::{Machine, MachineVault};
 use crate::post::Post;
 use crate::reporter::Rules;
@@ -62,7 +63,7 @@ pub struct PlannedOutput {
     /// The handler.
     pub handler: Handler,
     /// The output, or why it cannot be built.
-    pub output: Result<Box<dyn Output>, String>,
+    pub output: Result<Box<dyn Output>, Rejection>,
     /// Its settings as text.
     pub digest: String,
 }
@@ -166,32 +167,25 @@ fn digest(entry: &Entry, settings: &Settings, host_name: &str) -> String {
     format!("{:p} {host_name} {:?} {values:?}", std::ptr::from_ref(entry), settings.persona())
 }
 
-fn plan_output(handler: Handler, settings: &Settings) -> PlannedOutput {
+fn plan_output(mut handler: Handler, settings: &Settings) -> PlannedOutput {
     let node_id = settings.node_id();
     let extended = settings.extended();
+    let found = aviary_outputs::by_class(&handler.class);
+    if let Some((_, class)) = found {
+        // Outputs that play several classes look at it, and know no short forms.
+        class.clone_into(&mut handler.class);
+        handler.options.insert("class".to_owned(), class.into());
+    }
     let digest = format!("{} {:?} {:?} {extended} {node_id}", handler.class, handler.options, handler.formatter);
-    let output = match aviary_outputs::by_class(&handler.class) {
-        Some(entry) => {
+    let output = match found {
+        Some((entry, _)) => {
             let (name, options, format) = (&handler.name, &handler.options, handler.format());
             let blueprint = Blueprint { name, options, format, extended, node_id: &node_id };
-            (entry.build)(&blueprint)
-                .and_then(|output| aviary_output::routed(output, entry.options, options))
-                .map_err(|error| error.to_string())
+            (entry.build)(&blueprint).and_then(|output| aviary_output::routed(output, entry.options, options))
         }
-        None => Err(unknown_class(&handler.class)),
+        None => Err(Rejection::new("class", handlers::unknown_class(&handler.class))),
     };
     PlannedOutput { handler, output, digest }
-}
-
-/// What to say of a handler class that is not in the list.
-#[must_use]
-pub fn unknown_class(class: &str) -> String {
-    if aviary_outputs::FORESEEN.contains(&class) {
-        format!("handler class `{class}` is known, but not built yet; the other outputs run")
-    } else {
-        let known: Vec<&str> = aviary_outputs::ALL.iter().flat_map(|entry| entry.classes).copied().collect();
-        format!("handler class `{class}` is not known; there are {}", known.join(", "))
-    }
 }
 
 fn rules(settings: &Settings, machines: &[(Arc<Machine>, &Settings)]) -> Rules {

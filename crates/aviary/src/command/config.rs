@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use aviary_config::{KeySpace, Settings, Severity, Spelling};
+use aviary_config::{KeySpace, Location, Problem, Settings, Severity, Spelling};
+use aviary_sensor::PlannedOutput;
 
 use crate::configuration;
 use crate::paint::{Ink, Style};
@@ -86,30 +87,32 @@ fn check(file: Option<&Path>) -> anyhow::Result<ExitCode> {
     }
     if errors == 0 {
         // What the file alone cannot show: outputs and services as they would be built, and the ports.
-        for finding in findings(&loaded.settings) {
+        for finding in findings(&loaded.settings, &loaded.path) {
             warnings += 1;
-            println!("{}", style.paint(Ink::Notice, &format!("{}: warning: {finding}", loaded.path.display())));
+            println!("{}", style.paint(Ink::Notice, &finding.to_string()));
         }
     }
     println!("{}: {errors} errors, {warnings} warnings", loaded.path.display());
     Ok(if errors == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn findings(settings: &Settings) -> Vec<String> {
+fn findings(settings: &Settings, file: &Path) -> Vec<Problem> {
+    let whole = || Location::whole(&file.into());
     let vault = aviary_service::MemoryVault::default();
     let plan = aviary_sensor::Plan::build(settings, &vault);
     let mut found = Vec::new();
-    for output in &plan.outputs {
-        if let Err(why) = &output.output {
-            found.push(format!("handler `{}`: {why}", output.handler.name));
+    for PlannedOutput { handler, output, .. } in &plan.outputs {
+        if let Err(why) = output {
+            let place = handler.place_of(&why.option).cloned().unwrap_or_else(whole);
+            found.push(Problem::warning(place, format!("{} `{}`: {why}", handler.word(), handler.name)));
         }
     }
     for service in &plan.services {
         if let Err(why) = &service.service {
-            found.push(format!("service {}: {why}", service.title()));
+            found.push(Problem::warning(whole(), format!("service {}: {why}", service.title())));
         }
     }
-    found.extend(aviary_sensor::port_trouble(&plan));
+    found.extend(aviary_sensor::port_trouble(&plan).into_iter().map(|trouble| Problem::warning(whole(), trouble)));
     found
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use aviary_outputs::{ALL, FORESEEN, by_class};
+use aviary_outputs::{ALL, FORESEEN, by_class, short_classes};
 use serde_json::{Value, json};
 
 use crate::bench::{Setup, deliver, events, odd_events, temporary};
@@ -57,6 +57,31 @@ fn names_are_sorted_and_classes_unique() {
         assert!(seen.insert(class), "{class} twice");
         assert_eq!(by_class(class).is_none(), FORESEEN.contains(class));
     }
+}
+
+#[test]
+fn every_output_has_a_short_name_that_a_user_would_write() {
+    let full = |short: &str| by_class(short).map(|(_, class)| class);
+    for (short, class) in [
+        ("gelf", "aviary.gelf"),
+        // Ours, which takes more, and not Python's.
+        ("syslog", "aviary.syslog"),
+        ("file", "logging.FileHandler"),
+        ("console", "logging.StreamHandler"),
+        ("webhook", "opencanary.logger.WebhookHandler"),
+        ("email", "logging.handlers.SMTPHandler"),
+        ("opensearch", "aviary.opensearch"),
+        ("slack", "opencanary.logger.SlackHandler"),
+    ] {
+        assert_eq!(full(short), Some(class), "{short}");
+    }
+    let names = short_classes();
+    assert!(names.windows(2).all(|two| two[0] < two[1]) && !names.contains(&"structured_syslog"), "{names:?}");
+    assert!(names.iter().all(|name| full(name).is_some()));
+    // All but Python's own syslog, which needs its full name.
+    let reached: BTreeSet<&str> = names.iter().filter_map(|name| Some(by_class(name)?.0.name)).collect();
+    let missed: Vec<&str> = ALL.iter().map(|entry| entry.name).filter(|name| !reached.contains(name)).collect();
+    assert_eq!(missed, ["syslog"]);
 }
 
 #[test]

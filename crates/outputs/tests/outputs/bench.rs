@@ -37,7 +37,7 @@ impl Setup {
             extended: self.extended,
             node_id: "opencanary-1",
         };
-        let entry = aviary_outputs::by_class(self.class).unwrap_or_else(|| panic!("no class {}", self.class));
+        let (entry, _) = aviary_outputs::by_class(self.class).unwrap_or_else(|| panic!("no class {}", self.class));
         (entry.build)(&blueprint)
     }
 
