@@ -100,7 +100,7 @@ pub struct Entry {
     pub classes: &'static [&'static str],
     /// What it does, in a few words.
     pub summary: &'static str,
-    /// Handler keys that it knows, beside `class`, `level` and `formatter`.
+    /// Handler keys that it knows, beside those of all; `template` where it has a text that it could be.
     pub options: &'static [&'static str],
     /// Builds it. Pure: no file or connection is opened.
     pub build: fn(&Blueprint<'_>) -> Result<Box<dyn Output>, Rejection>,

@@ -356,7 +356,7 @@ impl Canary {
             let mut outlet = Outlet {
                 name: output.handler.name.clone(),
                 class: output.handler.class.clone(),
-                file: output.handler.options.get("filename").and_then(|name| name.as_str()).map(str::to_owned),
+                file: output.file().map(str::to_owned),
                 failure: None,
                 health: Arc::clone(&health),
                 beside: None,

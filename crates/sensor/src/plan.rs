@@ -68,6 +68,16 @@ pub struct PlannedOutput {
     pub digest: String,
 }
 
+impl PlannedOutput {
+    /// The file that it writes whole events to. In one with a template, no event can be found again.
+    #[must_use]
+    pub(crate) fn file(&self) -> Option<&str> {
+        let options = &self.handler.options;
+        let has_template = options.get("template").is_some_and(|template| !template.is_null());
+        options.get("filename").and_then(|name| name.as_str()).filter(|_| !has_template)
+    }
+}
+
 /// All that the settings ask for.
 pub struct Plan {
     /// Services that are enabled.
