@@ -326,3 +326,41 @@ fn the_table_of_outputs_stands_for_handlers_in_toml_too() {
     let said = site.aviary(&["reload"]).bad();
     assert!(said.contains("did you mean \"webhook\"?"), "{said}");
 }
+
+#[test]
+fn a_test_knows_its_own_event_among_others() {
+    let site = Site::new();
+    let (port, hook) = (free_port(), free_port());
+    let receiver = Receiver::on(hook, Manner::Status(200));
+    site.config(json!({
+        "redis.enabled": true, "redis.port": port, "logger": site.logger(json!({"hook": Receiver::handler(hook)})),
+    }));
+    let canary = site.start();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut stream = connect(port);
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                say_redis(&mut stream, "busy");
+            }
+        });
+        for _ in 0..5 {
+            let said = site.aviary(&["outputs", "test", "hook"]).good();
+            // It has arrived when it says so, whatever else did.
+            let id = said.trim().rsplit(' ').next().unwrap();
+            assert!(receiver.events().iter().any(|event| event["aviary"]["id"] == id), "{said}");
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    // One that nobody waits for any longer is not sent after all.
+    receiver.set(Manner::Hang);
+    redis(port, "stuck");
+    until("the failure", || (output(&canary.status(), "hook")["state"] == "failing").then_some(()));
+    let before = receiver.events().iter().filter(|event| event["logtype"] == 30013).count();
+    let said = site.aviary(&["outputs", "test", "hook"]).bad();
+    assert!(said.contains("no answer within 8 s; last error: "), "{said}");
+    receiver.set(Manner::Status(200));
+    until("what waited", || receiver.events().iter().any(|event| is_redis(event, "stuck")).then_some(()));
+    site.aviary(&["outputs", "test", "hook"]).good();
+    assert_eq!(receiver.events().iter().filter(|event| event["logtype"] == 30013).count(), before + 1);
+}

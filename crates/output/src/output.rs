@@ -36,6 +36,11 @@ pub trait Output: Send + 'static {
         None
     }
 
+    /// Why no test event goes there, where its receiver takes none: what is told there are real visits.
+    fn no_test(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Most events in one batch.
     fn batch_limit(&self) -> usize {
         256

@@ -56,6 +56,10 @@ impl Output for Routed {
         self.rate.or_else(|| self.output.rate())
     }
 
+    fn no_test(&self) -> Option<&'static str> {
+        self.output.no_test()
+    }
+
     fn batch_limit(&self) -> usize {
         self.output.batch_limit()
     }

@@ -97,6 +97,8 @@ pub(crate) struct Outlet {
     pub health: Arc<Health>,
     /// What it is sent beside the journal's events.
     pub beside: Option<Beside>,
+    /// Why it takes no test.
+    pub no_test: Option<&'static str>,
     digest: String,
     stop: watch::Sender<bool>,
     task: Option<tokio::task::JoinHandle<()>>,
@@ -360,6 +362,7 @@ impl Canary {
                 failure: None,
                 health: Arc::clone(&health),
                 beside: None,
+                no_test: output.output.as_ref().ok().and_then(|output| output.no_test()),
                 digest: output.digest,
                 stop,
                 task: None,

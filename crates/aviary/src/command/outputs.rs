@@ -75,7 +75,8 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             if answer["delivered"] == true {
                 println!("{output}: delivered in {} ms, event {}", answer["milliseconds"], plain(&answer["id"]));
             } else {
-                println!("{output}: not delivered: {}", plain(&answer["answer"]));
+                let what = if answer["untested"] == true { "not tested" } else { "not delivered" };
+                println!("{output}: {what}: {}", plain(&answer["answer"]));
                 return Ok(ExitCode::FAILURE);
             }
         }
