@@ -69,6 +69,13 @@ impl Settings {
         Self { hosts, ..self }
     }
 
+    /// The same without some of the destinations.
+    #[must_use]
+    pub fn without_handlers(mut self, unwanted: impl Fn(&Handler) -> bool) -> Self {
+        self.handlers.retain(|handler| !unwanted(handler));
+        self
+    }
+
     /// The machines that are played at addresses of their own, in the order of the file.
     #[must_use]
     pub fn hosts(&self) -> &[Host] {

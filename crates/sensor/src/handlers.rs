@@ -35,6 +35,14 @@ pub fn unknown_class(class: &str) -> String {
     }
 }
 
+/// The standard stream that a handler's output writes to, as Python names it, if it is a console's.
+#[must_use]
+pub fn console_of(handler: &Handler) -> Option<&str> {
+    let (entry, _) = aviary_outputs::by_class(&handler.class)?;
+    let stream = || handler.options.get("stream").and_then(Value::as_str).unwrap_or("ext://sys.stderr");
+    (entry.name == "console").then(stream)
+}
+
 /// Keys of handlers that mean nothing, each with its place and the nearest one that does.
 #[must_use]
 pub fn odd_options(settings: &Settings) -> Vec<Problem> {

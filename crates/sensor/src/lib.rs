@@ -35,7 +35,7 @@ mod who;
 pub use canary::{Canary, StartError, Startup};
 pub use clock::{now, now_micros};
 pub use control::{ControlError, Reload, ask, follow, socket_path};
-pub use handlers::{odd_options, unknown_class};
+pub use handlers::{console_of, odd_options, unknown_class};
 pub use kinds::ALL as KINDS;
 pub use plan::{Plan, PlannedOutput, PortRule, entries};
 pub use ports::{holder, port_trouble};

@@ -1,5 +1,6 @@
 //! What an output reads from, and what operators may ask of it: a test, its dead letters again, a replay.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -215,6 +216,13 @@ async fn test(canary: &Arc<Canary>, name: &str, by: Option<&str>) -> Result<Valu
         }
     };
     Ok(json!({"delivered": false, "answer": answer}))
+}
+
+/// How many dead letters each output has; none where that cannot be read.
+pub(crate) async fn dead_counts(canary: &Arc<Canary>) -> BTreeMap<String, u64> {
+    let journal = canary.reporter().journal().clone();
+    let counts = blocking(move || journal.count_dead()).await.unwrap_or_default();
+    counts.into_iter().collect()
 }
 
 /// Lists dead letters.

@@ -7,9 +7,11 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use aviary_config::{KeySpace, Location, Problem, Settings, Severity, Spelling};
 use aviary_sensor::PlannedOutput;
+use serde_json::json;
 
 use crate::configuration;
 use crate::paint::{Ink, Style};
+use crate::process;
 
 /// Check, show or write a configuration
 #[derive(clap::Subcommand)]
@@ -87,7 +89,12 @@ fn check(file: Option<&Path>) -> anyhow::Result<ExitCode> {
     }
     if errors == 0 {
         // What the file alone cannot show: outputs and services as they would be built, and the ports.
-        for finding in findings(&loaded.settings, &loaded.path) {
+        let running = running(&loaded.settings);
+        let (found, held) = findings(&loaded.settings, &loaded.path, running);
+        if let Some(pid) = running.filter(|_| held > 0) {
+            println!("{held} of the ports are held by the canary that runs (pid {pid}), as they should be");
+        }
+        for finding in found {
             warnings += 1;
             println!("{}", style.paint(Ink::Notice, &finding.to_string()));
         }
@@ -96,7 +103,15 @@ fn check(file: Option<&Path>) -> anyhow::Result<ExitCode> {
     Ok(if errors == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn findings(settings: &Settings, file: &Path) -> Vec<Problem> {
+/// The process of the canary that runs with these settings, if one does and lets itself be asked.
+fn running(settings: &Settings) -> Option<u64> {
+    let folder = process::state_dir(Some(settings));
+    let answer = process::small_runtime().ok()?.block_on(aviary_sensor::ask(&folder, json!({"ask": "status"})));
+    answer.ok()?["pid"].as_u64()
+}
+
+/// What is found beyond the file, and how many ports the running canary of this process id holds.
+fn findings(settings: &Settings, file: &Path, running: Option<u64>) -> (Vec<Problem>, usize) {
     let whole = || Location::whole(&file.into());
     let vault = aviary_service::MemoryVault::default();
     let plan = aviary_sensor::Plan::build(settings, &vault);
@@ -112,8 +127,9 @@ fn findings(settings: &Settings, file: &Path) -> Vec<Problem> {
             found.push(Problem::warning(whole(), format!("service {}: {why}", service.title())));
         }
     }
-    found.extend(aviary_sensor::port_trouble(&plan).into_iter().map(|trouble| Problem::warning(whole(), trouble)));
-    found
+    let (trouble, held) = aviary_sensor::port_trouble(&plan, running);
+    found.extend(trouble.into_iter().map(|trouble| Problem::warning(whole(), trouble)));
+    (found, held)
 }
 
 fn show(file: Option<&Path>) -> anyhow::Result<ExitCode> {
