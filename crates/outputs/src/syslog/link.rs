@@ -330,16 +330,17 @@ impl Sender {
         fresh: bool,
         messages: &[Message],
     ) -> Result<(), DeliveryError> {
-        if fresh {
-            // Anything left here was sent on a connection that broke.
-            let again: Vec<u8> = self.recent.iter().flat_map(|sent| &sent.bytes).copied().collect();
-            stream.write_all(&again).await.map_err(|error| self.failure("send", &error))?;
-        }
         let mut bytes = Vec::new();
         for message in messages {
             self.framing.write(message, &mut bytes);
         }
-        stream.write_all(&bytes).await.map_err(|error| self.failure("send", &error))?;
+        let mut all = Vec::new();
+        if fresh {
+            // Anything left here was sent on a connection that broke.
+            self.recent.iter().for_each(|sent| all.extend_from_slice(&sent.bytes));
+        }
+        all.extend_from_slice(&bytes);
+        stream.write_all(&all).await.map_err(|error| self.failure("send", &error))?;
         let standing = stream.settled().await;
         match standing {
             Standing::Open => {

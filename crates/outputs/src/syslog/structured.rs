@@ -30,7 +30,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aviary_event::Event;
-use aviary_output::{Blueprint, Body as Said, Delivery, Destination, Entry, LineFormat, Output, Rejection, Someday, moment};
+use aviary_output::{
+    Blueprint, Body as Said, Delivery, Destination, Entry, LineFormat, Output, Rejection, Someday, moment,
+};
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
