@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from canary import Canary, Report, Skip, arguments, chosen_bin_dir, connect, read_until
-from chaos_rows import ROWS, Row
+from chaos_queues import ROWS, Row
 from chaos_ways import CUTS, DEAF, EVILS, FULL, GARBAGE, HANGS, KILLED, PAGE, PASS, SWALLOWS
 from outputs_receivers import certificate, logins, touch
 
@@ -159,6 +159,8 @@ def chaos(report: Report, canary: Canary, rows: dict[str, Row], evils: list[str]
     clock, excused = Clock(canary), {name: set() for name in rows}
     for evil in evils:
         there = {name: row for name, row in rows.items() if evil not in row.skips}
+        for name in rows.keys() - there.keys():
+            print(f"     not tried: {name} {evil}: {rows[name].skips[evil]}")
         trial = Trial(canary, there, clock, excused)
         begun = time.monotonic()
         trial.run(evil)
@@ -190,6 +192,7 @@ def main() -> int:
         parser.error("OpenCanary loses what this script looks for")
     # aiosmtpd warns of what is tried here.
     logging.getLogger("mail").setLevel(logging.CRITICAL)
+    logging.getLogger("asyncio").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
     report = Report()
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))

@@ -1,4 +1,5 @@
-"""The destinations that chaos is let loose on: one row each. Another is one more function with `@row`.
+"""The destinations that chaos is let loose on: one row each. Another is one more function with `@row`, here or in
+`chaos_queues.py`.
 
 A row makes its receiver, the way to it and the handler; it says what a full receiver of that kind answers, which
 evils do not exist for it, and in which of them events may be lost because nobody could know.

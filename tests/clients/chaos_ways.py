@@ -127,12 +127,15 @@ async def passed_on(source: Peer, target: Peer, gate: asyncio.Event) -> None:
 
 
 class Stream:
-    """A way over TCP. `full` answers when the receiver is full; without it nothing more is read then."""
+    """A way over TCP. `full` answers when the receiver is full, or `fill` makes it full and empties it again; without
+    either nothing more is read then."""
 
-    def __init__(self, target: int, full: Answerer | None = None) -> None:
-        self.target, self.full = target, full
+    def __init__(
+        self, target: int, full: Answerer | None = None, fill: Callable[[bool], None] | None = None
+    ) -> None:
+        self.target, self.full, self.fill = target, full, fill
         self.port = free_ports(1)[0]
-        self.mode = PASS
+        self.mode = self.asked = PASS
         self.count = 0
         """Connections since the mode was set."""
         self.tasks: dict[asyncio.Task[None], list[Peer]] = {}
@@ -141,7 +144,10 @@ class Stream:
         now(self._set(PASS))
 
     def set(self, mode: str) -> None:
-        now(self._set(mode))
+        if self.fill and FULL in (mode, self.asked):
+            self.fill(mode == FULL)
+        self.asked = mode
+        now(self._set(PASS if self.fill and mode == FULL else mode))
 
     async def _set(self, mode: str) -> None:
         if not hasattr(self, "gate"):

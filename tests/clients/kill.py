@@ -1,7 +1,8 @@
 """Kills the canary at random moments under load, and looks whether any event was lost.
 
 A credential counts from the moment its answer came. Each must reach a webhook that is down half of
-the time, and the log file; after de-duplication by `aviary.id` exactly once.
+the time, the log file, and receivers of other kinds (`OTHERS`); after de-duplication by `aviary.id` exactly once,
+and in the order of the journal.
 """
 
 from __future__ import annotations
@@ -9,12 +10,15 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import socket
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter, defaultdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -24,6 +28,7 @@ from canary import (
     Canary,
     Event,
     Report,
+    Skip,
     arguments,
     chosen_bin_dir,
     connect,
@@ -33,6 +38,10 @@ from canary import (
 
 PAUSE = 0.01
 """Between two attempts of a thread, in seconds, so that the backlog stays small enough to drain."""
+
+OTHERS = ("syslog over TCP", "Elasticsearch", "Redis", "hub over gRPC")
+"""Rows of `chaos_rows.py` and `chaos_queues.py`: a receiver that never answers, one of batches, a queue, a stream of
+answers."""
 
 
 # -- the receiver --------------------------------------------------------------------------------
@@ -259,6 +268,40 @@ def drained(receiver: Receiver, answered: list[tuple[str, str]], patience: float
         time.sleep(0.25)
 
 
+def others(folder: Path) -> dict[str, Any]:
+    """The other receivers, as far as they can be had here."""
+    from chaos_queues import ROWS
+    from outputs_receivers import certificate
+
+    rows = {}
+    certificate(folder)
+    for name in OTHERS:
+        try:
+            rows[name] = ROWS[name](folder)
+        except Skip as reason:
+            print(f"     without {name}: {reason}")
+    return rows
+
+
+def wanted_ids(answered: list[tuple[str, str]], file_events: list[Event]) -> set[str]:
+    """The ids of the answered credentials, as the file has them."""
+    ids = by_credential(file_events)
+    return {one for key in answered for one in ids.get(key, ())}
+
+
+def stored(row: Any, answered: list[tuple[str, str]], file_events: list[Event]) -> None:
+    """A receiver has the id of every answered credential, and no other ids than the file, in the file's order."""
+    seqs = {event["aviary"]["id"]: event["aviary"]["seq"] for event in file_events if "aviary" in event}
+    came = list(dict.fromkeys(row.ids()))
+    missing = wanted_ids(answered, file_events) - set(came)
+    assert not missing, f"{len(missing)} of {len(answered)} are lost"
+    strange = [one for one in came if one not in seqs]
+    assert not strange, f"ids that the file does not have: {strange[:5]}"
+    order = [seqs[one] for one in came]
+    late = next((pair for pair in zip(order, order[1:], strict=False) if pair[0] > pair[1]), None)
+    assert late is None, f"seq {late[1]} came after {late[0]}" if late else ""
+
+
 def start(canary: Canary, failed: list[str]) -> float:
     """Starts the canary, again if need be, and says how long the good start took."""
     for _ in range(20):
@@ -292,9 +335,12 @@ def main() -> int:
     }
     # As the product does it, a wrong password would be answered only when the canary is dead already.
     settings = {"ftp.login_delay": 0}
-    canary = Canary(bin_dir, settings, {"webhook": webhook}, services=("ftp", "redis"))
-    answered: list[tuple[str, str]] = []
     report = Report(may_skip=False)
+    folder = Path(tempfile.mkdtemp(prefix="kill-"))
+    rows = others(folder) if bin_dir else {}
+    handlers = {"webhook": webhook} | {name: {"formatter": "plain"} | row.handler for name, row in rows.items()}
+    canary = Canary(bin_dir, settings, handlers, services=("ftp", "redis"))
+    answered: list[tuple[str, str]] = []
     starts: list[float] = []
     failed: list[str] = []
     try:
@@ -311,8 +357,13 @@ def main() -> int:
         begun = time.monotonic()
         drained(receiver, answered)
         print(f"     the queue was drained for {time.monotonic() - begun:.0f} s", flush=True)
-        file_events = canary.events()
+        file_events = list(canary.events())
+        for row in rows.values():
+            end = time.monotonic() + 30
+            while not wanted_ids(answered, file_events) <= set(row.ids()) and time.monotonic() < end:
+                time.sleep(0.5)
         canary.stop()
+        file_events = list(canary.events())
 
         count = Counter(service for service, _ in answered)
         down = {mode: n for mode, n in receiver.requests.items() if mode != "up"}
@@ -344,9 +395,19 @@ def main() -> int:
         report.check("file: every answered credential is there", lambda: each_is_there(answered, file_events))
         report.check("file: each exactly once by `aviary.id`", lambda: each_has_one_id(file_events))
         report.check("file: lines are whole", file_was_sound)
+        for name, row in rows.items():
+            ids = list(row.ids())
+            print(f"     {name}: {len(set(ids))} events, {len(ids) - len(set(ids))} repetitions")
+            report.check(
+                f"{name}: every answered credential, once by id, in order",
+                lambda row=row: stored(row, answered, file_events),
+            )
     finally:
         canary.stop()
         canary.clean()
+        for row in rows.values():
+            row.end()
+        shutil.rmtree(folder, ignore_errors=True)
     return report.finish()
 
 
