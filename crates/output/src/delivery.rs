@@ -39,6 +39,11 @@ pub trait Source: Send {
         let _ = events;
     }
 
+    /// The output sent nothing of these events, by its own choice.
+    fn passed_over(&mut self, events: &[Arc<Event>]) {
+        let _ = events;
+    }
+
     /// A delivery of these events failed, for this reason; they are tried again.
     fn failed(&mut self, events: &[Arc<Event>], reason: &str) {
         let _ = (events, reason);
@@ -212,7 +217,14 @@ impl Courier {
             Some(throttle) => {
                 let now = Instant::now();
                 let mut load = throttle.due(now);
-                load.extend(wanted.into_iter().filter(|event| is_test(event) || throttle.passes(event, now)));
+                let health = &self.health;
+                load.extend(wanted.into_iter().filter(|event| {
+                    let passes = is_test(event) || throttle.passes(event, now);
+                    if !passes {
+                        health.count_held();
+                    }
+                    passes
+                }));
                 load
             }
         };
@@ -287,10 +299,17 @@ impl Courier {
 
     fn went_well(&mut self, load: &mut Load, events: usize, source: &mut impl Source) {
         let done: Vec<Arc<Event>> = load.events.drain(..events.min(load.events.len())).collect();
-        source.delivered(&done);
-        self.health.count_delivered(events);
         self.backoff.reset();
         self.panics = 0;
+        let passed_over = self.output.take_passed_over().min(events);
+        self.health.count_passed_over(passed_over);
+        // What was not sent says nothing of how sending goes.
+        if events == passed_over {
+            source.passed_over(&done);
+            return;
+        }
+        source.delivered(&done);
+        self.health.count_delivered(events.saturating_sub(passed_over));
         if std::mem::take(&mut self.failures.open) {
             tracing::info!(output = self.health.name(), "delivers again");
         }

@@ -274,7 +274,7 @@ async fn status(canary: &Arc<Canary>, config: &str) -> Value {
     for (name, class, file, failure, report) in found {
         let cursor = stats.cursors.get(&name).copied().unwrap_or(stats.head);
         let queued = stats.head.saturating_sub(cursor);
-        let oldest = if queued > 0 && failure.is_none() { oldest_after(canary, cursor).await } else { None };
+        let oldest = if queued > 0 && failure.is_none() { outlets::oldest_after(canary, cursor).await } else { None };
         let waited = oldest.map(|oldest| now.as_micros().saturating_sub(oldest.as_micros()).max(0) / 1_000_000);
         let (activity, next_try) = match report.state {
             State::Idle => ("idle", None),
@@ -295,6 +295,7 @@ async fn status(canary: &Arc<Canary>, config: &str) -> Value {
             "reason": failure,
             "delivered": report.delivered,
             "refused": report.refused,
+            "passed_over": report.passed_over,
             "retries": report.retries,
             "queued": queued,
             "position": cursor,
@@ -333,18 +334,17 @@ async fn status(canary: &Arc<Canary>, config: &str) -> Value {
             }
             Err(why) => json!({"reason": why}),
         }),
+        "metrics": canary.page(|page| json!({
+            "listen": page.place.to_string(),
+            "state": if page.failure.is_some() { "failed" } else { "listening" },
+            "reason": page.failure,
+        })),
         "connections": canary.connections().count(),
         "withheld": canary.datagrams().withheld(),
         "ignored": canary.reporter().ignored(),
         "privileges": privileges::held(),
         "time": text_of(now),
     })
-}
-
-async fn oldest_after(canary: &Canary, cursor: u64) -> Option<aviary_event::Timestamp> {
-    let mut reader = canary.reporter().journal().peek(cursor);
-    let events = tokio::time::timeout(Duration::from_secs(1), reader.next(1)).await.ok()?;
-    events.first()?.aviary.as_ref().map(|ours| ours.time)
 }
 
 fn text_of(time: aviary_event::Timestamp) -> String {

@@ -1,6 +1,7 @@
 //! What is odd about handlers, beyond what keeps their outputs from being built.
 
 use aviary_config::{Handler, Problem, Settings, nearest};
+use aviary_output::Entry;
 use serde_json::Value;
 
 /// Keys that every handler has.
@@ -17,14 +18,30 @@ const IDLE: &[(&str, &str)] = &[
 const TOO_HIGH: &[&str] = &["CRITICAL", "ERROR", "FATAL"];
 const LEVELS: &[&str] = &["DEBUG", "INFO", "NOTSET", "WARN", "WARNING"];
 
+/// Users' outputs in Rhai: a script knows what to send, and the outputs' crate how to reach its destinations.
+static SCRIPT: Entry = Entry {
+    name: "script",
+    classes: &["aviary.script"],
+    summary: "what a script of your own makes of each event, over HTTP or to syslog",
+    options: aviary_script::OUTPUT_OPTIONS,
+    build: |blueprint| aviary_script::output(blueprint, aviary_outputs::destination),
+};
+
+/// What a handler's `class` stands for: the output that plays it, and the class in full.
+pub(crate) fn by_class(class: &str) -> Option<(&'static Entry, &'static str)> {
+    let script = || SCRIPT.classes.iter().copied().find(|full| *full == class || class == SCRIPT.name);
+    aviary_outputs::by_class(class).or_else(|| script().map(|full| (&SCRIPT, full)))
+}
+
 /// What to say of a handler class that no output plays.
 #[must_use]
 pub fn unknown_class(class: &str) -> String {
     if aviary_outputs::FORESEEN.contains(&class) {
         return "is known, but not built yet; the other outputs run".to_owned();
     }
-    let classes = || aviary_outputs::ALL.iter().flat_map(|entry| entry.classes).copied();
-    let short = aviary_outputs::short_classes();
+    let classes = || aviary_outputs::ALL.iter().copied().chain([&SCRIPT]).flat_map(|entry| entry.classes).copied();
+    let mut short = aviary_outputs::short_classes();
+    short.push(SCRIPT.name);
     match nearest(class, classes().chain(short.iter().copied())) {
         Some(known) => format!("\"{class}\" is not known; did you mean \"{known}\"?"),
         // Whoever writes a class with a dot means a class.
@@ -38,7 +55,7 @@ pub fn unknown_class(class: &str) -> String {
 /// The standard stream that a handler's output writes to, as Python names it, if it is a console's.
 #[must_use]
 pub fn console_of(handler: &Handler) -> Option<&str> {
-    let (entry, _) = aviary_outputs::by_class(&handler.class)?;
+    let (entry, _) = by_class(&handler.class)?;
     let stream = || handler.options.get("stream").and_then(Value::as_str).unwrap_or("ext://sys.stderr");
     (entry.name == "console").then(stream)
 }
@@ -50,7 +67,7 @@ pub fn odd_options(settings: &Settings) -> Vec<Problem> {
 }
 
 fn of_handler(handler: &Handler) -> Vec<Problem> {
-    let Some((entry, _)) = aviary_outputs::by_class(&handler.class) else { return Vec::new() };
+    let Some((entry, _)) = by_class(&handler.class) else { return Vec::new() };
     // Python's timed rotation has a `when` of its own.
     let route = if entry.options.contains(&"when") { "route" } else { "when" };
     let known = || OF_ALL.iter().chain(entry.options).copied().chain([route]);

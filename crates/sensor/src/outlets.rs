@@ -49,6 +49,8 @@ enum Fate {
     Delivered,
     /// Not now, for this reason; it is tried again.
     Failed(String),
+    /// The output sends nothing of it, by its own choice.
+    PassedOver,
     /// Never, for this reason.
     Refused(String),
 }
@@ -130,6 +132,11 @@ impl Source for Feed {
         self.tell(&events, || Fate::Delivered);
     }
 
+    fn passed_over(&mut self, events: &[Arc<Event>]) {
+        let events: Vec<&Event> = events.iter().map(|event| &**event).collect();
+        self.tell(&events, || Fate::PassedOver);
+    }
+
     fn failed(&mut self, events: &[Arc<Event>], reason: &str) {
         let events: Vec<&Event> = events.iter().map(|event| &**event).collect();
         self.tell(&events, || Fate::Failed(reason.to_owned()));
@@ -205,6 +212,10 @@ async fn test(canary: &Arc<Canary>, name: &str, by: Option<&str>) -> Result<Valu
         Ok(Some(Fate::Delivered)) => {
             let took = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
             return Ok(json!({"delivered": true, "id": id.to_string(), "milliseconds": took}));
+        }
+        Ok(Some(Fate::PassedOver)) => {
+            let why = "the output sends nothing of a test";
+            return Ok(json!({"delivered": false, "untested": true, "answer": why}));
         }
         Ok(Some(Fate::Failed(reason))) => format!("{reason}; it is tried again"),
         Ok(Some(Fate::Refused(reason))) => format!("refused: {reason}"),
@@ -326,6 +337,13 @@ async fn replay(canary: &Arc<Canary>, name: &str, since: i64) -> Result<Value, S
         }
     }));
     Ok(json!({ "replayed": head.saturating_sub(first).saturating_add(1) }))
+}
+
+/// When the first event after a position came, if the journal says so within a second.
+pub(crate) async fn oldest_after(canary: &Canary, cursor: u64) -> Option<aviary_event::Timestamp> {
+    let mut reader = canary.reporter().journal().peek(cursor);
+    let events = tokio::time::timeout(Duration::from_secs(1), reader.next(1)).await.ok()?;
+    events.first()?.aviary.as_ref().map(|ours| ours.time)
 }
 
 #[cfg(test)]

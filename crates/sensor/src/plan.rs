@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use aviary_config::{Handler, Settings};
+use aviary_config::{Handler, MetricsPlace, Settings};
 use aviary_output::{Blueprint, Output, Rejection};
 use aviary_service::{Endpoint, Entry, Materials, Service, Vault};
 use jiff::tz::TimeZone;
@@ -98,6 +99,10 @@ pub struct Plan {
     pub datagram_rate: u64,
     /// Bounds of the quarantine in bytes: all files, and one.
     pub quarantine: (u64, u64),
+    /// Where the page of metrics is, if there is one.
+    pub metrics: Option<MetricsPlace>,
+    /// How long an output fails before all is not well.
+    pub failing_after: Duration,
     /// Settings that a reload does not apply, as text.
     pub fixed: String,
 }
@@ -132,6 +137,9 @@ impl Plan {
             journal,
             datagram_rate,
             quarantine,
+            // What is no place does not get through the check.
+            metrics: MetricsPlace::read(&settings.text("aviary.metrics.listen")).ok().flatten(),
+            failing_after: Duration::from_secs(whole("aviary.metrics.failing_after")),
             fixed,
         }
     }
@@ -180,13 +188,12 @@ fn digest(entry: &Entry, settings: &Settings, host_name: &str) -> String {
 fn plan_output(mut handler: Handler, settings: &Settings) -> PlannedOutput {
     let node_id = settings.node_id();
     let extended = settings.extended();
-    let found = aviary_outputs::by_class(&handler.class);
+    let found = handlers::by_class(&handler.class);
     if let Some((_, class)) = found {
         // Outputs that play several classes look at it, and know no short forms.
         class.clone_into(&mut handler.class);
         handler.options.insert("class".to_owned(), class.into());
     }
-    let digest = format!("{} {:?} {:?} {extended} {node_id}", handler.class, handler.options, handler.formatter);
     let output = match found {
         Some((entry, _)) => {
             let (name, options, format) = (&handler.name, &handler.options, handler.format());
@@ -195,6 +202,13 @@ fn plan_output(mut handler: Handler, settings: &Settings) -> PlannedOutput {
         }
         None => Err(Rejection::new("class", handlers::unknown_class(&handler.class))),
     };
+    // A script that changed is another output; so is one that could not be built, for another reason.
+    let source = match &output {
+        Ok(output) => output.source().to_owned(),
+        Err(why) => why.to_string(),
+    };
+    let (class, options, formatter) = (&handler.class, &handler.options, &handler.formatter);
+    let digest = format!("{class} {options:?} {formatter:?} {extended} {node_id} {source}");
     PlannedOutput { handler, output, digest }
 }
 

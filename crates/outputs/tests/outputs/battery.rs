@@ -15,6 +15,7 @@ fn minimal(name: &str, folder: &Path, absent: bool) -> Value {
     let file = if absent { folder.join("no/such/folder/x.log") } else { folder.join(format!("{name}.log")) };
     match name {
         "clickhouse" | "elasticsearch" => json!({"url": "http://127.0.0.1:9", "timeout": 2}),
+        "hub" => json!({"url": "http://127.0.0.1:9", "timeout": 2}),
         "gelf" => json!({"address": ["127.0.0.1", 9]}),
         "splunk" => json!({"url": "http://127.0.0.1:9", "token": "t", "timeout": 2}),
         "structured_syslog" => json!({"address": ["127.0.0.1", 9]}),
@@ -28,7 +29,11 @@ fn minimal(name: &str, folder: &Path, absent: bool) -> Value {
             json!({"command": [program]})
         }
         "http_form" => json!({"host": "127.0.0.1:9", "url": "/log", "timeout": 2}),
+        "kafka" => json!({"brokers": "127.0.0.1:9", "topic": "t", "timeout": 2}),
+        "mqtt" => json!({"host": "127.0.0.1", "port": 9}),
+        "nats" => json!({"url": "nats://127.0.0.1:9"}),
         "null" => json!({}),
+        "redis" => json!({"address": folder.join("absent.sock"), "timeout": 2}),
         "socket_json" => json!({"host": "127.0.0.1", "port": 9}),
         "alertmanager" => json!({"url": "http://127.0.0.1:9/", "timeout": 2}),
         "dingtalk" | "discord" | "feishu" | "mattermost" | "slack" | "teams" | "wecom" => {
@@ -163,7 +168,7 @@ async fn stands_odd_events() {
 }
 
 /// Outputs whose receivers get fields, or a form of their own, and no text of the operator's.
-const WITHOUT_TEXT: &[&str] = &["clickhouse", "dshield", "elasticsearch", "hpfeeds", "http_form", "splunk"];
+const WITHOUT_TEXT: &[&str] = &["clickhouse", "dshield", "elasticsearch", "hpfeeds", "http_form", "hub", "splunk"];
 
 #[test]
 fn a_template_is_one_language_or_refused_with_a_reason() {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use aviary_output::{Blueprint, routed};
-use aviary_outputs::{ALL, by_class};
+use aviary_outputs::{ALL, by_class, destination};
 use serde_json::{Map, Value};
 
 /// The pages, with their names.
@@ -44,6 +44,16 @@ fn every_example_builds() {
     for (name, mut options) in examples {
         let class = options.get("class").and_then(Value::as_str).unwrap_or_default().to_owned();
         let class = class.as_str();
+        // Scripts are another crate's; their destinations are ours.
+        if class == "aviary.script" {
+            let blueprint = Blueprint { name: "x", options: &options, format: "", extended: true, node_id: "docs" };
+            let named = options.get("destinations").and_then(Value::as_object).expect("destinations");
+            assert!(!named.is_empty());
+            for (to, options) in named {
+                destination(&blueprint, to, options).map(|_| ()).unwrap_or_else(|error| panic!("{name}: {error}"));
+            }
+            continue;
+        }
         let (entry, full) = by_class(class).unwrap_or_else(|| panic!("{name}: no output plays `{class}`"));
         options.insert("class".to_owned(), full.into());
         let blueprint =
