@@ -39,7 +39,7 @@ pub trait Source: Send {
         let _ = events;
     }
 
-    /// The output sent nothing of these events, by its own choice.
+    /// The output sends nothing of these events, as it was told to.
     fn passed_over(&mut self, events: &[Arc<Event>]) {
         let _ = events;
     }

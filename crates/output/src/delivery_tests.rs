@@ -33,6 +33,9 @@ fn logins(seqs: impl IntoIterator<Item = u64>) -> Vec<Arc<Event>> {
     seqs.into_iter().map(|seq| event(seq, "login")).collect()
 }
 
+/// What became of events, by their numbers.
+type Fates = Arc<Mutex<Vec<(&'static str, Vec<u64>)>>>;
+
 /// Gives its batches one after the other, then waits for ever.
 #[derive(Clone, Default)]
 struct Script {
@@ -40,7 +43,7 @@ struct Script {
     advanced: Arc<Mutex<Vec<u64>>>,
     refused: Arc<Mutex<Vec<(u64, String)>>>,
     /// What became of which events, in order.
-    fates: Arc<Mutex<Vec<(&'static str, Vec<u64>)>>>,
+    fates: Fates,
 }
 
 impl Script {

@@ -27,10 +27,10 @@ static SCRIPT: Entry = Entry {
     build: |blueprint| aviary_script::output(blueprint, aviary_outputs::destination),
 };
 
-/// What a handler's `class` stands for: the output that plays it, and the class in full.
+/// The output that plays a handler class or its short form, and the full class.
 pub(crate) fn by_class(class: &str) -> Option<(&'static Entry, &'static str)> {
-    let script = || SCRIPT.classes.iter().copied().find(|full| *full == class || class == SCRIPT.name);
-    aviary_outputs::by_class(class).or_else(|| script().map(|full| (&SCRIPT, full)))
+    let script = || SCRIPT.classes.iter().copied().find(|full| *full == class || SCRIPT.name == class);
+    aviary_outputs::by_class(class).or_else(|| Some((&SCRIPT, script()?)))
 }
 
 /// What to say of a handler class that no output plays.
@@ -42,6 +42,7 @@ pub fn unknown_class(class: &str) -> String {
     let classes = || aviary_outputs::ALL.iter().copied().chain([&SCRIPT]).flat_map(|entry| entry.classes).copied();
     let mut short = aviary_outputs::short_classes();
     short.push(SCRIPT.name);
+    short.sort_unstable();
     match nearest(class, classes().chain(short.iter().copied())) {
         Some(known) => format!("\"{class}\" is not known; did you mean \"{known}\"?"),
         // Whoever writes a class with a dot means a class.
@@ -135,7 +136,7 @@ mod tests {
                 "a.conf:2:36: warning: `adress` of output `g` is not known and has no effect; did you mean `address`?",
                 "a.conf:2:56: warning: `When` of output `g` is not known and has no effect; did you mean `when`?",
                 "a.conf:3:87: warning: `colour` of output `f` is not known and has no effect; `file` knows filename, \
-                 mode, encoding, delay, errors",
+                 mode, encoding, delay, errors, template",
             ]
         );
         let timed = r#"{"t": {"class": "timed_file", "filename": "x", "when": "midnight", "route": {}}}"#;

@@ -47,6 +47,8 @@ impl Parcel {
 /// What came of the first try to deliver an event.
 enum Fate {
     Delivered,
+    /// The output sends nothing of it.
+    PassedOver,
     /// Not now, for this reason; it is tried again.
     Failed(String),
     /// The output sends nothing of it, by its own choice.
@@ -213,10 +215,7 @@ async fn test(canary: &Arc<Canary>, name: &str, by: Option<&str>) -> Result<Valu
             let took = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
             return Ok(json!({"delivered": true, "id": id.to_string(), "milliseconds": took}));
         }
-        Ok(Some(Fate::PassedOver)) => {
-            let why = "the output sends nothing of a test";
-            return Ok(json!({"delivered": false, "untested": true, "answer": why}));
-        }
+        Ok(Some(Fate::PassedOver)) => "the output sends nothing of a test".to_owned(),
         Ok(Some(Fate::Failed(reason))) => format!("{reason}; it is tried again"),
         Ok(Some(Fate::Refused(reason))) => format!("refused: {reason}"),
         Ok(None) => return Err(format!("output `{name}` stops")),

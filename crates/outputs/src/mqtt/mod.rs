@@ -121,7 +121,7 @@ fn build(blueprint: &Blueprint<'_>) -> Result<Box<dyn Output>, Rejection> {
         password,
         tls: tls.then(|| Tls::new(trust)),
         limit: options.seconds("timeout")?.unwrap_or(ANSWERING),
-        lines: LineFormat::with_text(blueprint)?,
+        lines: LineFormat::with_template(blueprint)?,
         session: None,
         taken: Taken::default(),
     }))

@@ -102,7 +102,7 @@ fn build(blueprint: &Blueprint<'_>) -> Result<Box<dyn Output>, Rejection> {
         jetstream: options.flag("jetstream", true)?,
         stream: options.name("stream")?.map(str::to_owned),
         name: format!("aviary {} {}", blueprint.node_id, blueprint.name),
-        lines: LineFormat::with_text(blueprint)?,
+        lines: LineFormat::with_template(blueprint)?,
         batch: usize::try_from(options.whole("batch", 1000, 1, 10_000)?).unwrap_or(1000),
         limit,
         session: None,

@@ -121,7 +121,7 @@ fn build(blueprint: &Blueprint<'_>) -> Result<Box<dyn Output>, Rejection> {
             mode,
             key: options.name("key")?.unwrap_or("aviary:events").to_owned(),
             most,
-            lines: LineFormat::with_text(blueprint)?,
+            lines: LineFormat::with_template(blueprint)?,
         },
         batch: usize::try_from(options.whole("batch", 256, 1, 1000)?).unwrap_or(256),
         patience: options.seconds("timeout")?.unwrap_or(Duration::from_secs(10)),

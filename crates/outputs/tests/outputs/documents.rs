@@ -45,8 +45,9 @@ fn every_example_builds() {
         let class = options.get("class").and_then(Value::as_str).unwrap_or_default().to_owned();
         let class = class.as_str();
         // Scripts are another crate's; their destinations are ours.
-        if class == "aviary.script" {
-            let blueprint = Blueprint { name: "x", options: &options, format: "", extended: true, node_id: "docs" };
+        if matches!(class, "aviary.script" | "script") {
+            let blueprint =
+                Blueprint { name: "x", options: &options, format: "%(message)s", extended: true, node_id: "docs" };
             let named = options.get("destinations").and_then(Value::as_object).expect("destinations");
             assert!(!named.is_empty());
             for (to, options) in named {
