@@ -51,8 +51,6 @@ enum Fate {
     PassedOver,
     /// Not now, for this reason; it is tried again.
     Failed(String),
-    /// The output sends nothing of it, by its own choice.
-    PassedOver,
     /// Never, for this reason.
     Refused(String),
 }
