@@ -260,7 +260,7 @@ def main() -> int:
             "token": TOKEN,
             "timeout": 5,
         } | (mutual if secure else {})
-        # Nothing else than a hub: the port of one that speaks the other way.
+    # The port of a hub that speaks the other way.
     others = {"grpc to http": ("grpc", "http"), "http to grpc": ("http", "grpc")}
     for name, (transport, there) in others.items():
         if there in hubs:
@@ -323,8 +323,13 @@ def main() -> int:
         report.check("hub: one event is rejected, it is among the dead letters and the others arrive", rejected)
 
         def no_hub() -> None:
-            shown = until("an error of both", lambda: (text := ask()).count("cannot") + text.count("broke") and text)
-            print("\n".join(f"     {line}" for line in shown.splitlines() if " to " in line or "broke" in line))
+            def lines() -> dict[str, str]:
+                return {name: line for line in ask().splitlines() for name in others if line.startswith(name)}
+
+            said = {"grpc to http": "the connection to the hub broke", "http to grpc": "cannot send"}
+            until("the errors", lambda: all(words in lines().get(name, "") for name, words in said.items()))
+            shown = ask()
+            print("\n".join(f"     {line}" for line in lines().values()))
             assert TOKEN not in shown and TOKEN not in canary.last_output(), "the token is told"
 
         if "grpc" in hubs:
