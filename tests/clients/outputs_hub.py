@@ -11,6 +11,7 @@ import gzip
 import importlib
 import importlib.util
 import json
+import os
 import shutil
 import ssl
 import subprocess
@@ -29,6 +30,10 @@ from outputs_receivers import LOGIN, arrived, logins, touch, until
 TOKEN = "0f0f-hub-token"
 BAD_USER = "bad-one"
 REASON = "that user is not welcome"
+
+# A canary is forked off from a process in which gRPC has threads, and is another program at once: gRPC's own
+# handlers of that would end it before.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
 
 # -- what both transports share ------------------------------------------------------------------
 
