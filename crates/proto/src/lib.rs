@@ -7,6 +7,7 @@
 /// How events come in: `aviary/ingest/v1/ingest.proto`.
 pub mod ingest {
     /// The first version.
+    #[expect(clippy::allow_attributes, clippy::allow_attributes_without_reason, reason = "what is generated has them")]
     pub mod v1 {
         tonic::include_proto!("aviary.ingest.v1");
     }

@@ -68,8 +68,8 @@ fn build(blueprint: &Blueprint<'_>) -> Result<Box<dyn Output>, Rejection> {
     let batch = usize::try_from(options.whole("batch", 1000, 1, 10_000)?).unwrap_or(1000);
     let (connecting, answering) = timeouts(options)?;
     let way = match options.choice("transport", &["http", "grpc"])? {
-        Some("grpc") => Way::Stream(Stream::new(options, &base, headers, identity, packed)?),
-        _ => Way::Web(Web::new(&base, headers, packed, Http::new(options)?.with_identity(identity))),
+        Some("grpc") => Way::Stream(Box::new(Stream::new(options, &base, headers, identity, packed)?)),
+        _ => Way::Web(Box::new(Web::new(&base, headers, packed, Http::new(options)?.with_identity(identity)))),
     };
     // A batch may be sent in parts; the limit of each says what was slow.
     let limit = (connecting + answering + Duration::from_secs(5)) * 4;
@@ -78,8 +78,8 @@ fn build(blueprint: &Blueprint<'_>) -> Result<Box<dyn Output>, Rejection> {
 
 /// How batches get there.
 enum Way {
-    Web(Web),
-    Stream(Stream),
+    Web(Box<Web>),
+    Stream(Box<Stream>),
 }
 
 /// What became of a batch that was answered.
