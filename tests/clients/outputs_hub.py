@@ -137,7 +137,7 @@ class WebHub(Store):
             return 503, b"full", {"Retry-After": "1"}
         accepted, duplicate, rejected = taken
         answer = {"accepted": accepted, "duplicate": duplicate, "rejected": rejected}
-        return 422 if rejected else 200, json.dumps(answer).encode(), {"Content-Type": "application/json"}
+        return 200 if accepted or duplicate else 400, json.dumps(answer).encode(), {"Content-Type": "application/json"}
 
     def kill(self) -> None:
         self.dead.set()

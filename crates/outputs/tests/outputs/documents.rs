@@ -46,7 +46,8 @@ fn every_example_builds() {
         let class = class.as_str();
         // Scripts are another crate's; their destinations are ours.
         if matches!(class, "aviary.script" | "script") {
-            let blueprint = Blueprint { name: "x", options: &options, format: "%(message)s", extended: true, node_id: "docs" };
+            let blueprint =
+                Blueprint { name: "x", options: &options, format: "%(message)s", extended: true, node_id: "docs" };
             let named = options.get("destinations").and_then(Value::as_object).expect("destinations");
             assert!(!named.is_empty());
             for (to, options) in named {
