@@ -79,7 +79,7 @@ const ANSWERING: Duration = Duration::from_secs(10);
 
 /// Messages without an answer at a time, where the broker does not say how many it takes. Version 5 says
 /// that it then takes 65,535; brokers of 3.1.1 limit those of QoS 2 to 100 (EMQX) or more.
-const UNDER_WAY: usize = 100;
+const UNDER_WAY: usize = 20;
 
 /// Bytes that wait to be sent, after which no further event is written down.
 const FULL: usize = 1 << 20;
