@@ -15,6 +15,7 @@ use crate::hosts::is_of_the_whole;
 use crate::ignore;
 use crate::key::numbered;
 use crate::keys::UDP;
+use crate::metrics::MetricsPlace;
 use crate::persona::Persona;
 use crate::problem::{Location, Problem, nearest};
 use crate::settings::Settings;
@@ -59,8 +60,10 @@ impl<'a> Check<'a> {
         if persona.is_some() {
             self.values.retain(|key, value| !shipped::is_default(key, value));
         }
-        let locate = |pointer: &str| self.document.entry("logger").map(|entry| entry.locate(pointer).clone());
+        let document = self.document;
+        let locate = |key: &str, pointer: &str| document.entry(key).map(|entry| entry.locate(pointer).clone());
         let settings = Settings::located(self.space.keys().copied(), self.values.clone(), &locate);
+        handlers::read(settings.given(), &locate, &mut |problem| self.problems.push(problem));
         match persona {
             Some(persona) => settings.playing(persona),
             None => settings,
@@ -100,9 +103,11 @@ impl Check<'_> {
             "ip.ignorelist" | "portscan.ignore_sources" => self.items(entry, ignore::sources(list(value)).1),
             "logtype.ignorelist" => self.items(entry, ignore::kinds(list(value)).1),
             "device.listen_addr" => self.listen_addr(entry),
-            "logger" => {
-                let locate = |pointer: &str| Some(entry.locate(pointer).clone());
-                handlers::read(value, &locate, &mut |problem| self.problems.push(problem));
+            "aviary.metrics.listen" => {
+                if let Err(fault) = MetricsPlace::read(value.as_str().unwrap_or_default()) {
+                    let message = format!("{} in `{path}` {fault}", show(value));
+                    self.problems.push(Problem::error(location.clone(), message).of_key(path));
+                }
             }
             key if key.ends_with(".honeycreds") => self.honeycreds(entry),
             _ => {}
@@ -132,7 +137,11 @@ impl Check<'_> {
         let message = format!("unknown key `{path}` has no effect");
         let mut problem = Problem::warning(location.clone(), message).of_key(path);
         let first = value.as_object().and_then(|object| object.keys().next());
+        let output = key.strip_prefix("outputs.").filter(|_| self.document.format == Format::Json);
         problem.hint = match first {
+            _ if output.is_some_and(|name| !name.contains('.')) => {
+                Some(format!("write `\"outputs\": {{\"{}\": ...}}`", output.unwrap_or_default()))
+            }
             Some(first)
                 if self.document.format == Format::Json && self.space.services().any(|service| service == key) =>
             {
@@ -210,7 +219,10 @@ impl Check<'_> {
                 "OpenCanary itself does not start without it",
             ),
         ] {
-            if self.document.entry(key).is_none() {
+            // Whoever names outputs needs no logger.
+            let named = self.document.entry("outputs").and_then(|entry| entry.value.as_object());
+            let spared = key == "logger" && named.is_some_and(|outputs| !outputs.is_empty());
+            if self.document.entry(key).is_none() && !spared {
                 self.problems.push(Problem::warning(self.place.clone(), message).of_key(key).hint(hint));
             }
         }

@@ -65,6 +65,12 @@ pub(crate) static CORE: &[Key] = &[
         "Where events go: Python's logging configuration; each of `handlers` is one destination.",
     ),
     key(
+        "outputs",
+        Shape::Object,
+        "",
+        "Where events go, beside or in place of `logger.kwargs.handlers`: each member is one destination under a name of your own, with a handler's keys; `class` may be short, such as \"gelf\". With outputs and no `logger`, events go to them alone.",
+    ),
+    key(
         "logger.kwargs.extended",
         Shape::Flag,
         "true",
@@ -120,6 +126,18 @@ pub(crate) static CORE: &[Key] = &[
         count(1, 3650),
         "30",
         "Age of events in the journal, in days; older ones go, and undelivered ones are reported.",
+    ),
+    key(
+        "aviary.metrics.listen",
+        Shape::Text,
+        r#""""#,
+        "Where `/metrics` (Prometheus) and `/health` are served: \"127.0.0.1:9464\" or \"unix:/run/aviary/metrics.sock\"; empty means nowhere.",
+    ),
+    key(
+        "aviary.metrics.failing_after",
+        count(1, 86_400),
+        "300",
+        "Seconds for which an output fails before `/health` answers 503.",
     ),
 ];
 

@@ -6,20 +6,26 @@
 
 mod backoff;
 mod delivery;
+mod destination;
 mod format;
 mod health;
 mod output;
 mod route;
 mod routed;
+mod telling;
+mod template;
 mod throttle;
 
 pub use backoff::Pacing;
 pub use delivery::{Batch, Source, run};
+pub use destination::{Body, Destination, Message};
 pub use format::{LineFormat, moment};
 pub use health::{Health, HealthReport, State};
 pub use output::{Blueprint, Delivery, DeliveryError, Entry, Failure, Output, Rejection};
 pub use route::Route;
 pub use routed::routed;
+pub use telling::Telling;
+pub use template::{Piece, Template, visible};
 pub use throttle::{DIGEST, Rate, TEST};
 
 #[cfg(test)]

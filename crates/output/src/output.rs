@@ -36,6 +36,11 @@ pub trait Output: Send + 'static {
         None
     }
 
+    /// Why no test event goes there, where its receiver takes none: what is told there are real visits.
+    fn no_test(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Most events in one batch.
     fn batch_limit(&self) -> usize {
         256
@@ -44,6 +49,17 @@ pub trait Output: Send + 'static {
     /// Longest time that one delivery may take.
     fn time_limit(&self) -> Duration {
         Duration::from_secs(30)
+    }
+
+    /// How many of the events that were delivered since this was asked last it sent nothing of, by its own choice.
+    fn take_passed_over(&mut self) -> usize {
+        0
+    }
+
+    /// What it was built from beside its handler's keys: the text of a script. A reload that finds another text takes
+    /// the output for a changed one.
+    fn source(&self) -> &str {
+        ""
     }
 }
 
@@ -100,9 +116,9 @@ pub struct Entry {
     pub classes: &'static [&'static str],
     /// What it does, in a few words.
     pub summary: &'static str,
-    /// Handler keys that it knows, beside `class`, `level` and `formatter`.
+    /// Handler keys that it knows, beside those of all; `template` where it has a text that it could be.
     pub options: &'static [&'static str],
-    /// Builds it. Pure: no file or connection is opened.
+    /// Builds it. Nothing is written and nobody connected to; only a script's file is read.
     pub build: fn(&Blueprint<'_>) -> Result<Box<dyn Output>, Rejection>,
 }
 

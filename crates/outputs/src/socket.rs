@@ -39,7 +39,7 @@ pub(crate) static DATAGRAM: Entry = Entry {
     name: "datagram",
     classes: &["logging.handlers.DatagramHandler"],
     summary: "a JSON datagram for each event over UDP or a Unix socket",
-    options: &["host", "port"],
+    options: &["host", "port", "template"],
     build: |blueprint| build(blueprint, Kind::Datagram, true),
 };
 
@@ -48,7 +48,7 @@ pub(crate) static SOCKET: Entry = Entry {
     name: "socket",
     classes: &["logging.handlers.SocketHandler"],
     summary: "JSON lines over TCP or a Unix socket",
-    options: &["host", "port"],
+    options: &["host", "port", "template"],
     build: |blueprint| build(blueprint, Kind::Stream, true),
 };
 
@@ -57,16 +57,16 @@ pub(crate) static SOCKET_JSON: Entry = Entry {
     name: "socket_json",
     classes: &["opencanary.logger.SocketJSONHandler"],
     summary: "JSON lines over TCP",
-    options: &["host", "port"],
+    options: &["host", "port", "template"],
     build: |blueprint| build(blueprint, Kind::Stream, false),
 };
 
 fn build(blueprint: &Blueprint<'_>, kind: Kind, or_path: bool) -> Result<Box<dyn Output>, Rejection> {
     let options = Options(blueprint.options);
-    // Not used, but a mistake in it is one all the same.
-    let extended = LineFormat::new(blueprint)?.extended();
+    // The formatter is not used, but a mistake in it is one all the same.
+    let lines = LineFormat::with_template(blueprint)?;
     let sender = Sender::new("receiver", target(options, or_path)?, kind);
-    Ok(Box::new(Socket { extended, datagrams: kind == Kind::Datagram, sender }))
+    Ok(Box::new(Socket { lines, datagrams: kind == Kind::Datagram, sender }))
 }
 
 fn target(options: Options<'_>, or_path: bool) -> Result<Target, Rejection> {
@@ -90,7 +90,7 @@ fn target(options: Options<'_>, or_path: bool) -> Result<Target, Rejection> {
 }
 
 struct Socket {
-    extended: bool,
+    lines: LineFormat,
     datagrams: bool,
     sender: Sender,
 }
@@ -98,7 +98,7 @@ struct Socket {
 impl Output for Socket {
     fn deliver<'a>(&'a mut self, batch: &'a [Arc<Event>]) -> Delivery<'a> {
         Box::pin(async move {
-            let lines: Vec<String> = batch.iter().map(|event| event.to_line(self.extended)).collect();
+            let lines: Vec<String> = batch.iter().map(|event| self.lines.text_or_json(event)).collect();
             self.sender.send(&lines).await
         })
     }

@@ -6,7 +6,7 @@ use serde_json::Value;
 const DEVELOPMENT: u8 = u8::MAX;
 
 /// Package and layer; the table of ARCHITECTURE.md.
-const LAYERS: [(&str, u8); 20] = [
+const LAYERS: [(&str, u8); 21] = [
     ("aviary", 5),
     ("aviary-api", 4),
     ("aviary-console", 4),
@@ -19,11 +19,12 @@ const LAYERS: [(&str, u8); 20] = [
     ("aviary-service", 1),
     ("aviary-output", 1),
     ("aviary-journal", 1),
-    ("aviary-store", 1),
+    ("aviary-store", 2),
     ("aviary-insight", 1),
     ("aviary-event", 0),
     ("aviary-config", 0),
     ("aviary-wire", 0),
+    ("aviary-proto", 0),
     ("aviary-bench", DEVELOPMENT),
     ("aviary-testkit", DEVELOPMENT),
     ("xtask", DEVELOPMENT),

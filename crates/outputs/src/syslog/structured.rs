@@ -30,7 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aviary_event::Event;
-use aviary_output::{Blueprint, Delivery, Entry, LineFormat, Output, Rejection, moment};
+use aviary_output::{Blueprint, Body as Said, Delivery, Destination, Entry, LineFormat, Output, Rejection, moment};
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
@@ -45,7 +45,18 @@ pub(crate) static STRUCTURED: Entry = Entry {
     name: "structured_syslog",
     classes: &["aviary.syslog"],
     summary: "RFC 5424 and RFC 3164 messages over UDP, TCP, TLS or a Unix socket, with JSON, CEF or LEEF in them",
-    options: &["address", "transport", "verify", "protocol", "framing", "message", "facility", "app_name", "sd_id"],
+    options: &[
+        "address",
+        "transport",
+        "verify",
+        "protocol",
+        "framing",
+        "message",
+        "facility",
+        "app_name",
+        "sd_id",
+        "template",
+    ],
     build,
 };
 
@@ -55,9 +66,20 @@ const PORT: u16 = 514;
 /// The port of syslog over TLS (RFC 5425).
 const SECURE_PORT: u16 = 6514;
 
+/// Messages at once. A burst of datagrams that no daemon's buffer holds would be lost.
+const BURST: usize = 64;
+
+/// Longest time that they may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 fn build(blueprint: &Blueprint<'_>) -> Result<Box<dyn Output>, Rejection> {
-    let options = Options(blueprint.options);
     let encoder = Encoder::new(blueprint)?;
+    let sender = sender(Options(blueprint.options), &encoder)?;
+    Ok(Box::new(StructuredSyslog { encoder, sender }))
+}
+
+/// Reads where messages go, and how.
+fn sender(options: Options<'_>, encoder: &Encoder) -> Result<Sender, Rejection> {
     let transport = options.choice("transport", &["udp", "tcp", "tls"])?;
     let secure = transport == Some("tls");
     let target = target(options, if secure { SECURE_PORT } else { PORT })?;
@@ -76,8 +98,7 @@ fn build(blueprint: &Blueprint<'_>) -> Result<Box<dyn Output>, Rejection> {
         None if local || (encoder.protocol == Protocol::Rfc3164 && !secure) => Framing::Line,
         _ => Framing::Counted,
     };
-    let sender = Sender::new("syslog", target, kind).with(framing, secure.then(|| Tls::new(trust)));
-    Ok(Box::new(StructuredSyslog { encoder, sender }))
+    Ok(Sender::new("syslog", target, kind).with(framing, secure.then(|| Tls::new(trust))))
 }
 
 /// What the header looks like.
@@ -118,6 +139,10 @@ impl Encoder {
             Some("leef") => Body::Leef,
             _ => Body::Json,
         };
+        let lines = LineFormat::with_template(blueprint)?;
+        if lines.has_template() && body != Body::Json {
+            return Err(Rejection::new("template", "is the text of a message; one in CEF or LEEF has fields instead"));
+        }
         let app_name = options.text("app_name")?.unwrap_or("opencanaryd");
         if !is_name(app_name, 48) {
             return Err(wrong("app_name", &Value::from(app_name), "1 to 48 printable ASCII characters, none a space"));
@@ -136,16 +161,16 @@ impl Encoder {
             body,
             app_name: app_name.to_owned(),
             sd_id: sd_id.to_owned(),
-            lines: LineFormat::new(blueprint)?,
+            lines,
         })
     }
 
-    /// A message without framing.
-    fn encode(&self, event: &Event) -> String {
+    /// A message without framing, up to what it says.
+    fn header(&self, event: &Event) -> String {
         let subject = Subject(event);
         let priority = self.facility * 8 + syslog_severity(event.severity());
         let host = printable(subject.node(), 255);
-        let mut message = match self.protocol {
+        match self.protocol {
             Protocol::Rfc5424 => {
                 let time = moment(event).map(|time| time.to_rfc3339(&TimeZone::UTC));
                 // A year before 0 or after 9999 has no spelling there.
@@ -161,20 +186,40 @@ impl Encoder {
                 };
                 format!("<{priority}>{} {host} {tag}", bsd_time(event))
             }
-        };
+        }
+    }
+
+    /// A message without framing.
+    fn encode(&self, event: &Event) -> String {
+        let mut message = self.header(event);
         match self.body {
             Body::Cef => cef::write(event, self.lines.extended(), &mut message),
             Body::Leef => leef::write(event, self.lines.extended(), &mut message),
             Body::Json => {
-                let line = self.lines.line(event);
-                if self.protocol == Protocol::Rfc5424 && !line.is_ascii() {
-                    // RFC 5424, section 6.4: text in UTF-8 begins with its mark.
-                    message.push('\u{feff}');
-                }
-                message.push_str(&line);
+                self.push(&self.lines.line(event), &mut message);
             }
         }
         message
+    }
+
+    fn push(&self, text: &str, message: &mut String) {
+        if self.protocol == Protocol::Rfc5424 && !text.is_ascii() {
+            // RFC 5424, section 6.4: text in UTF-8 begins with its mark.
+            message.push('\u{feff}');
+        }
+        message.push_str(text);
+    }
+
+    /// A message that somebody else wrote, without framing.
+    fn wrap(&self, message: &aviary_output::Message) -> Message {
+        let mut text = self.header(&message.event);
+        match &message.body {
+            Said::Text(body) | Said::Json(body) => {
+                self.push(body, &mut text);
+                Message::Text(text)
+            }
+            Said::Bytes(bytes) => Message::Pieces(vec![[text.as_bytes(), bytes].concat()]),
+        }
     }
 
     fn structured_data(&self, event: &Event) -> String {
@@ -245,12 +290,46 @@ impl Output for StructuredSyslog {
     }
 
     fn batch_limit(&self) -> usize {
-        // A burst of datagrams that no daemon's buffer holds would be lost.
-        64
+        BURST
     }
 
     fn time_limit(&self) -> Duration {
-        Duration::from_secs(20)
+        PATIENCE
+    }
+}
+
+/// A daemon as a script's destination.
+pub(crate) struct Daemon {
+    encoder: Encoder,
+    sender: Sender,
+}
+
+impl Daemon {
+    /// The keys that it reads beside `address`.
+    pub(crate) const OPTIONS: &'static [&'static str] =
+        &["transport", "verify", "protocol", "framing", "facility", "app_name", "sd_id"];
+
+    pub(crate) fn read(blueprint: &Blueprint<'_>) -> Result<Self, Rejection> {
+        let encoder = Encoder::new(blueprint)?;
+        let sender = sender(Options(blueprint.options), &encoder)?;
+        Ok(Self { encoder, sender })
+    }
+}
+
+impl Destination for Daemon {
+    fn send<'a>(&'a mut self, messages: &'a [aviary_output::Message]) -> Delivery<'a> {
+        Box::pin(async move {
+            let messages: Vec<_> = messages.iter().map(|message| self.encoder.wrap(message)).collect();
+            self.sender.send_messages(&messages).await
+        })
+    }
+
+    fn batch_limit(&self) -> usize {
+        BURST
+    }
+
+    fn time_limit(&self) -> Duration {
+        PATIENCE
     }
 }
 
