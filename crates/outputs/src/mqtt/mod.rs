@@ -56,6 +56,7 @@ pub(crate) static ENTRY: Entry = Entry {
     classes: &["aviary.mqtt"],
     summary: "messages to an MQTT broker, acknowledged one by one",
     options: &[
+        "template",
         "host",
         "port",
         "topic",
@@ -78,8 +79,9 @@ static TOPICS: Grammar = Grammar { what: "a topic", separator: '/', forbidden: &
 const ANSWERING: Duration = Duration::from_secs(10);
 
 /// Messages without an answer at a time, where the broker does not say how many it takes. Version 5 says
-/// that it then takes 65,535; brokers of 3.1.1 limit those of QoS 2 to 100 (EMQX) or more.
-const UNDER_WAY: usize = 100;
+/// that it then takes 65,535; of 3.1.1 Mosquitto takes 20 of QoS 2 (`max_inflight_messages`) and ends the
+/// connection at one more, EMQX 100 (`max_awaiting_rel`).
+const UNDER_WAY: usize = 20;
 
 /// Bytes that wait to be sent, after which no further event is written down.
 const FULL: usize = 1 << 20;
@@ -120,7 +122,7 @@ fn build(blueprint: &Blueprint<'_>) -> Result<Box<dyn Output>, Rejection> {
         password,
         tls: tls.then(|| Tls::new(trust)),
         limit: options.seconds("timeout")?.unwrap_or(ANSWERING),
-        lines: LineFormat::new(blueprint)?,
+        lines: LineFormat::with_template(blueprint)?,
         session: None,
         taken: Taken::default(),
     }))
