@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ from outputs_hub import TOKEN, GrpcHub, WebHub, compiled
 from outputs_queues import Mosquitto, Nats
 from outputs_receivers import certificate
 from outputs_streams import PASSWORD, Redis
+
+# gRPC's own handlers of forks get in the way of the programs that are started here.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
 
 __all__ = ["ROWS", "Row"]
 
