@@ -1,8 +1,8 @@
 """Every destination against every evil: no event may be lost, none may come in another order.
 
-One canary sends to all receivers at once, each at the end of a way of its own (`chaos_ways.py`). One evil after the other
-comes over all ways. Events are made before, while and after it lasts; what arrived is compared with the canary's log
-file. Meanwhile the service and the file must not be slower, and `aviary status` must say what is wrong.
+One canary sends to all receivers at once, each at the end of a way of its own (`chaos_ways.py`). One evil after the
+other comes over all ways. Events are made before, while and after it lasts; what arrived is compared with the
+canary's log file. Meanwhile the service and the file must not be slower, and `aviary status` must say what is wrong.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from canary import Canary, Report, Skip, arguments, chosen_bin_dir, connect, read_until
+from canary import Canary, Report, Skip, arguments, chosen_bin_dir
 from chaos_queues import ROWS, Row
 from chaos_ways import CUTS, DEAF, EVILS, FULL, GARBAGE, HANGS, KILLED, PAGE, PASS, SWALLOWS
 from outputs_receivers import certificate, logins, touch
@@ -52,6 +52,10 @@ WORDS = {
     FULL: "429|503|507|busy|full|slow|no space|Memory|reserve|within|no answer",
 }
 """What of it stands in the last error."""
+
+
+HARMFUL = re.compile(r"[\0-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""What must not get to a terminal."""
 
 
 class Clock:
@@ -151,8 +155,19 @@ class Trial:
         pattern = row.words.get(evil, WORDS[evil])
         said = [text for text in self.errors[name] if re.search(pattern, text)]
         assert said, f"`aviary status` says {sorted(self.errors[name])}, nothing like `{pattern}`"
-        harmful = [text for text in self.errors[name] if re.search(r"[\0-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", text)]
+        harmful = [text for text in self.errors[name] if HARMFUL.search(text)]
         assert not harmful, f"not fit for a terminal: {harmful}"
+
+
+def judge(report: Report, trial: Trial, evil: str) -> None:
+    """A check for each row, and one for what all this must not touch."""
+    for name in trial.rows:
+        report.check(f"chaos: {name} {evil}", lambda name=name: trial.holds(name, evil))
+
+    def not_delayed() -> None:
+        assert trial.median < SLOW, f"{trial.median:.2f} s until the service's line was in the file"
+
+    report.check(f"chaos: service and file, while all else {evil}", not_delayed)
 
 
 def chaos(report: Report, canary: Canary, rows: dict[str, Row], evils: list[str]) -> None:
@@ -164,22 +179,22 @@ def chaos(report: Report, canary: Canary, rows: dict[str, Row], evils: list[str]
         trial = Trial(canary, there, clock, excused)
         begun = time.monotonic()
         trial.run(evil)
-        print(f"     {evil}: {time.monotonic() - begun:.0f} s, touches {trial.median * 1000:.0f} ms, slowest {trial.slowest * 1000:.0f} ms", flush=True)
+        took = time.monotonic() - begun
+        print(
+            f"     {evil}: {took:.0f} s, touches {trial.median * 1000:.0f} ms, slowest {trial.slowest * 1000:.0f} ms",
+            flush=True,
+        )
+        judge(report, trial, evil)
         for name, row in there.items():
-            report.check(f"chaos: {name} {evil}", lambda name=name: trial.holds(name, evil))
             # What was lost is lost, and not the next evil's fault.
             excused[name] |= set(logins(canary)) - set(row.ids())
-
-        def not_delayed() -> None:
-            assert trial.median < SLOW, f"{trial.median:.2f} s until the service's line was in the file"
-
-        report.check(f"chaos: service and file, while all else {evil}", not_delayed)
         if os.environ.get("SAID"):
             for name, said in trial.errors.items():
                 print(f"     {name}: {sorted(said)}")
     for name, row in rows.items():
         ids = list(row.ids())
-        print(f"     {name}: {len(set(ids))} events, {len(ids) - len(set(ids))} repetitions, {len(excused[name])} excused")
+        again = len(ids) - len(set(ids))
+        print(f"     {name}: {len(set(ids))} events, {again} repetitions, {len(excused[name])} excused")
 
 
 def main() -> int:

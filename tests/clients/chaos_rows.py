@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import re
-import ssl
-import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -130,9 +130,7 @@ class Stream:
     """A way over TCP. `full` answers when the receiver is full, or `fill` makes it full and empties it again; without
     either nothing more is read then."""
 
-    def __init__(
-        self, target: int, full: Answerer | None = None, fill: Callable[[bool], None] | None = None
-    ) -> None:
+    def __init__(self, target: int, full: Answerer | None = None, fill: Callable[[bool], None] | None = None) -> None:
         self.target, self.full, self.fill = target, full, fill
         self.port = free_ports(1)[0]
         self.mode = self.asked = PASS
@@ -343,7 +341,7 @@ class Datagrams:
 class Program:
     """A program at the end of a pipe, which misbehaves by itself."""
 
-    SOURCE = '''
+    SOURCE = """
 import os, sys, time
 got, mode = sys.argv[1:]
 with open(got + ".pid", "w") as pid:
@@ -378,7 +376,7 @@ for line in iter(sys.stdin.readline, ""):
             if how == "loses the answers":
                 sys.exit("no answer today")
             print("ok", flush=True)
-'''
+"""
 
     def __init__(self, folder: Path) -> None:
         self.got, self.mode = folder / "program.got", folder / "program.mode"
