@@ -66,7 +66,7 @@ fn build(blueprint: &Blueprint<'_>, kind: Kind, or_path: bool) -> Result<Box<dyn
     // Not used, but a mistake in it is one all the same.
     let extended = LineFormat::new(blueprint)?.extended();
     let sender = Sender::new("receiver", target(options, or_path)?, kind);
-    Ok(Box::new(Socket { extended, datagrams: kind == Kind::Datagram, sender }))
+    Ok(Box::new(Socket { extended, sender }))
 }
 
 fn target(options: Options<'_>, or_path: bool) -> Result<Target, Rejection> {
@@ -91,21 +91,16 @@ fn target(options: Options<'_>, or_path: bool) -> Result<Target, Rejection> {
 
 struct Socket {
     extended: bool,
-    datagrams: bool,
     sender: Sender,
 }
 
 impl Output for Socket {
     fn deliver<'a>(&'a mut self, batch: &'a [Arc<Event>]) -> Delivery<'a> {
-        Box::pin(async move {
-            let lines: Vec<String> = batch.iter().map(|event| event.to_line(self.extended)).collect();
-            self.sender.send(&lines).await
-        })
+        Box::pin(async move { self.sender.send(batch.iter().map(|event| event.to_line(self.extended))).await })
     }
 
     fn batch_limit(&self) -> usize {
-        // A burst of datagrams that no receiver's buffer holds would be lost.
-        if self.datagrams { 64 } else { 256 }
+        self.sender.batch_limit()
     }
 
     fn time_limit(&self) -> Duration {

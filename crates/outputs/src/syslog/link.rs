@@ -70,8 +70,11 @@ const RESOLVING: Duration = Duration::from_secs(5);
 /// Longest wait for one connection.
 const CONNECTING: Duration = Duration::from_secs(5);
 
-/// How long after sending a refusal is waited for: some round trips of a local network.
+/// How long after sending a refusal is waited for at most: some round trips of a local network.
 const REFUSING: Duration = Duration::from_millis(10);
+
+/// And at least: a refusal comes a round trip after what it refuses, and connecting took one.
+const REFUSING_AT_LEAST: Duration = Duration::from_millis(1);
 
 /// A TCP connection whose peer confirms nothing for this long is broken, milliseconds.
 const UNCONFIRMED: u32 = 20_000;
@@ -99,6 +102,8 @@ pub(crate) struct Sender {
     /// TLS, for streams over the network.
     tls: Option<Tls>,
     link: Option<Link>,
+    /// How long a refusal on the stream is waited for.
+    refusing: Duration,
     /// Which of a name's addresses comes first next time.
     turn: usize,
     /// What went out on the stream lately, and when.
@@ -129,7 +134,7 @@ enum Standing {
 impl Sender {
     pub(crate) const fn new(what: &'static str, target: Target, kind: Kind) -> Self {
         let (framing, tls) = (Framing::Line, None);
-        Self { what, target, kind, framing, tls, link: None, turn: 0, recent: VecDeque::new() }
+        Self { what, target, kind, framing, tls, link: None, refusing: REFUSING, turn: 0, recent: VecDeque::new() }
     }
 
     /// The same with another framing, and over TLS when given.
@@ -138,9 +143,14 @@ impl Sender {
     }
 
     /// Sends texts in order.
-    pub(crate) async fn send(&mut self, messages: &[String]) -> Result<(), Failure> {
-        let messages: Vec<_> = messages.iter().map(|text| Message::Text(text.clone())).collect();
+    pub(crate) async fn send(&mut self, messages: impl Iterator<Item = String>) -> Result<(), Failure> {
+        let messages: Vec<_> = messages.map(Message::Text).collect();
         self.send_messages(&messages).await
+    }
+
+    /// Most messages of a batch: a burst of datagrams that no daemon's buffer holds would be lost.
+    pub(crate) const fn batch_limit(&self) -> usize {
+        if matches!(self.kind, Kind::Stream) { 256 } else { 64 }
     }
 
     /// Sends messages in order.
@@ -227,7 +237,7 @@ impl Sender {
             self.framing.write(message, &mut bytes);
         }
         stream.write_all(&bytes).await.map_err(|error| self.failure("send", &error))?;
-        match stream.settled().await {
+        match stream.settled(self.refusing).await {
             Standing::Open => {
                 self.remember(bytes);
                 self.link = Some(Link::Stream(stream));
@@ -272,14 +282,16 @@ impl Sender {
         for address in addresses.iter().cycle().skip(first).take(addresses.len()) {
             let attempt = async {
                 if self.kind == Kind::Stream {
+                    let begun = Instant::now();
                     let stream = TcpStream::connect(address).await?;
+                    let refusing = (begun.elapsed() * 2).clamp(REFUSING_AT_LEAST, REFUSING);
                     stream.set_nodelay(true)?;
                     setsockopt(&stream, TcpUserTimeout, &UNCONFIRMED)?;
                     if let Some((connector, name)) = &secure {
                         let stream = connector.connect(name.clone(), stream).await?;
-                        return Ok(Link::Stream(Stream::Tls(Box::new(stream))));
+                        return Ok((Link::Stream(Stream::Tls(Box::new(stream))), refusing));
                     }
-                    return Ok(Link::Stream(Stream::Tcp(stream)));
+                    return Ok((Link::Stream(Stream::Tcp(stream)), refusing));
                 }
                 let any: SocketAddr = match address {
                     SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
@@ -287,10 +299,13 @@ impl Sender {
                 };
                 let socket = UdpSocket::bind(any).await?;
                 socket.connect(address).await?;
-                Ok::<_, io::Error>(Link::Udp { socket, since: Instant::now() })
+                Ok::<_, io::Error>((Link::Udp { socket, since: Instant::now() }, REFUSING))
             };
             match timeout(CONNECTING, attempt).await {
-                Ok(Ok(link)) => return Ok(link),
+                Ok(Ok((link, refusing))) => {
+                    self.refusing = refusing;
+                    return Ok(link);
+                }
                 Ok(Err(error)) => last = error,
                 Err(_) => last = ErrorKind::TimedOut.into(),
             }
@@ -371,7 +386,7 @@ impl Stream {
 
     /// The same, a moment after sending. A peer that ended earlier answers what came too late with
     /// a reset; one that only ended its own side does not.
-    async fn settled(&mut self) -> Standing {
+    async fn settled(&mut self, refusing: Duration) -> Standing {
         let word = async {
             match self {
                 Self::Tcp(stream) => stream.ready(Interest::READABLE).await,
@@ -379,7 +394,7 @@ impl Stream {
                 Self::Tls(stream) => stream.get_ref().0.ready(Interest::READABLE).await,
             }
         };
-        let _ = timeout(REFUSING, word).await;
+        let _ = timeout(refusing, word).await;
         match self.standing().await {
             Standing::Ended => {
                 sleep(REFUSING).await;
@@ -423,8 +438,10 @@ impl Framing {
                 return;
             }
         };
-        let bytes = pieces.iter().flat_map(|piece| piece.iter());
-        out.extend(bytes.map(|byte| if *byte == forbidden { b' ' } else { *byte }));
+        let begin = out.len();
+        pieces.iter().for_each(|piece| out.extend_from_slice(piece));
+        let message = out.get_mut(begin..).unwrap_or_default();
+        message.iter_mut().filter(|byte| **byte == forbidden).for_each(|byte| *byte = b' ');
         out.push(end);
     }
 }

@@ -245,8 +245,7 @@ impl Output for StructuredSyslog {
     }
 
     fn batch_limit(&self) -> usize {
-        // A burst of datagrams that no daemon's buffer holds would be lost.
-        64
+        self.sender.batch_limit()
     }
 
     fn time_limit(&self) -> Duration {
