@@ -7,6 +7,7 @@
 mod bare;
 mod compare;
 mod datagrams;
+mod engines;
 mod idle;
 mod latency;
 mod load;

@@ -17,8 +17,10 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
+use crate::engines;
 use crate::process::{machine, processor_time};
-use crate::report::{median, table, verdict};
+use crate::report::{median, micros, percentile, table, verdict};
+use crate::servers::here;
 use crate::sinks::{Manners, Sink};
 
 /// 2026-11-22 22:00:00 UTC, microseconds: the clock stands still here.
@@ -50,15 +52,15 @@ pub(crate) struct Arguments {
     /// Outputs, of those in the table; all if none is named
     #[arg(long = "output")]
     outputs: Vec<String>,
-    /// A real ClickHouse, `http://127.0.0.1:8123`, as user `canary`; its table `aviary_events` must be there
-    #[arg(long, value_name = "URL")]
-    clickhouse: Option<String>,
-    /// Password of that user
-    #[arg(long, default_value = "secret")]
-    password: String,
-    /// A real nats-server with JetStream, `127.0.0.1:4222`, with a stream for `aviary.>`
-    #[arg(long, value_name = "ADDRESS")]
-    nats: Option<String>,
+    /// A Python with chDB, for ClickHouse's own engine
+    #[arg(long, value_name = "FILE")]
+    clickhouse: Option<PathBuf>,
+    /// A nats-server, for JetStream
+    #[arg(long, value_name = "FILE")]
+    nats: Option<PathBuf>,
+    /// Events a second of the one who waits for the journal alone
+    #[arg(long, default_value_t = 1000)]
+    pace: u32,
 }
 
 /// One output and its receiver.
@@ -79,7 +81,8 @@ enum Receiver {
     File,
     Stream,
     Http(&'static str),
-    Elsewhere,
+    ClickHouse,
+    JetStream,
 }
 
 /// All of them.
@@ -116,35 +119,35 @@ const CASES: &[Case] = &[
         batch: 1,
     },
     Case {
-        name: "clickhouse, real",
+        name: "clickhouse, its engine",
         class: "aviary.clickhouse",
-        receiver: Receiver::Elsewhere,
+        receiver: Receiver::ClickHouse,
         target: Some(20_000.0),
         batch: 1000,
     },
     Case {
-        name: "jetstream, real",
+        name: "jetstream",
         class: "aviary.nats",
-        receiver: Receiver::Elsewhere,
+        receiver: Receiver::JetStream,
         target: Some(20_000.0),
-        batch: 256,
+        batch: 1000,
     },
 ];
 
 impl Case {
-    /// The handler's keys; `None` when it has no receiver here.
-    fn handler(&self, arguments: &Arguments, folder: &Path, address: Option<SocketAddr>) -> Option<Value> {
-        let place = || address.map(|address| json!([address.ip().to_string(), address.port()]));
-        Some(match self.name {
+    /// The handler's keys, for a receiver at this place.
+    fn handler(&self, folder: &Path, address: SocketAddr) -> Value {
+        let place = json!([address.ip().to_string(), address.port()]);
+        let url = format!("http://{address}/");
+        match self.name {
             "file" => json!({"filename": folder.join("events.log")}),
-            "gelf" => json!({"address": place()?, "transport": "tcp"}),
-            "syslog" => json!({"address": place()?, "transport": "tcp"}),
-            "clickhouse, real" => {
-                json!({"url": arguments.clickhouse.as_ref()?, "user": "canary", "password": arguments.password})
+            "gelf" | "syslog" => json!({"address": place, "transport": "tcp"}),
+            "jetstream" => json!({"url": format!("nats://{address}")}),
+            _ if self.receiver == Receiver::ClickHouse => {
+                json!({"url": url, "user": engines::LOGIN.0, "password": engines::LOGIN.1})
             }
-            "jetstream, real" => json!({"address": arguments.nats.as_ref()?, "jetstream": true}),
-            _ => json!({"url": format!("http://{}/", address?)}),
-        })
+            _ => json!({"url": url}),
+        }
     }
 }
 
@@ -169,8 +172,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     println!("{} events, {} reporters, {} rounds\n", arguments.count, arguments.reporters, arguments.rounds);
     let wanted = |case: &&Case| match arguments.outputs.as_slice() {
         [] => match case.name {
-            "clickhouse, real" => arguments.clickhouse.is_some(),
-            "jetstream, real" => arguments.nats.is_some(),
+            "clickhouse, its engine" => arguments.clickhouse.is_some(),
+            "jetstream" => arguments.nats.is_some(),
             _ => true,
         },
         names => names.iter().any(|name| name == case.name),
@@ -215,7 +218,34 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         ]);
     }
     table(&rows);
+    if arguments.outputs.is_empty() {
+        let waits = waits(arguments.pace)?;
+        let at = |p: f64| micros(percentile(&waits, p));
+        println!("\none who reports {} a second waits for the journal:", arguments.pace);
+        println!("p50 {}, p99 {}, p99.9 {}, most {}", at(50.0), at(99.0), at(99.9), at(100.0));
+    }
     Ok(())
+}
+
+/// How long one who reports at a pace waits for the journal, in order of length.
+fn waits(pace: u32) -> anyhow::Result<Vec<Duration>> {
+    let folder = tempfile::tempdir()?;
+    let (journal, guard) = Journal::open(&Options::at(folder.path().join("journal.db")), || NOW)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let mut waits = Vec::new();
+    runtime.block_on(async {
+        let begun = Instant::now();
+        for number in 0..pace * 10 {
+            tokio::time::sleep_until((begun + Duration::from_secs(1) / pace.max(1) * number).into()).await;
+            let event = event(number.into());
+            let moment = Instant::now();
+            journal.append(event).await.wait().await;
+            waits.push(moment.elapsed());
+        }
+    });
+    drop(guard);
+    waits.sort_unstable();
+    Ok(waits)
 }
 
 fn measure(case: &Case, arguments: &Arguments) -> anyhow::Result<Run> {
@@ -225,20 +255,30 @@ fn measure(case: &Case, arguments: &Arguments) -> anyhow::Result<Run> {
     let sink = match case.receiver {
         Receiver::Stream => Some(Sink::start(Manners::Reads)?),
         Receiver::Http(body) => Some(Sink::start(Manners::Answers(body))?),
-        Receiver::Nobody | Receiver::File | Receiver::Elsewhere => None,
+        _ => None,
+    };
+    let engine = match case.receiver {
+        Receiver::ClickHouse => Some(engines::clickhouse(arguments.clickhouse.as_ref().context("--clickhouse")?)?),
+        Receiver::JetStream => Some(engines::jetstream(arguments.nats.as_ref().context("--nats")?)?),
+        _ => None,
+    };
+    let address = match (&sink, &engine) {
+        (Some(sink), _) => sink.address,
+        (None, Some((_, port))) => here(*port),
+        (None, None) => here(0),
     };
     let folder = tempfile::tempdir()?;
     let count = if case.batch == 1 { arguments.count / 10 } else { arguments.count };
     let mut options = Options::at(folder.path().join("journal.db"));
     options.max_bytes = 4 << 30;
     let (journal, guard) = Journal::open(&options, || NOW).context("the journal cannot be opened")?;
-    let handler = case.handler(arguments, folder.path(), sink.as_ref().map(|sink| sink.address));
+    let handler = case.handler(folder.path(), address);
     let health = Arc::new(Health::new("bench", || Timestamp::from_micros(NOW)));
     let start = |runtime: &tokio::runtime::Runtime| -> anyhow::Result<Option<watch::Sender<bool>>> {
         if case.receiver == Receiver::Nobody {
             return Ok(None);
         }
-        let output = build(case, handler.as_ref().context("no receiver is named")?)?;
+        let output = build(case, &handler)?;
         let (stop, stopped) = watch::channel(false);
         let source = Reading(journal.reader("bench"));
         drop(runtime.spawn(aviary_output::run(output, source, Arc::clone(&health), stopped, Pacing::default())));
@@ -289,10 +329,9 @@ fn measure(case: &Case, arguments: &Arguments) -> anyhow::Result<Run> {
     drop(guard);
 
     let bare = match case.receiver {
-        Receiver::Nobody | Receiver::Elsewhere => 0.0,
+        Receiver::Nobody | Receiver::ClickHouse | Receiver::JetStream => 0.0,
         Receiver::File => rate(count, bare_file(&folder.path().join("bare"), size, count, case.batch)?),
         Receiver::Stream | Receiver::Http(_) => {
-            let address = sink.as_ref().map(|sink| sink.address).context("no receiver")?;
             let answers = matches!(case.receiver, Receiver::Http(_));
             rate(count, bare_stream(address, size, count, case.batch, answers)?)
         }
