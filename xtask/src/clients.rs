@@ -33,7 +33,7 @@ impl Script {
 }
 
 /// The scripts, in the order in which they begin: the longest first, since several run at a time.
-pub const SCRIPTS: [Script; 15] = [
+pub const SCRIPTS: &[Script] = &[
     Script { file: "real_services.py", arguments: &["--part", "1"], limit: 900 },
     Script { file: "real_services.py", arguments: &["--part", "2"], limit: 900 },
     Script { file: "real_clients.py", arguments: &[], limit: 900 },
@@ -45,8 +45,12 @@ pub const SCRIPTS: [Script; 15] = [
     Script { file: "fingerprints.py", arguments: &[], limit: 300 },
     Script { file: "hosts.py", arguments: &[], limit: 600 },
     Script { file: "outputs_chat.py", arguments: &[], limit: 300 },
+    Script { file: "outputs_metrics.py", arguments: &[], limit: 300 },
     Script { file: "outputs_python.py", arguments: &[], limit: 300 },
+    Script { file: "outputs_script.py", arguments: &[], limit: 300 },
+    Script { file: "outputs_queues.py", arguments: &[], limit: 300 },
     Script { file: "outputs_siem.py", arguments: &[], limit: 300 },
+    Script { file: "outputs_streams.py", arguments: &[], limit: 300 },
     Script { file: "outputs_syslog.py", arguments: &[], limit: 300 },
     Script { file: "kill.py", arguments: &["--rounds", "100"], limit: 900 },
 ];

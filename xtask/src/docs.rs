@@ -1,4 +1,4 @@
-//! `docs/events.md` and `schema/event.json`: written from the kinds that the code declares.
+//! `docs/events.md`, `schema/event.json` and `docs/metrics.md`: written from the kinds and metrics that the code declares.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -10,6 +10,7 @@ use aviary_services::ALL;
 use serde_json::{Map, Value, json};
 
 const PAGE: &str = "docs/events.md";
+const METRICS: &str = "docs/metrics.md";
 const SCHEMA: &str = "schema/event.json";
 const BEGIN: &str = "<!-- generated: begin -->\n";
 const END: &str = "<!-- generated: end -->\n";
@@ -49,7 +50,7 @@ pub fn groups() -> Vec<Group> {
     groups
 }
 
-/// Writes both files.
+/// Writes the files.
 ///
 /// # Errors
 /// When one cannot be read or written.
@@ -64,7 +65,7 @@ pub fn write(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Says whether both files are what [`write`] would write.
+/// Says whether the files are what [`write`] would write.
 ///
 /// # Errors
 /// Naming the first file that is not.
@@ -77,16 +78,31 @@ pub fn check(root: &Path) -> Result<()> {
     Ok(())
 }
 
-fn generated(root: &Path) -> Result<[(&'static str, String); 2]> {
-    let page = fs::read_to_string(root.join(PAGE)).with_context(|| format!("read {PAGE}"))?;
+fn generated(root: &Path) -> Result<[(&'static str, String); 3]> {
     let groups = groups();
-    Ok([(PAGE, with_tables(&page, &tables(&groups))?), (SCHEMA, schema(&groups))])
+    let page = |name, tables: &str| {
+        let page = fs::read_to_string(root.join(name)).with_context(|| format!("read {name}"))?;
+        with_tables(&page, tables).with_context(|| format!("write the table of {name}"))
+    };
+    let (events, metrics) = (page(PAGE, &tables(&groups))?, page(METRICS, &metrics())?);
+    Ok([(PAGE, events), (SCHEMA, schema(&groups)), (METRICS, metrics)])
 }
 
 fn with_tables(page: &str, tables: &str) -> Result<String> {
-    let (before, rest) = page.split_once(BEGIN).with_context(|| format!("{PAGE} has no line {BEGIN}"))?;
-    let (_, after) = rest.split_once(END).with_context(|| format!("{PAGE} has no line {END}"))?;
+    let (before, rest) = page.split_once(BEGIN).with_context(|| format!("there is no line {BEGIN}"))?;
+    let (_, after) = rest.split_once(END).with_context(|| format!("there is no line {END}"))?;
     Ok(format!("{before}{BEGIN}\n{tables}{END}{after}"))
+}
+
+/// The table of metrics.
+fn metrics() -> String {
+    let mut text = "| metric | type | labels | what it says |\n|---|---|---|---|\n".to_owned();
+    for family in aviary_sensor::FAMILIES {
+        let labels = family.labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ");
+        let _ = writeln!(text, "| `{}` | {} | {labels} | {}. |", family.name, family.sort.word(), family.help);
+    }
+    text.push('\n');
+    text
 }
 
 fn tables(groups: &[Group]) -> String {
@@ -274,11 +290,16 @@ mod tests {
     fn stale_files_are_found() {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir(root.path().join("docs")).unwrap();
-        fs::write(root.path().join(PAGE), format!("x\n{BEGIN}{END}")).unwrap();
+        for page in [PAGE, METRICS] {
+            fs::write(root.path().join(page), format!("x\n{BEGIN}{END}")).unwrap();
+        }
         assert!(check(root.path()).is_err());
         write(root.path()).unwrap();
         check(root.path()).unwrap();
         fs::write(root.path().join(SCHEMA), "{}").unwrap();
         assert_eq!(check(root.path()).unwrap_err().to_string(), "schema/event.json is stale: run `cargo xtask docs`");
+        write(root.path()).unwrap();
+        fs::write(root.path().join(METRICS), format!("{BEGIN}{END}")).unwrap();
+        assert_eq!(check(root.path()).unwrap_err().to_string(), "docs/metrics.md is stale: run `cargo xtask docs`");
     }
 }

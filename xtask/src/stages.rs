@@ -182,7 +182,7 @@ fn real_clients(stages: &mut Stages<'_>) {
     let python = python.to_string_lossy().into_owned();
     stages.announce("real clients, three scripts at a time");
     let (root, remaining) = (stages.root, stages.remaining());
-    let ended = beside(CLIENT_LANES, &SCRIPTS, |script| {
+    let ended = beside(CLIENT_LANES, SCRIPTS, |script| {
         let file = format!("tests/clients/{}", script.file);
         let mut arguments = vec![file.as_str(), "--bin-dir", "target/release"];
         arguments.extend(script.arguments);

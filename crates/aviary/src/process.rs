@@ -9,6 +9,10 @@ use anyhow::Context as _;
 use aviary_config::Settings;
 use aviary_sensor::{Canary, Identity, PortRule, Reload, Startup};
 use tokio::signal::unix::{SignalKind, signal};
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::configuration;
 
@@ -52,11 +56,15 @@ pub(crate) fn state_dir(settings: Option<&Settings>) -> PathBuf {
 /// Log lines to standard error; `AVIARY_LOG` names the least level, `info` if missing.
 pub(crate) fn start_logging() {
     let level = std::env::var("AVIARY_LOG").ok().and_then(|level| level.parse().ok()).unwrap_or(tracing::Level::INFO);
+    // This one tells of each of its tries, and of errors that an output tells itself.
+    let chatty = if level > tracing::Level::INFO { LevelFilter::from_level(level) } else { LevelFilter::OFF };
     let started = tracing_subscriber::fmt()
         .with_max_level(level)
         .with_target(false)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .finish()
+        .with(Targets::new().with_default(level).with_target("rskafka", chatty))
         .try_init();
     drop(started);
     // One cryptographic provider for whatever speaks TLS in this process.
@@ -169,4 +177,11 @@ pub(crate) fn exit(result: anyhow::Result<ExitCode>) -> ExitCode {
         eprintln!("error: {error:#}");
         ExitCode::FAILURE
     })
+}
+
+/// Makes a folder that nobody else can read, if it is not there.
+pub(crate) fn make_private(folder: &std::path::Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.with_context(|| format!("`{}` cannot be made", folder.display()))
 }

@@ -15,6 +15,8 @@ mod life;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod metrics;
+#[cfg(test)]
 mod modules;
 #[cfg(test)]
 mod outputs;

@@ -203,6 +203,124 @@ fn keys_of_modules_are_checked_as_those_of_services() {
     assert!(said.contains("example0.greeting = \"Hi\"") && said.contains("example0.port = 8007  # default"), "{said}");
 }
 
+/// A canary with Redis, a log file, and an output with this script, which sends to a receiver of ours.
+fn with_output(site: &Site, script: &str, redis_port: u16, receiver: u16) {
+    site.write("siem.rhai", script);
+    let siem = json!({"url": format!("http://127.0.0.1:{receiver}/in"), "timeout": 5});
+    let output = json!({"class": "aviary.script", "file": site.path("siem.rhai"), "destinations": {"siem": siem}});
+    let logger = site.logger(json!({"siem": output}));
+    site.config(json!({"redis.enabled": true, "redis.port": redis_port, "logger": logger}));
+}
+
+/// A receiver of requests that gives the body of each, and answers 200.
+fn receiver() -> (u16, std::sync::mpsc::Receiver<String>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (give, bodies) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let mut stream = std::io::BufReader::new(stream);
+            loop {
+                let mut length = 0;
+                let mut header = String::new();
+                while std::io::BufRead::read_line(&mut stream, &mut header).is_ok_and(|read| read > 2) {
+                    if let Some(value) = header.to_ascii_lowercase().strip_prefix("content-length:") {
+                        length = value.trim().parse().unwrap();
+                    }
+                    header.clear();
+                }
+                let mut body = vec![0; length];
+                if length == 0 || stream.read_exact(&mut body).is_err() {
+                    break;
+                }
+                give.send(String::from_utf8(body).unwrap()).unwrap();
+                stream.get_mut().write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap();
+            }
+        }
+    });
+    (port, bodies)
+}
+
+/// The output's health, as `status` has it.
+fn siem(site: &Site) -> Value {
+    let status = site.status().unwrap();
+    status["outputs"].as_array().unwrap().iter().find(|output| output["output"] == "siem").unwrap().clone()
+}
+
+#[test]
+fn an_output_is_taken_up_at_a_reload_and_a_broken_one_changes_nothing() {
+    const SENDS: &str = "fn emit(event) {\n    if event.dst_port > 0 { send(\"siem\", `one ${event.logdata}`); }\n}";
+    let site = Site::new();
+    let redis_port = free_port();
+    let (port, bodies) = receiver();
+    with_output(&site, SENDS, redis_port, port);
+    let _canary = site.start();
+    assert!(!site.stderr().contains("unknown key"), "{}", site.stderr());
+    redis(redis_port, "a");
+    assert!(bodies.recv_timeout(PATIENCE).unwrap().starts_with("one #{"));
+    assert!(site.aviary(&["reload"]).good().contains("no service or output changed"));
+    site.write("siem.rhai", "fn emit(event) {");
+    let refused = site.aviary(&["reload"]).bad();
+    assert!(refused.contains("handler `siem`: `file`: module `siem.rhai` cannot be used"), "{refused}");
+    while bodies.try_recv().is_ok() {}
+    redis(redis_port, "b");
+    assert!(bodies.recv_timeout(PATIENCE).unwrap().starts_with("one #{"), "the old one goes on");
+    site.write("siem.rhai", &SENDS.replace("one", "two"));
+    assert!(site.aviary(&["reload"]).good().contains("output siem changed"));
+    redis(redis_port, "c");
+    until("the new one", || bodies.recv_timeout(PATIENCE).unwrap().starts_with("two").then_some(()));
+}
+
+#[test]
+fn an_output_that_errs_is_seen_to_and_its_events_wait_as_dead_letters() {
+    let site = Site::new();
+    let redis_port = free_port();
+    let (port, bodies) = receiver();
+    with_output(&site, "fn emit(event) {\n    let x = event.nothing.at.all;\n}", redis_port, port);
+    let _canary = site.start();
+    redis(redis_port, "a");
+    site.redis_event("a");
+    let health = until("the failure", || Some(siem(&site)).filter(|health| health["refused"].as_u64() > Some(0)));
+    assert_eq!(health["state"], "failing", "{health}");
+    let dead = site.aviary(&["outputs", "dead"]).good();
+    assert!(dead.contains("the script failed: `siem.rhai`: `emit`: ") && dead.contains("line 2, position"), "{dead}");
+    site.write("siem.rhai", "fn emit(event) { send(\"siem\", `${event.logdata}`) }");
+    assert!(site.aviary(&["reload"]).good().contains("output siem changed"));
+    site.aviary(&["outputs", "resend", "siem"]).good();
+    until("the dead letters", || bodies.recv_timeout(PATIENCE).unwrap().contains("\"a\"").then_some(()));
+}
+
+#[test]
+fn the_command_begins_checks_and_tests_an_output() {
+    let site = Site::new();
+    site.aviary(&["module", "new", "--output", "siem"]).good();
+    let said = site.aviary(&["module", "check", "siem.rhai"]).good();
+    assert!(said.contains("siem: logins, in a line each (output)") && said.contains("destinations.siem"), "{said}");
+    let said = site.aviary(&["module", "test", "siem.rhai", "siem.txt"]).good();
+    assert!(said.contains("\n< siem login as root at ssh from 10.0.0.66\n"), "{said}");
+    let none = site.aviary(&["module", "test", "siem.rhai", "siem.txt", "--settings", "{\"kinds\": []}"]).bad();
+    assert!(none.contains("expected: < siem login as root"), "{none}");
+    let wrong = site.aviary(&["module", "test", "siem.rhai", "siem.txt", "--settings", "{\"kind\": []}"]).bad();
+    assert!(wrong.contains("the setting `kind` is not known to the script; there are kinds"), "{wrong}");
+    let file = site.path("home").join("siem.rhai");
+    let script = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, script.replace("send(", "sned(")).unwrap();
+    let said = site.aviary(&["module", "test", "siem.rhai", "siem.txt"]).bad();
+    assert!(said.contains("sned") && said.contains("line 12"), "{said}");
+}
+
+#[test]
+fn outputs_may_lie_beside_modules() {
+    let site = Site::new();
+    let [port, redis_port] = [(); 2].map(|()| free_port());
+    modules(&site, &[("example0.rhai", EXAMPLE), ("siem.rhai", "fn emit(event) { ")]);
+    config(&site, &json!({"example0.port": port, "redis.enabled": true, "redis.port": redis_port}));
+    let _canary = site.start();
+    assert!(three_passwords(port, "x").ends_with("Bad passwords\r\n"));
+    let events = site.events();
+    assert!(!events.iter().any(|event| event.to_string().contains("siem.rhai")), "{events:?}");
+}
+
 /// Redis is here to be seen unharmed.
 #[test]
 fn a_module_may_not_take_a_services_name() {

@@ -214,11 +214,11 @@ fn a_full_disk_loses_nothing() {
         return;
     }
     let site = Site::new();
-    let port = free_port();
+    let (port, page) = (free_port(), free_port());
     let small = site.path("small");
     std::fs::create_dir(&small).unwrap();
     let config = site.config(json!({
-        "redis.enabled": true, "redis.port": port,
+        "redis.enabled": true, "redis.port": port, "aviary.metrics.listen": format!("127.0.0.1:{page}"),
         "logger": {"class": "PyLogger", "kwargs": {"handlers": {
             "file": {"class": "logging.FileHandler", "filename": small.join("events.log")},
             "elsewhere": {"class": "logging.FileHandler", "filename": site.log()},
@@ -252,6 +252,9 @@ fn a_full_disk_loses_nothing() {
     }
     let has = |text: &str| site.stderr().contains(text);
     until("a word of it", || (has("No space left") || has("full")).then_some(()));
+    let health = || crate::metrics::get(connect(page), "/health");
+    until("health to say so", || health().1.contains("\"what\":\"journal\"").then_some(()));
+    assert_eq!(health().0, 503);
     // What works is not held up.
     until("the other file", || (told(&site.log()) == wanted).then_some(()));
     // Room again: the state alone needs some two megabytes.
@@ -259,6 +262,7 @@ fn a_full_disk_loses_nothing() {
     let pid = child.0.id().to_string();
     site.run("nsenter", &["-m", "-t", &pid, "sh", "-c", &grow]).good();
     until("every event", || (told(&inside.join("events.log")) == wanted).then_some(()));
+    until("health to be well again", || (health().0 == 200).then_some(()));
     let events = events_in(&inside.join("events.log"));
     let seqs: Vec<u64> = events.iter().filter_map(|event| event["aviary"]["seq"].as_u64()).collect();
     assert!(seqs.is_sorted_by(|a, b| a < b), "in order, each once");

@@ -15,6 +15,7 @@ use crate::hosts::is_of_the_whole;
 use crate::ignore;
 use crate::key::numbered;
 use crate::keys::UDP;
+use crate::metrics::MetricsPlace;
 use crate::persona::Persona;
 use crate::problem::{Location, Problem, nearest};
 use crate::settings::Settings;
@@ -100,6 +101,12 @@ impl Check<'_> {
             "ip.ignorelist" | "portscan.ignore_sources" => self.items(entry, ignore::sources(list(value)).1),
             "logtype.ignorelist" => self.items(entry, ignore::kinds(list(value)).1),
             "device.listen_addr" => self.listen_addr(entry),
+            "aviary.metrics.listen" => {
+                if let Err(fault) = MetricsPlace::read(value.as_str().unwrap_or_default()) {
+                    let message = format!("{} in `{path}` {fault}", show(value));
+                    self.problems.push(Problem::error(location.clone(), message).of_key(path));
+                }
+            }
             "logger" => {
                 let locate = |pointer: &str| Some(entry.locate(pointer).clone());
                 handlers::read(value, &locate, &mut |problem| self.problems.push(problem));

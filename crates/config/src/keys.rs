@@ -121,6 +121,18 @@ pub(crate) static CORE: &[Key] = &[
         "30",
         "Age of events in the journal, in days; older ones go, and undelivered ones are reported.",
     ),
+    key(
+        "aviary.metrics.listen",
+        Shape::Text,
+        r#""""#,
+        "Where `/metrics` (Prometheus) and `/health` are served: \"127.0.0.1:9464\" or \"unix:/run/aviary/metrics.sock\"; empty means nowhere.",
+    ),
+    key(
+        "aviary.metrics.failing_after",
+        count(1, 86_400),
+        "300",
+        "Seconds for which an output fails before `/health` answers 503.",
+    ),
 ];
 
 /// Keys of OpenCanary's older files that nothing reads.

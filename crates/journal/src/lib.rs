@@ -76,6 +76,8 @@ pub struct Stats {
     pub lost: BTreeMap<String, u64>,
     /// Events that never reached the file because it could not be written, since the start.
     pub unsaved: u64,
+    /// Writes that failed, since the start; each is tried again.
+    pub failures: u64,
     /// What the last write failed with; `None` while all is well.
     pub trouble: Option<String>,
     /// Position of each output: the newest event that it is done with.

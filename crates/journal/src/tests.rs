@@ -155,7 +155,7 @@ async fn a_full_disk_loses_nothing_that_memory_can_hold() {
     fill(&journal, 1).await;
     lock(&journal.shared.store).play_full_disk(true);
     fill(&journal, 1500).await;
-    assert!(journal.stats().trouble.is_some());
+    assert!(journal.stats().trouble.is_some() && journal.stats().failures > 0);
     let mut all = Vec::new();
     while all.len() < 1000 {
         all.extend(seqs(&reader.next(300).await));

@@ -173,7 +173,10 @@ impl Writer {
                     tracing::error!(%error, "journal cannot be written, events wait in memory");
                 }
                 self.tried = Some(Instant::now());
-                self.shared.count(|stats| stats.trouble = Some(error.to_string()));
+                self.shared.count(|stats| {
+                    stats.failures += 1;
+                    stats.trouble = Some(error.to_string());
+                });
                 self.shed();
             }
         }

@@ -202,7 +202,14 @@ impl Courier {
             Some(throttle) => {
                 let now = Instant::now();
                 let mut load = throttle.due(now);
-                load.extend(wanted.into_iter().filter(|event| is_test(event) || throttle.passes(event, now)));
+                let health = &self.health;
+                load.extend(wanted.into_iter().filter(|event| {
+                    let passes = is_test(event) || throttle.passes(event, now);
+                    if !passes {
+                        health.count_held();
+                    }
+                    passes
+                }));
                 load
             }
         };
@@ -276,9 +283,15 @@ impl Courier {
     }
 
     fn went_well(&mut self, events: usize) {
-        self.health.count_delivered(events);
         self.backoff.reset();
         self.panics = 0;
+        let passed_over = self.output.take_passed_over().min(events);
+        self.health.count_passed_over(passed_over);
+        // What was not sent says nothing of how sending goes.
+        if events == passed_over {
+            return;
+        }
+        self.health.count_delivered(events.saturating_sub(passed_over));
         if std::mem::take(&mut self.failures.open) {
             tracing::info!(output = self.health.name(), "delivers again");
         }

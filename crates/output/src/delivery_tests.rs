@@ -181,7 +181,19 @@ async fn a_rate_holds_back_and_tells_how_many_when_its_period_is_over() {
     assert_eq!(outcome.tries, [vec![1, 2], vec![9]], "the digest stands for 3 to 9");
     assert_eq!(outcome.times[1].round(), 60.0);
     assert_eq!(outcome.advanced, [5, 9], "what is held back is done");
-    assert_eq!(outcome.health.delivered, 3);
+    assert_eq!((outcome.health.delivered, outcome.health.held), (3, 7));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receiver_counts_as_silent_until_it_takes_or_refuses_something() {
+    let outcome = played(acting((0..4).map(|_| Act::Fail(Some(3600)))), vec![logins(1..=1)]).await;
+    assert_eq!(outcome.health.unheard_since, Some(Timestamp::from_micros(START)));
+    for answer in [Act::Take, Act::Refuse(0)] {
+        let outcome = played(acting([Act::Fail(None), Act::Fail(None), answer]), vec![logins(1..=1)]).await;
+        assert_eq!((outcome.tries.len(), outcome.health.unheard_since), (3, None));
+    }
+    let outcome = played(acting([Act::Refuse(0)]), vec![logins(1..=1)]).await;
+    assert!(outcome.health.failing && outcome.health.unheard_since.is_none(), "a refusal is an answer");
 }
 
 #[tokio::test(start_paused = true)]

@@ -26,7 +26,9 @@ pub struct Health {
     clock: fn() -> Timestamp,
     delivered: AtomicU64,
     refused: AtomicU64,
+    passed_over: AtomicU64,
     retries: AtomicU64,
+    held: AtomicU64,
     rest: Mutex<Rest>,
 }
 
@@ -36,6 +38,7 @@ struct Rest {
     last_success: Option<Timestamp>,
     last_error: Option<(Timestamp, String)>,
     failing: bool,
+    unheard_since: Option<Timestamp>,
 }
 
 /// A moment's view of a [`Health`].
@@ -47,14 +50,20 @@ pub struct HealthReport {
     pub delivered: u64,
     /// Events that the receiver would not take; they were passed over.
     pub refused: u64,
+    /// Events of which the output chose to send nothing.
+    pub passed_over: u64,
     /// Deliveries that failed and were or will be tried again.
     pub retries: u64,
+    /// Events that the output's rate held back, since the start.
+    pub held: u64,
     /// When an event arrived last.
     pub last_success: Option<Timestamp>,
     /// When something went wrong last, and what: printable, at most some 300 characters.
     pub last_error: Option<(Timestamp, String)>,
     /// Whether the last delivery failed.
     pub failing: bool,
+    /// Since when deliveries fail that are tried again; `None` once the receiver takes or refuses an event.
+    pub unheard_since: Option<Timestamp>,
     /// What the loop does.
     pub state: State,
 }
@@ -68,8 +77,16 @@ impl Health {
             clock,
             delivered: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            passed_over: AtomicU64::new(0),
             retries: AtomicU64::new(0),
-            rest: Mutex::new(Rest { state: State::Idle, last_success: None, last_error: None, failing: false }),
+            held: AtomicU64::new(0),
+            rest: Mutex::new(Rest {
+                state: State::Idle,
+                last_success: None,
+                last_error: None,
+                failing: false,
+                unheard_since: None,
+            }),
         }
     }
 
@@ -87,10 +104,13 @@ impl Health {
             name: self.name.clone(),
             delivered: self.delivered.load(Relaxed),
             refused: self.refused.load(Relaxed),
+            passed_over: self.passed_over.load(Relaxed),
             retries: self.retries.load(Relaxed),
+            held: self.held.load(Relaxed),
             last_success: rest.last_success,
             last_error: rest.last_error.clone(),
             failing: rest.failing,
+            unheard_since: rest.unheard_since,
             state: rest.state,
         }
     }
@@ -101,9 +121,12 @@ impl Health {
 
     pub(crate) fn back_off(&self, wait: std::time::Duration) {
         let wait = i64::try_from(wait.as_micros()).unwrap_or(i64::MAX);
-        let until = Timestamp::from_micros((self.clock)().as_micros().saturating_add(wait));
+        let now = (self.clock)();
+        let until = Timestamp::from_micros(now.as_micros().saturating_add(wait));
         self.retries.fetch_add(1, Relaxed);
-        self.enter(State::BackingOff { until });
+        let mut rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
+        rest.state = State::BackingOff { until };
+        rest.unheard_since.get_or_insert(now);
     }
 
     pub(crate) fn count_delivered(&self, events: usize) {
@@ -112,10 +135,21 @@ impl Health {
         let mut rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
         rest.last_success = Some(now);
         rest.failing = false;
+        rest.unheard_since = None;
+    }
+
+    pub(crate) fn count_passed_over(&self, events: usize) {
+        self.passed_over.fetch_add(u64::try_from(events).unwrap_or(u64::MAX), Relaxed);
     }
 
     pub(crate) fn count_refused(&self) {
         self.refused.fetch_add(1, Relaxed);
+        // Whoever refuses has answered.
+        self.rest.lock().unwrap_or_else(PoisonError::into_inner).unheard_since = None;
+    }
+
+    pub(crate) fn count_held(&self) {
+        self.held.fetch_add(1, Relaxed);
     }
 
     pub(crate) fn note_error(&self, text: &str) {

@@ -6,6 +6,7 @@
 
 mod backoff;
 mod delivery;
+mod destination;
 mod format;
 mod health;
 mod output;
@@ -15,6 +16,7 @@ mod throttle;
 
 pub use backoff::Pacing;
 pub use delivery::{Batch, Source, run};
+pub use destination::{Body, Destination, Message};
 pub use format::{LineFormat, moment};
 pub use health::{Health, HealthReport, State};
 pub use output::{Blueprint, Delivery, DeliveryError, Entry, Failure, Output, Rejection};

@@ -45,6 +45,17 @@ pub trait Output: Send + 'static {
     fn time_limit(&self) -> Duration {
         Duration::from_secs(30)
     }
+
+    /// How many of the events that were delivered since this was asked last it sent nothing of, by its own choice.
+    fn take_passed_over(&mut self) -> usize {
+        0
+    }
+
+    /// What it was built from beside its handler's keys: the text of a script. A reload that finds another text takes
+    /// the output for a changed one.
+    fn source(&self) -> &str {
+        ""
+    }
 }
 
 /// How far a delivery came, and what stopped it.
@@ -102,7 +113,7 @@ pub struct Entry {
     pub summary: &'static str,
     /// Handler keys that it knows, beside `class`, `level` and `formatter`.
     pub options: &'static [&'static str],
-    /// Builds it. Pure: no file or connection is opened.
+    /// Builds it. Nothing is written and nobody connected to; only a script's file is read.
     pub build: fn(&Blueprint<'_>) -> Result<Box<dyn Output>, Rejection>,
 }
 

@@ -58,4 +58,12 @@ impl Output for Routed {
     fn time_limit(&self) -> Duration {
         self.output.time_limit()
     }
+
+    fn take_passed_over(&mut self) -> usize {
+        self.output.take_passed_over()
+    }
+
+    fn source(&self) -> &str {
+        self.output.source()
+    }
 }

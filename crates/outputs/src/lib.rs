@@ -6,6 +6,8 @@
 mod chat;
 mod clickhouse;
 mod console;
+mod destination;
+mod dial;
 mod dshield;
 mod elasticsearch;
 mod email;
@@ -15,8 +17,14 @@ mod gelf;
 mod hpfeeds;
 mod http;
 mod http_form;
+mod kafka;
+mod mqtt;
+mod naming;
+mod nats;
 mod null;
 mod options;
+mod receipts;
+mod redis;
 mod socket;
 mod splunk;
 mod subject;
@@ -26,6 +34,7 @@ mod webhook;
 mod worker;
 
 use aviary_output::Entry;
+pub use destination::destination;
 
 /// Every output, in alphabetical order. A new output is one file or folder and two lines here.
 pub static ALL: &[&Entry] = &[
@@ -44,10 +53,14 @@ pub static ALL: &[&Entry] = &[
     &gelf::ENTRY,
     &hpfeeds::ENTRY,
     &http_form::ENTRY,
+    &kafka::ENTRY,
     &chat::MATTERMOST,
+    &mqtt::ENTRY,
+    &nats::ENTRY,
     &chat::NTFY,
     &null::ENTRY,
     &chat::PUSHOVER,
+    &redis::ENTRY,
     &file::ROTATING,
     &chat::SLACK,
     &socket::SOCKET,

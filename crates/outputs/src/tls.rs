@@ -58,6 +58,11 @@ impl Tls {
     pub(crate) async fn connector(&self, host: &str) -> Result<(TlsConnector, ServerName<'static>), String> {
         let name = ServerName::try_from(host.to_owned());
         let name = name.map_err(|_| format!("cannot set up TLS: `{host}` is no name that a certificate has"))?;
+        Ok((TlsConnector::from(self.config().await?), name))
+    }
+
+    /// What to connect with, for who makes connections himself.
+    pub(crate) async fn config(&self) -> Result<Arc<ClientConfig>, String> {
         let make = async || {
             let trust = self.trust.clone();
             match tokio::task::spawn_blocking(move || configure(&trust)).await {
@@ -65,8 +70,7 @@ impl Tls {
                 Err(error) => Err(format!("cannot set up TLS: {error}")),
             }
         };
-        let config = self.config.get_or_try_init(make).await?;
-        Ok((TlsConnector::from(Arc::clone(config)), name))
+        self.config.get_or_try_init(make).await.map(Arc::clone)
     }
 }
 

@@ -3,6 +3,7 @@
 //! Rhai's own core package is left out, since `sleep` is in it; so are time, files and `import`. `eval` is
 //! switched off, so that no text of a peer becomes code.
 
+use std::any::TypeId;
 use std::cell::Cell;
 use std::sync::{LazyLock, OnceLock};
 use std::time::Duration;
@@ -11,10 +12,10 @@ use rhai::packages::{
     ArithmeticPackage, BasicArrayPackage, BasicBlobPackage, BasicFnPackage, BasicIteratorPackage, BasicMapPackage,
     BasicMathPackage, BasicStringPackage, BitFieldPackage, LogicPackage, MoreStringPackage, Package as _,
 };
-use rhai::{Blob, Dynamic, Engine, EvalAltResult};
+use rhai::{AST, Blob, CallFnOptions, Dynamic, Engine, EvalAltResult, FuncArgs, Module, Scope};
 
 use crate::text::{from_text, to_text};
-use crate::{limits, session};
+use crate::{limits, outgoing, session};
 
 /// A clock of the processor time of the thread that asks.
 pub type Clock = fn() -> Duration;
@@ -48,8 +49,45 @@ fn overdue(operations: u64) -> Option<Dynamic> {
 /// The engine of all modules of this process; what they print goes nowhere.
 pub(crate) static ENGINE: LazyLock<Engine> = LazyLock::new(|| engine(|_| {}));
 
-/// An engine with all bounds. `print` gets what scripts print.
+/// The engine of all outputs of this process; what they print goes nowhere.
+pub(crate) static OUTPUT_ENGINE: LazyLock<Engine> = LazyLock::new(|| output_engine(|_| {}));
+
+/// An engine for modules. `print` gets what scripts print.
 pub(crate) fn engine(print: impl Fn(&str) + Send + Sync + Clone + 'static) -> Engine {
+    let mut engine = bounded(print);
+    session::register(&mut engine);
+    engine
+}
+
+/// An engine for outputs.
+pub(crate) fn output_engine(print: impl Fn(&str) + Send + Sync + Clone + 'static) -> Engine {
+    let mut engine = bounded(print);
+    engine.set_max_string_size(limits::EMITTED).set_max_map_size(limits::EMITTED_MAP);
+    outgoing::register(&mut engine);
+    engine
+}
+
+/// Calls a function of a script, with something for the engine's own functions to find; the error is its name and
+/// Rhai's text.
+pub(crate) fn call(
+    engine: &Engine,
+    script: &AST,
+    function: &str,
+    values: impl FuncArgs,
+    tag: Dynamic,
+) -> Result<Dynamic, String> {
+    let options = CallFnOptions::new().eval_ast(false).with_tag(tag);
+    let called = engine.call_fn_with_options::<Dynamic>(options, &mut Scope::new(), script, function, values);
+    called.map_err(|error| match error.unwrap_inner() {
+        EvalAltResult::ErrorTerminated(_, place) => {
+            format!("`{function}`: takes longer than {} ms ({place})", limits::TIME.as_millis())
+        }
+        _ => format!("`{function}`: {error}"),
+    })
+}
+
+/// An engine with all bounds.
+fn bounded(print: impl Fn(&str) + Send + Sync + Clone + 'static) -> Engine {
     let mut engine = Engine::new_raw();
     ArithmeticPackage::new().register_into_engine(&mut engine);
     LogicPackage::new().register_into_engine(&mut engine);
@@ -75,6 +113,13 @@ pub(crate) fn engine(print: impl Fn(&str) + Send + Sync + Clone + 'static) -> En
         .set_max_variables(limits::VARIABLES)
         .set_max_functions(limits::FUNCTIONS);
     engine.on_progress(overdue);
+    // Bytes in a `for` are numbers as they are in an index; Rhai's own iterator gives what cannot be reckoned with.
+    let mut bytes = Module::new();
+    bytes.set_iter(TypeId::of::<Blob>(), |blob| {
+        let bytes = blob.into_blob().unwrap_or_default();
+        Box::new(bytes.into_iter().map(|byte| Dynamic::from(i64::from(byte))))
+    });
+    engine.register_global_module(bytes.into());
     let debug = print.clone();
     engine.on_print(move |text| print(text));
     engine.on_debug(move |text, _, _| debug(text));
@@ -89,11 +134,28 @@ pub(crate) fn engine(print: impl Fn(&str) + Send + Sync + Clone + 'static) -> En
         piece(&blob, start, count).map(|bytes| whole(&bytes.into_iter().rev().collect::<Vec<u8>>()))
     });
     engine.register_fn("be_bytes", last_bytes);
+    engine.register_fn("index_of", |blob: &mut Blob, byte: i64| {
+        place(u8::try_from(byte).ok().and_then(|byte| blob.iter().position(|other| *other == byte)))
+    });
+    engine.register_fn("index_of", |blob: &mut Blob, text: &str| place(find(blob, &from_text(text))));
+    engine.register_fn("index_of", |blob: &mut Blob, bytes: Blob| place(find(blob, &bytes)));
     engine.register_fn("le_bytes", |number: i64, count: i64| {
         last_bytes(number, count).map(|bytes| bytes.into_iter().rev().collect::<Blob>())
     });
-    session::register(&mut engine);
     engine
+}
+
+/// Where bytes are first found among others.
+fn find(blob: &[u8], bytes: &[u8]) -> Option<usize> {
+    if bytes.is_empty() {
+        return Some(0);
+    }
+    blob.windows(bytes.len()).position(|window| window == bytes)
+}
+
+/// A place as Rhai's own `index_of` gives it.
+fn place(found: Option<usize>) -> i64 {
+    found.and_then(|place| i64::try_from(place).ok()).unwrap_or(-1)
 }
 
 /// Up to eight bytes of a blob.
@@ -140,6 +202,11 @@ mod tests {
             ("be_int(be_bytes(-1, 8), 0, 8)", -1),
             ("be_int(le_bytes(258, 2), 0, 2)", 0x0201),
             ("bytes(text(be_bytes(65535, 2))).len", 2),
+            ("bytes(\"a\\x03b\\x03\").index_of(3)", 1),
+            ("bytes(\"a\").index_of(300)", -1),
+            ("bytes(\"GET /\\r\\n\").index_of(\"\\r\\n\")", 5),
+            ("bytes(\"abc\").index_of(bytes(\"cd\"))", -1),
+            ("let sum = 0; for byte in bytes(\"\\x01\\x02\\x04\") { sum ^= byte; } sum", 7),
         ] {
             assert_eq!(eval(script).expect(script).as_int(), Ok(number), "{script}");
         }

@@ -9,6 +9,7 @@ use aviary_config::{Key, Settings, Shape};
 use aviary_service::{Build, Entry, Materials, Rejection, Service};
 use serde_json::Value as Json;
 
+use crate::emitter::is_output;
 use crate::manifest::{Manifest, is_name};
 use crate::module::{Fault, Module};
 use crate::service::{Running, ScriptService};
@@ -62,7 +63,12 @@ pub fn entries(settings: &Settings, taken: &dyn Fn(&str) -> bool) -> Vec<&'stati
             entries.push(entry(seen, format!("{}/{shown}", crate::NAME), Err(fault(reason))));
             continue;
         }
-        let text = read(&file).map(Arc::from).map_err(fault);
+        let text = read(&file).map_err(fault);
+        // Outputs may lie beside; handlers name them.
+        if text.as_deref().is_ok_and(is_output) {
+            continue;
+        }
+        let text = text.map(Arc::from);
         entries.push(entry(seen, name, text));
     }
     entries
@@ -87,7 +93,8 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, String> {
     Ok(files)
 }
 
-fn read(file: &Path) -> Result<String, String> {
+/// A script's text.
+pub(crate) fn read(file: &Path) -> Result<String, String> {
     let cannot = |error: std::io::Error| format!("it cannot be read: {error}");
     let mut text = String::new();
     let opened = std::fs::File::open(file).map_err(cannot)?;

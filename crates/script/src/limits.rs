@@ -48,3 +48,17 @@ pub const RECEIVED: u64 = 1024 * 1024;
 pub const CONNECTIONS: usize = 1000;
 /// Config keys of a module.
 pub const KEYS: usize = 32;
+
+/// Bytes of a text in an output, and of all that one event has it send: events hold what a peer sent, whole.
+pub const EMITTED: usize = 1024 * 1024;
+/// Messages that an output sends about one event.
+pub const SENDS: usize = 16;
+/// Entries of a map in an output, with all that is inside it.
+pub const EMITTED_MAP: usize = 1024;
+/// Levels of an event that an output sees; what lies deeper is text. It is less than [`DEPTH`], so that an event has
+/// room in what is sent.
+pub const EVENT_DEPTH: usize = 12;
+/// Destinations of an output.
+pub const DESTINATIONS: usize = 16;
+/// Longest reason that an output gives, in characters.
+pub const REASON: usize = 300;

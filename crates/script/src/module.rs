@@ -2,10 +2,9 @@
 
 use std::fmt;
 
-use rhai::{AST, CallFnOptions, Dynamic, Engine, EvalAltResult, FuncArgs, Map, Scope};
+use rhai::{AST, Dynamic, Engine, FuncArgs, Map};
 
-use crate::engine::{ENGINE, engine};
-use crate::limits;
+use crate::engine::{self, ENGINE};
 use crate::manifest::{Manifest, Transport};
 
 /// Why a script is no module.
@@ -53,7 +52,7 @@ impl Module {
         script: &str,
         print: impl Fn(&str) + Send + Sync + Clone + 'static,
     ) -> Result<Self, Fault> {
-        Self::read(file, script, Some(engine(print)))
+        Self::read(file, script, Some(engine::engine(print)))
     }
 
     fn read(file: &str, script: &str, own: Option<Engine>) -> Result<Self, Fault> {
@@ -62,10 +61,7 @@ impl Module {
         let script = engine.compile(script).map_err(|error| fault(error.to_string()))?;
         let has = |name: &str| script.iter_functions().any(|function| function.name == name);
         check_functions(&script).map_err(fault)?;
-        let options = CallFnOptions::new().eval_ast(false);
-        let declared = engine
-            .call_fn_with_options::<Dynamic>(options, &mut Scope::new(), &script, "about", ())
-            .map_err(|error| fault(error.to_string()))?;
+        let declared = engine::call(engine, &script, "about", (), Dynamic::UNIT).map_err(fault)?;
         let Some(declared) = declared.try_cast::<Map>() else {
             return Err(fault("`about` gives no map `#{ name: ..., port: ... }`".to_owned()));
         };
@@ -96,15 +92,8 @@ impl Module {
 
     /// Calls a function; the error is its name and Rhai's text.
     pub(crate) fn call(&self, function: &str, values: impl FuncArgs) -> Result<Dynamic, String> {
-        let options = CallFnOptions::new().eval_ast(false);
         let engine = self.own.as_ref().unwrap_or(&ENGINE);
-        let called = engine.call_fn_with_options::<Dynamic>(options, &mut Scope::new(), &self.script, function, values);
-        called.map_err(|error| match error.unwrap_inner() {
-            EvalAltResult::ErrorTerminated(_, place) => {
-                format!("`{function}`: takes longer than {} ms ({place})", limits::TIME.as_millis())
-            }
-            _ => format!("`{function}`: {error}"),
-        })
+        engine::call(engine, &self.script, function, values, Dynamic::UNIT)
     }
 }
 
@@ -116,10 +105,13 @@ impl fmt::Debug for Module {
 
 /// Functions whose names say that they are to be called, and that nobody would call.
 fn check_functions(script: &AST) -> Result<(), String> {
+    if script.iter_functions().any(|function| function.name == "emit") {
+        return Err("it has `emit`, which makes it an output; a handler of class `aviary.script` names it".to_owned());
+    }
     if !script.iter_functions().any(|function| function.name == "about") {
-        return Err(
-            "it has no function `about`, which says what it is: `fn about() { #{ name: ..., port: ... } }`".to_owned()
-        );
+        return Err("it has no function `about`, which says what it is: `fn about() { #{ name: ..., port: ... } }`; \
+             nor `emit(event)`, which an output has"
+            .to_owned());
     }
     for function in script.iter_functions() {
         let known = CALLED.iter().find(|(name, _)| *name == function.name);

@@ -21,6 +21,7 @@ use crate::dialogue::Scripted;
 use crate::manifest::Transport;
 use crate::module::Module;
 use crate::service::{Running, ScriptService};
+use crate::values::write_json;
 
 /// The moment of every rehearsal: 2026-11-22 22:00:00 UTC.
 const NOW: i64 = 1_795_384_800_000_000;
@@ -115,7 +116,7 @@ fn read(line: &str) -> Result<Option<String>, String> {
     })
 }
 
-fn of_json(value: &serde_json::Value) -> Value {
+pub(crate) fn of_json(value: &serde_json::Value) -> Value {
     use serde_json::Value as Json;
     match value {
         Json::Null => Value::Null,
@@ -180,43 +181,14 @@ fn facts(port: u16) -> Facts {
 }
 
 /// The data as it will stand in the event's line.
-fn json(data: &Value) -> String {
+pub(crate) fn json(data: &Value) -> String {
     let mut text = String::new();
     write_json(data, &mut text);
     text
 }
 
-fn write_json(value: &Value, text: &mut String) {
-    match value {
-        Value::Map(map) => {
-            text.push('{');
-            for (at, (key, value)) in map.iter().enumerate() {
-                text.push_str(if at == 0 { "" } else { ", " });
-                aviary_event::write_json_string(text, key);
-                text.push_str(": ");
-                write_json(value, text);
-            }
-            text.push('}');
-        }
-        Value::List(items) => {
-            text.push('[');
-            for (at, item) in items.iter().enumerate() {
-                text.push_str(if at == 0 { "" } else { ", " });
-                write_json(item, text);
-            }
-            text.push(']');
-        }
-        Value::Null => text.push_str("null"),
-        Value::Bool(flag) => text.push_str(if *flag { "true" } else { "false" }),
-        Value::Int(number) => text.push_str(&number.to_string()),
-        Value::Float(number) => text.push_str(&number.to_string()),
-        Value::Text(inner) => aviary_event::write_json_string(text, inner),
-        Value::Bytes(bytes) => aviary_event::write_json_string(text, &bytes.to_text()),
-    }
-}
-
 /// What stands after the sign and one space.
-fn content(line: &str) -> &str {
+pub(crate) fn content(line: &str) -> &str {
     let mut rest = line.chars();
     rest.next();
     let rest = rest.as_str();
@@ -225,7 +197,7 @@ fn content(line: &str) -> &str {
 
 /// Bytes as a transcript writes them: UTF-8 as it is, but for control characters, the backslash, and a space
 /// that nobody would see.
-fn escape(bytes: &[u8]) -> String {
+pub(crate) fn escape(bytes: &[u8]) -> String {
     let mut text = String::new();
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {
@@ -249,7 +221,7 @@ fn escape(bytes: &[u8]) -> String {
     text
 }
 
-fn unescape(text: &str) -> Result<Vec<u8>, String> {
+pub(crate) fn unescape(text: &str) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     let mut rest = text.chars();
     while let Some(c) = rest.next() {

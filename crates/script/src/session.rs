@@ -124,8 +124,32 @@ impl Session {
         Ok(())
     }
 
+    /// What the session says of itself under one of [`GIVEN`].
+    fn given(&self, name: &str) -> Dynamic {
+        let inner = self.lock();
+        let facts = &inner.facts;
+        match name {
+            "config" => Map::clone(&inner.config).into(),
+            "host_name" => facts.host_name.to_string().into(),
+            "id" => facts.session.to_string().into(),
+            "local" => facts.local.ip().to_canonical().to_string().into(),
+            "local_port" => i64::from(facts.local.port()).into(),
+            "now" => inner.now.as_micros().div_euclid(1_000_000).into(),
+            "peer" => facts.peer.ip().to_canonical().to_string().into(),
+            "peer_port" => i64::from(facts.peer.port()).into(),
+            "random" => Dynamic::from_blob(facts.entropy.to_vec()),
+            "unused" => Dynamic::from_blob(inner.unused.clone()),
+            _ => Dynamic::UNIT,
+        }
+    }
+
     fn keep(&self, name: &str, value: Dynamic) -> Done {
         if GIVEN.contains(&name) {
+            // Calling a method of what is inside writes it back, though nothing of it has changed.
+            let same = to_event(&value, 0).is_ok_and(|value| to_event(&self.given(name), 0) == Ok(value));
+            if same {
+                return Ok(());
+            }
             return Err(format!("`session.{name}` is not to be changed; keep it under another name").into());
         }
         let mut inner = self.lock();
@@ -163,16 +187,9 @@ pub(crate) fn register(engine: &mut Engine) {
         session.report(number, &data)
     });
     engine.register_fn("report", |session: &mut Session, number: i64, data: Map| session.report(number, &data));
-    engine.register_get("peer", |session: &mut Session| session.lock().facts.peer.ip().to_canonical().to_string());
-    engine.register_get("peer_port", |session: &mut Session| i64::from(session.lock().facts.peer.port()));
-    engine.register_get("local", |session: &mut Session| session.lock().facts.local.ip().to_canonical().to_string());
-    engine.register_get("local_port", |session: &mut Session| i64::from(session.lock().facts.local.port()));
-    engine.register_get("id", |session: &mut Session| session.lock().facts.session.to_string());
-    engine.register_get("host_name", |session: &mut Session| session.lock().facts.host_name.to_string());
-    engine.register_get("random", |session: &mut Session| session.lock().facts.entropy.to_vec());
-    engine.register_get("now", |session: &mut Session| session.lock().now.as_micros().div_euclid(1_000_000));
-    engine.register_get("unused", |session: &mut Session| session.lock().unused.clone());
-    engine.register_get("config", |session: &mut Session| Map::clone(&session.lock().config));
+    for name in GIVEN {
+        engine.register_get(name, move |session: &mut Session| session.given(name));
+    }
     engine.register_indexer_get(|session: &mut Session, name: &str| {
         session.lock().kept.get(name).map_or(Dynamic::UNIT, |(value, _)| value.clone())
     });

@@ -6,7 +6,7 @@ use aviary_event::Value;
 use rhai::{Array, Blob, Dynamic, ImmutableString, Map};
 
 use crate::limits::DEPTH;
-use crate::text::from_text;
+use crate::text::{from_text, to_text};
 
 /// A value of an event. Texts enter as bytes, since a peer's may be among them.
 pub(crate) fn to_event(value: &Dynamic, depth: usize) -> Result<Value, String> {
@@ -63,19 +63,56 @@ pub(crate) fn weigh(value: &Dynamic, depth: usize) -> Result<usize, String> {
     Ok(sum)
 }
 
-/// A value of the configuration.
+/// A value of the configuration or of an event's line. What lies too deep is its JSON text.
 pub(crate) fn from_json(value: &serde_json::Value, depth: usize) -> Dynamic {
     use serde_json::Value as Json;
-    let Ok(depth) = deeper(depth) else { return Dynamic::UNIT };
+    let Ok(depth) = deeper(depth) else { return to_text(value.to_string().as_bytes()).into() };
     match value {
         Json::Null => Dynamic::UNIT,
         Json::Bool(flag) => (*flag).into(),
         Json::Number(number) => number.as_i64().map_or_else(|| number.to_string().into(), Into::into),
-        Json::String(text) => text.as_str().into(),
+        Json::String(text) => to_text(text.as_bytes()).into(),
         Json::Array(items) => items.iter().map(|item| from_json(item, depth)).collect::<Array>().into(),
         Json::Object(object) => {
             object.iter().map(|(key, value)| (key.as_str().into(), from_json(value, depth))).collect::<Map>().into()
         }
+    }
+}
+
+/// A value as JSON text, with the spelling of an event's line.
+pub(crate) fn to_json_text(value: &Dynamic) -> Result<String, String> {
+    let mut text = String::new();
+    write_json(&to_event(value, 0)?, &mut text);
+    Ok(text)
+}
+
+/// Appends a value as it will stand in an event's line.
+pub(crate) fn write_json(value: &Value, text: &mut String) {
+    match value {
+        Value::Map(map) => {
+            text.push('{');
+            for (at, (key, value)) in map.iter().enumerate() {
+                text.push_str(if at == 0 { "" } else { ", " });
+                aviary_event::write_json_string(text, key);
+                text.push_str(": ");
+                write_json(value, text);
+            }
+            text.push('}');
+        }
+        Value::List(items) => {
+            text.push('[');
+            for (at, item) in items.iter().enumerate() {
+                text.push_str(if at == 0 { "" } else { ", " });
+                write_json(item, text);
+            }
+            text.push(']');
+        }
+        Value::Null => text.push_str("null"),
+        Value::Bool(flag) => text.push_str(if *flag { "true" } else { "false" }),
+        Value::Int(number) => text.push_str(&number.to_string()),
+        Value::Float(number) => text.push_str(&number.to_string()),
+        Value::Text(inner) => aviary_event::write_json_string(text, inner),
+        Value::Bytes(bytes) => aviary_event::write_json_string(text, &bytes.to_text()),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Modules from outside: the example, the templates, and scripts that misbehave.
 
+mod emitting;
 mod examples;
 mod folder;
 mod manual;

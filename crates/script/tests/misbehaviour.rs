@@ -178,6 +178,20 @@ fn who_uses_none_of_a_full_window_is_ended() {
 }
 
 #[test]
+fn what_a_session_says_of_itself_can_be_looked_at_and_not_changed() {
+    let script = "fn about() { #{ name: \"test\", port: 7000, config: #{ tare: 1250, words: [\"a\"] } } }
+        fn on_line(session, line) { session.send(session.config.tare.to_string() + session.config.words.len()
+            + session.peer.to_upper() + session.local_port.to_string() + session.random.len()); }";
+    assert_eq!(play(script, "> \\n")[1], "< 12501192.0.2.66700032");
+    for change in
+        ["session.config.tare = 1", "session.config.words.push(2)", "session.peer = \"x\"", "session.now += 1"]
+    {
+        let script = script.replace("session.send(", &format!("{change}; session.send("));
+        assert!(play(&script, "> \\n")[1].contains("is not to be changed"), "{change}");
+    }
+}
+
+#[test]
 fn a_module_sees_whom_it_talks_to_and_the_same_each_time() {
     let script =
         tcp("fn on_line(session, line) { session.send(`${session.peer} ${session.peer_port} ${session.local} \

@@ -4,12 +4,12 @@ mod serving;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use aviary_config::Settings;
-use aviary_event::{LogData, Value};
+use aviary_event::{LogData, Timestamp, Value};
 use aviary_journal::{Journal, Reader};
 use aviary_output::{Health, Pacing};
 use tokio::sync::{Semaphore, watch};
@@ -19,6 +19,7 @@ use crate::control::{self, Reload};
 use crate::datagrams::Guard;
 use crate::errand::Errand;
 use crate::ground::{journal_options, make_folder, prepare_files, raise_file_limit};
+use crate::metrics::Page;
 use crate::outlets::{self, Beside, Feed};
 use crate::plan::{Plan, PlannedOutput, PlannedService, PortRule};
 use crate::post::{Post, PostView, bind_service};
@@ -103,6 +104,9 @@ pub(crate) struct Outlet {
     failing_told: bool,
 }
 
+/// Connections taken and cut off, by a service's label and host.
+pub(crate) type Ended = BTreeMap<(String, Option<Arc<str>>), (u64, u64)>;
+
 /// A canary that is bound and about to run, or running.
 pub struct Canary {
     state_dir: PathBuf,
@@ -119,6 +123,13 @@ pub struct Canary {
     /// Whether scans are watched for.
     scans: AtomicBool,
     started: Instant,
+    started_at: Timestamp,
+    /// Where metrics are read, if anywhere.
+    page: Mutex<Option<Page>>,
+    /// Seconds for which an output fails before all is not well.
+    failing_after: AtomicU64,
+    /// What posts that a reload ended had taken, and lost because there were too many.
+    ended: Mutex<Ended>,
     posts: Mutex<Vec<Post>>,
     errands: Mutex<Vec<Errand>>,
     reserved: Arc<Reserved>,
@@ -156,6 +167,8 @@ impl Canary {
         }
         let reserved = Reserved::open(&plan);
         let scanner = Scanner::open(&plan.capture);
+        // After the services, which are what the canary is for.
+        let page = plan.metrics.clone().map(|place| Page::open(place, identity));
         if let Some(identity) = identity {
             prepare_files(&state_dir, &plan, identity);
         }
@@ -183,6 +196,10 @@ impl Canary {
             scanner,
             scans: AtomicBool::new(plan.capture.scans.is_some()),
             started,
+            started_at: clock::now(),
+            page: Mutex::new(page),
+            failing_after: AtomicU64::new(plan.failing_after.as_secs()),
+            ended: Mutex::default(),
             posts: Mutex::new(posts),
             errands: Mutex::default(),
             reserved,
@@ -244,6 +261,29 @@ impl Canary {
         self.started
     }
 
+    /// The same as a time of day.
+    #[must_use]
+    pub(crate) const fn started_at(&self) -> Timestamp {
+        self.started_at
+    }
+
+    /// How long an output fails before all is not well.
+    #[must_use]
+    pub(crate) fn failing_after(&self) -> Duration {
+        Duration::from_secs(self.failing_after.load(Ordering::Relaxed))
+    }
+
+    /// What posts that a reload ended had taken, and lost because there were too many.
+    #[must_use]
+    pub(crate) fn ended(&self) -> Ended {
+        lock(&self.ended).clone()
+    }
+
+    /// Looks at the page of metrics, if there is one.
+    pub(crate) fn page<R>(&self, look: impl FnOnce(&Page) -> R) -> Option<R> {
+        lock(&self.page).as_ref().map(look)
+    }
+
     /// Serves until told to stop, and stops in order. Inside the runtime; the canary may be looked at
     /// meanwhile. `config` is what `status` shows; `reload` is run on SIGHUP and by `aviary reload`.
     pub async fn run(self: &Arc<Self>, config: String, reload: Reload, stop: impl Future<Output = ()>) {
@@ -279,6 +319,9 @@ impl Canary {
         self.watch_for_scans();
         self.open_posts(&plan);
         self.open_errands(&plan);
+        if let Some(page) = lock(&self.page).as_mut() {
+            page.begin(self);
+        }
         self.fill_secrets(plan.services);
     }
 
@@ -470,6 +513,7 @@ impl Canary {
             _ if scans && !before => changes.push("the watch for scans begins with the next start".to_owned()),
             _ => {}
         }
+        changes.extend(self.exchange_page(&plan));
         changes.extend(self.open_outlets(plan.outputs));
         self.fill_secrets(plan.services);
         self.say(format!(
@@ -558,8 +602,14 @@ impl Canary {
         for task in tasks {
             let _ = tokio::time::timeout(STOP_PATIENCE, task).await;
         }
-        let guard = lock(&self.guard).take();
-        let _ = tokio::task::spawn_blocking(move || drop(guard)).await;
+        let (guard, page) = (lock(&self.guard).take(), lock(&self.page).take());
+        let _ = tokio::task::spawn_blocking(move || {
+            drop(guard);
+            if let Some(page) = page {
+                page.end();
+            }
+        })
+        .await;
     }
 
     fn someone_is_behind(&self) -> bool {

@@ -91,6 +91,8 @@ struct Table {
     sources: HashMap<IpAddr, u32>,
     endpoints: HashMap<u32, u32>,
     limited: HashMap<IpAddr, Limited>,
+    /// Connections that went because there were too many, by endpoint, since the start.
+    evicted: HashMap<u32, u64>,
 }
 
 impl Table {
@@ -200,6 +202,13 @@ impl Connections {
     #[must_use]
     pub(crate) fn count(&self) -> usize {
         self.lock().live.len()
+    }
+
+    /// Connections that an endpoint has now, and those that it lost because there were too many.
+    #[must_use]
+    pub(crate) fn of_endpoint(&self, endpoint: u32) -> (u32, u64) {
+        let table = self.lock();
+        (table.endpoints.get(&endpoint).copied().unwrap_or(0), table.evicted.get(&endpoint).copied().unwrap_or(0))
     }
 
     /// Takes a connection in, with its idle and total limits. When that makes too many, of the source,
@@ -349,6 +358,7 @@ fn evict(table: &mut Table, share: usize, now: u32, among: impl Fn(&Live) -> boo
     candidates.select_nth_unstable_by_key(share - 1, |live| (live.active.load(Ordering::Relaxed), live.opened));
     for live in candidates.iter().take(share) {
         table.condemn(live, Verdict::Evicted, now);
+        *table.evicted.entry(live.endpoint).or_default() += 1;
         // LIMIT: sources remembered for the report; a wider flood is told of by its first ones.
         if table.limited.len() < 4096 || table.limited.contains_key(&live.source) {
             table.limited.entry(live.source).or_insert(Limited { count: 0, told: 0 }).count += 1;

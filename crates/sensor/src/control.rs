@@ -271,7 +271,11 @@ async fn status(canary: &Arc<Canary>, config: &str) -> Value {
     for (name, class, file, failure, report) in found {
         let cursor = stats.cursors.get(&name).copied().unwrap_or(stats.head);
         let queued = stats.head.saturating_sub(cursor);
-        let oldest = if queued > 0 && failure.is_none() { oldest_after(canary, cursor).await } else { None };
+        let oldest = if queued > 0 && failure.is_none() {
+            outlets::oldest_after(canary, cursor).await.map(text_of)
+        } else {
+            None
+        };
         let (error_time, error) = report.last_error.clone().map_or((None, None), |(t, e)| (Some(t), Some(e)));
         let state = match (&failure, report.failing) {
             (Some(_), _) => "failed",
@@ -286,6 +290,7 @@ async fn status(canary: &Arc<Canary>, config: &str) -> Value {
             "reason": failure,
             "delivered": report.delivered,
             "refused": report.refused,
+            "passed_over": report.passed_over,
             "retries": report.retries,
             "queued": queued,
             "position": cursor,
@@ -319,18 +324,17 @@ async fn status(canary: &Arc<Canary>, config: &str) -> Value {
             }
             Err(why) => json!({"reason": why}),
         }),
+        "metrics": canary.page(|page| json!({
+            "listen": page.place.to_string(),
+            "state": if page.failure.is_some() { "failed" } else { "listening" },
+            "reason": page.failure,
+        })),
         "connections": canary.connections().count(),
         "withheld": canary.datagrams().withheld(),
         "ignored": canary.reporter().ignored(),
         "privileges": privileges::held(),
         "time": text_of(clock::now()),
     })
-}
-
-async fn oldest_after(canary: &Canary, cursor: u64) -> Option<String> {
-    let mut reader = canary.reporter().journal().peek(cursor);
-    let events = tokio::time::timeout(Duration::from_secs(1), reader.next(1)).await.ok()?;
-    events.first()?.aviary.as_ref().map(|ours| text_of(ours.time))
 }
 
 fn text_of(time: aviary_event::Timestamp) -> String {

@@ -147,6 +147,9 @@ async fn test(canary: &Arc<Canary>, name: &str) -> Result<Value, String> {
         if report.refused > before.refused || report.retries > before.retries {
             return Ok(json!({"delivered": false, "answer": error()}));
         }
+        if report.passed_over > before.passed_over {
+            return Ok(json!({"delivered": false, "answer": "the output sends nothing of a test"}));
+        }
         if report.delivered > before.delivered {
             let took = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
             return Ok(json!({"delivered": true, "id": id.to_string(), "milliseconds": took}));
@@ -256,6 +259,13 @@ async fn replay(canary: &Arc<Canary>, name: &str, since: i64) -> Result<Value, S
         }
     }));
     Ok(json!({ "replayed": head.saturating_sub(first).saturating_add(1) }))
+}
+
+/// When the first event after a position came, if the journal says so within a second.
+pub(crate) async fn oldest_after(canary: &Canary, cursor: u64) -> Option<aviary_event::Timestamp> {
+    let mut reader = canary.reporter().journal().peek(cursor);
+    let events = tokio::time::timeout(Duration::from_secs(1), reader.next(1)).await.ok()?;
+    events.first()?.aviary.as_ref().map(|ours| ours.time)
 }
 
 #[cfg(test)]

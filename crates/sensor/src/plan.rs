@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use aviary_config::{Handler, Settings};
+use aviary_config::{Handler, MetricsPlace, Settings};
 use aviary_output::{Blueprint, Output};
 use aviary_service::{Endpoint, Entry, Materials, Service, Vault};
 use jiff::tz::TimeZone;
@@ -87,6 +88,10 @@ pub struct Plan {
     pub datagram_rate: u64,
     /// Bounds of the quarantine in bytes: all files, and one.
     pub quarantine: (u64, u64),
+    /// Where the page of metrics is, if there is one.
+    pub metrics: Option<MetricsPlace>,
+    /// How long an output fails before all is not well.
+    pub failing_after: Duration,
     /// Settings that a reload does not apply, as text.
     pub fixed: String,
 }
@@ -121,6 +126,9 @@ impl Plan {
             journal,
             datagram_rate,
             quarantine,
+            // What is no place does not get through the check.
+            metrics: MetricsPlace::read(&settings.text("aviary.metrics.listen")).ok().flatten(),
+            failing_after: Duration::from_secs(whole("aviary.metrics.failing_after")),
             fixed,
         }
     }
@@ -169,8 +177,7 @@ fn digest(entry: &Entry, settings: &Settings, host_name: &str) -> String {
 fn plan_output(handler: Handler, settings: &Settings) -> PlannedOutput {
     let node_id = settings.node_id();
     let extended = settings.extended();
-    let digest = format!("{} {:?} {:?} {extended} {node_id}", handler.class, handler.options, handler.formatter);
-    let output = match aviary_outputs::by_class(&handler.class) {
+    let output = match outputs().find(|entry| entry.classes.contains(&handler.class.as_str())) {
         Some(entry) => {
             let (name, options, format) = (&handler.name, &handler.options, handler.format());
             let blueprint = Blueprint { name, options, format, extended, node_id: &node_id };
@@ -180,7 +187,28 @@ fn plan_output(handler: Handler, settings: &Settings) -> PlannedOutput {
         }
         None => Err(unknown_class(&handler.class)),
     };
+    // A script that changed is another output; so is one that could not be built, for another reason.
+    let source = match &output {
+        Ok(output) => output.source(),
+        Err(why) => why,
+    };
+    let (class, options, formatter) = (&handler.class, &handler.options, &handler.formatter);
+    let digest = format!("{class} {options:?} {formatter:?} {extended} {node_id} {source}");
     PlannedOutput { handler, output, digest }
+}
+
+/// Users' outputs in Rhai: a script knows what to send, and the outputs' crate how to reach its destinations.
+static SCRIPT: aviary_output::Entry = aviary_output::Entry {
+    name: "script",
+    classes: &["aviary.script"],
+    summary: "what a script of your own makes of each event, over HTTP or to syslog",
+    options: aviary_script::OUTPUT_OPTIONS,
+    build: |blueprint| aviary_script::output(blueprint, aviary_outputs::destination),
+};
+
+/// Every output there is.
+fn outputs() -> impl Iterator<Item = &'static aviary_output::Entry> {
+    aviary_outputs::ALL.iter().copied().chain([&SCRIPT])
 }
 
 /// What to say of a handler class that is not in the list.
@@ -189,7 +217,7 @@ pub fn unknown_class(class: &str) -> String {
     if aviary_outputs::FORESEEN.contains(&class) {
         format!("handler class `{class}` is known, but not built yet; the other outputs run")
     } else {
-        let known: Vec<&str> = aviary_outputs::ALL.iter().flat_map(|entry| entry.classes).copied().collect();
+        let known: Vec<&str> = outputs().flat_map(|entry| entry.classes).copied().collect();
         format!("handler class `{class}` is not known; there are {}", known.join(", "))
     }
 }

@@ -16,12 +16,16 @@ use jiff::tz::TimeZone;
 use uuid::{Builder, Uuid};
 
 use crate::machine::Machine;
+use crate::tally::Tally;
 use crate::who::Who;
 use crate::{clock, kinds};
 
 /// Passwords up to this many bytes take much the same time to hash, whatever the hash; SHA-crypt's
 /// time grows with longer ones, so those are hashed for every user.
 const SHORT_PASSWORD: usize = 64;
+
+/// The service of events that the frame itself reports.
+const OWN: &str = "aviary";
 
 /// Planted passwords that are hashed a second for datagrams, which are worked through one after the other.
 const HURRIED_HASHES: u32 = 4;
@@ -67,6 +71,7 @@ pub(crate) struct Reporter {
     rules: std::sync::RwLock<Arc<Rules>>,
     ids: Ids,
     ignored: AtomicU64,
+    tally: Tally,
     poise: Poise,
     /// Hashes of this second, where others wait behind.
     hashes: Mutex<(Instant, u32)>,
@@ -101,6 +106,7 @@ impl Reporter {
             rules: std::sync::RwLock::new(Arc::new(rules)),
             ids: Ids::new(),
             ignored: AtomicU64::new(0),
+            tally: Tally::default(),
             poise: Poise::default(),
             hashes: Mutex::new((Instant::now(), 0)),
         }
@@ -126,6 +132,12 @@ impl Reporter {
     #[must_use]
     pub(crate) fn ignored(&self) -> u64 {
         self.ignored.load(Ordering::Relaxed)
+    }
+
+    /// Events since the start, by service and kind.
+    #[must_use]
+    pub(crate) const fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// What is known of those behind addresses; the capture feeds it.
@@ -169,6 +181,7 @@ impl Reporter {
         let now = clock::now();
         let (id, zone, node_id) = (self.ids.next(now.as_micros()), &rules.zone, rules.node_id_of(host));
         let mut event = Event::new(kind, data, id, now, zone, node_id, service, None, source, target);
+        self.tally.count(service, kind);
         self.tell_who(&mut event);
         Some(self.journal.append(event).await)
     }
@@ -211,6 +224,7 @@ impl Reporter {
         let id = self.ids.next(now.as_micros());
         let node_id = rules.node_id_at(destination);
         let mut event = Event::new(kind, data, id, now, &rules.zone, node_id, service, None, src, dst);
+        self.tally.count(service, kind);
         self.tell_who(&mut event);
         drop(self.journal.append_now(event));
     }
@@ -242,11 +256,12 @@ impl Reporter {
             now,
             &rules.zone,
             &rules.node_id,
-            "aviary",
+            OWN,
             None,
             src,
             Origin::none(),
         );
+        self.tally.count(OWN, kind);
         self.tell_who(&mut event);
         Some(self.journal.append_now(event))
     }
@@ -304,6 +319,7 @@ impl Reporter {
             context.peer.into(),
             context.local.into(),
         );
+        self.tally.count(&context.service, kind);
         if !notes.is_empty()
             && let Some(ours) = &mut event.aviary
         {

@@ -19,7 +19,7 @@ const LAYERS: [(&str, u8); 20] = [
     ("aviary-service", 1),
     ("aviary-output", 1),
     ("aviary-journal", 1),
-    ("aviary-store", 1),
+    ("aviary-store", 2),
     ("aviary-insight", 1),
     ("aviary-event", 0),
     ("aviary-config", 0),

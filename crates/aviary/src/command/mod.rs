@@ -3,6 +3,7 @@
 mod completions;
 pub(crate) mod config;
 mod drill;
+mod hub;
 mod module;
 mod outputs;
 mod reload;
@@ -32,6 +33,7 @@ struct Line {
 enum Command {
     Up(up::Arguments),
     Sensor(sensor::Arguments),
+    Hub(hub::Arguments),
     #[command(subcommand)]
     Config(config::Command),
     Status(status::Arguments),
@@ -73,6 +75,7 @@ pub fn main() -> ExitCode {
     let result = match line.command {
         Command::Up(arguments) => up::run(&arguments),
         Command::Sensor(arguments) => sensor::run(&arguments),
+        Command::Hub(arguments) => hub::run(&arguments),
         Command::Config(command) => config::run(command),
         Command::Status(arguments) => status::run(&arguments),
         Command::Reload(arguments) => reload::run(&arguments),

@@ -40,6 +40,7 @@ fn all_well(status: &Value) -> bool {
     states_are("services", &["listening", "watching", "asking", "following"])
         && states_are("outputs", &["working"])
         && status["journal"]["trouble"].is_null()
+        && status["metrics"]["reason"].is_null()
 }
 
 fn text(value: &Value) -> String {
@@ -90,6 +91,13 @@ fn render(status: &Value, style: Style) -> String {
     } else if !capture.is_null() {
         out.push_str(&format!("capture: {} packets looked at, {} dropped\n", capture["packets"], capture["dropped"]));
     }
+    let metrics = &status["metrics"];
+    if let Some(why) = metrics["reason"].as_str() {
+        let line = format!("metrics: not served at {}: {why}\n", text(&metrics["listen"]));
+        out.push_str(&style.paint(Ink::Alarm, &line));
+    } else if !metrics.is_null() {
+        out.push_str(&format!("metrics: served at {}\n", text(&metrics["listen"])));
+    }
     if !journal["trouble"].is_null() {
         out.push_str(&style.paint(Ink::Alarm, &format!("journal cannot be written: {}\n", text(&journal["trouble"]))));
     }
@@ -135,6 +143,16 @@ mod tests {
         let shown = render(&status, Style::Plain);
         assert!(shown.contains("failed: port 22 is taken by sshd (pid 7)"), "{shown}");
         assert!(shown.contains("failing: no space"), "{shown}");
+        assert!(!all_well(&status));
+    }
+
+    #[test]
+    fn says_where_metrics_are_served_or_why_not() {
+        let mut status = json!({"metrics": {"listen": "127.0.0.1:9464", "state": "listening", "reason": null}});
+        assert!(render(&status, Style::Plain).contains("metrics: served at 127.0.0.1:9464\n"));
+        assert!(all_well(&status));
+        status["metrics"]["reason"] = json!("port 9464 is taken");
+        assert!(render(&status, Style::Plain).contains("metrics: not served at 127.0.0.1:9464: port 9464 is taken\n"));
         assert!(!all_well(&status));
     }
 }

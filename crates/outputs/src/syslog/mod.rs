@@ -33,7 +33,7 @@ use serde_json::Value;
 
 use crate::options::{Options, whole_of, wrong};
 use link::{Kind, Sender, Target};
-pub(crate) use structured::STRUCTURED;
+pub(crate) use structured::{Daemon, STRUCTURED};
 
 /// Messages to a syslog daemon.
 pub(crate) static ENTRY: Entry = Entry {

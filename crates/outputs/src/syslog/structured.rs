@@ -30,7 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aviary_event::Event;
-use aviary_output::{Blueprint, Delivery, Entry, LineFormat, Output, Rejection, moment};
+use aviary_output::{Blueprint, Body as Said, Delivery, Destination, Entry, LineFormat, Output, Rejection, moment};
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
@@ -55,9 +55,20 @@ const PORT: u16 = 514;
 /// The port of syslog over TLS (RFC 5425).
 const SECURE_PORT: u16 = 6514;
 
+/// Messages at once. A burst of datagrams that no daemon's buffer holds would be lost.
+const BURST: usize = 64;
+
+/// Longest time that they may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 fn build(blueprint: &Blueprint<'_>) -> Result<Box<dyn Output>, Rejection> {
-    let options = Options(blueprint.options);
     let encoder = Encoder::new(blueprint)?;
+    let sender = sender(Options(blueprint.options), &encoder)?;
+    Ok(Box::new(StructuredSyslog { encoder, sender }))
+}
+
+/// Reads where messages go, and how.
+fn sender(options: Options<'_>, encoder: &Encoder) -> Result<Sender, Rejection> {
     let transport = options.choice("transport", &["udp", "tcp", "tls"])?;
     let secure = transport == Some("tls");
     let target = target(options, if secure { SECURE_PORT } else { PORT })?;
@@ -76,8 +87,7 @@ fn build(blueprint: &Blueprint<'_>) -> Result<Box<dyn Output>, Rejection> {
         None if local || (encoder.protocol == Protocol::Rfc3164 && !secure) => Framing::Line,
         _ => Framing::Counted,
     };
-    let sender = Sender::new("syslog", target, kind).with(framing, secure.then(|| Tls::new(trust)));
-    Ok(Box::new(StructuredSyslog { encoder, sender }))
+    Ok(Sender::new("syslog", target, kind).with(framing, secure.then(|| Tls::new(trust))))
 }
 
 /// What the header looks like.
@@ -140,12 +150,12 @@ impl Encoder {
         })
     }
 
-    /// A message without framing.
-    fn encode(&self, event: &Event) -> String {
+    /// A message without framing, up to what it says.
+    fn header(&self, event: &Event) -> String {
         let subject = Subject(event);
         let priority = self.facility * 8 + syslog_severity(event.severity());
         let host = printable(subject.node(), 255);
-        let mut message = match self.protocol {
+        match self.protocol {
             Protocol::Rfc5424 => {
                 let time = moment(event).map(|time| time.to_rfc3339(&TimeZone::UTC));
                 // A year before 0 or after 9999 has no spelling there.
@@ -161,20 +171,40 @@ impl Encoder {
                 };
                 format!("<{priority}>{} {host} {tag}", bsd_time(event))
             }
-        };
+        }
+    }
+
+    /// A message without framing.
+    fn encode(&self, event: &Event) -> String {
+        let mut message = self.header(event);
         match self.body {
             Body::Cef => cef::write(event, self.lines.extended(), &mut message),
             Body::Leef => leef::write(event, self.lines.extended(), &mut message),
             Body::Json => {
-                let line = self.lines.line(event);
-                if self.protocol == Protocol::Rfc5424 && !line.is_ascii() {
-                    // RFC 5424, section 6.4: text in UTF-8 begins with its mark.
-                    message.push('\u{feff}');
-                }
-                message.push_str(&line);
+                self.push(&self.lines.line(event), &mut message);
             }
         }
         message
+    }
+
+    fn push(&self, text: &str, message: &mut String) {
+        if self.protocol == Protocol::Rfc5424 && !text.is_ascii() {
+            // RFC 5424, section 6.4: text in UTF-8 begins with its mark.
+            message.push('\u{feff}');
+        }
+        message.push_str(text);
+    }
+
+    /// A message that somebody else wrote, without framing.
+    fn wrap(&self, message: &aviary_output::Message) -> Message {
+        let mut text = self.header(&message.event);
+        match &message.body {
+            Said::Text(body) | Said::Json(body) => {
+                self.push(body, &mut text);
+                Message::Text(text)
+            }
+            Said::Bytes(bytes) => Message::Pieces(vec![[text.as_bytes(), bytes].concat()]),
+        }
     }
 
     fn structured_data(&self, event: &Event) -> String {
@@ -249,7 +279,42 @@ impl Output for StructuredSyslog {
     }
 
     fn time_limit(&self) -> Duration {
-        Duration::from_secs(20)
+        PATIENCE
+    }
+}
+
+/// A daemon as a script's destination.
+pub(crate) struct Daemon {
+    encoder: Encoder,
+    sender: Sender,
+}
+
+impl Daemon {
+    /// The keys that it reads beside `address`.
+    pub(crate) const OPTIONS: &'static [&'static str] =
+        &["transport", "verify", "protocol", "framing", "facility", "app_name", "sd_id"];
+
+    pub(crate) fn read(blueprint: &Blueprint<'_>) -> Result<Self, Rejection> {
+        let encoder = Encoder::new(blueprint)?;
+        let sender = sender(Options(blueprint.options), &encoder)?;
+        Ok(Self { encoder, sender })
+    }
+}
+
+impl Destination for Daemon {
+    fn send<'a>(&'a mut self, messages: &'a [aviary_output::Message]) -> Delivery<'a> {
+        Box::pin(async move {
+            let messages: Vec<_> = messages.iter().map(|message| self.encoder.wrap(message)).collect();
+            self.sender.send_messages(&messages).await
+        })
+    }
+
+    fn batch_limit(&self) -> usize {
+        BURST
+    }
+
+    fn time_limit(&self) -> Duration {
+        PATIENCE
     }
 }
 

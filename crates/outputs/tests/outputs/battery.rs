@@ -28,7 +28,11 @@ fn minimal(name: &str, folder: &Path, absent: bool) -> Value {
             json!({"command": [program]})
         }
         "http_form" => json!({"host": "127.0.0.1:9", "url": "/log", "timeout": 2}),
+        "kafka" => json!({"brokers": "127.0.0.1:9", "topic": "t", "timeout": 2}),
+        "mqtt" => json!({"host": "127.0.0.1", "port": 9}),
+        "nats" => json!({"url": "nats://127.0.0.1:9"}),
         "null" => json!({}),
+        "redis" => json!({"address": folder.join("absent.sock"), "timeout": 2}),
         "socket_json" => json!({"host": "127.0.0.1", "port": 9}),
         "alertmanager" => json!({"url": "http://127.0.0.1:9/", "timeout": 2}),
         "dingtalk" | "discord" | "feishu" | "mattermost" | "slack" | "teams" | "wecom" => {

@@ -1,10 +1,12 @@
 //! What a canary's services do: listeners, questions and files, at the start and at a reload.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::{Canary, Rejected, lock};
 use crate::errand::Errand;
 use crate::listener::Station;
+use crate::metrics::Page;
 use crate::plan::{Plan, PlannedService};
 use crate::post::{Post, bind_service, wait_until_free};
 use crate::session::Shared;
@@ -45,6 +47,7 @@ impl Canary {
         let mut ending = Vec::new();
         let mut kept = Vec::new();
         let mut posts = lock(&self.posts);
+        let mut ended = lock(&self.ended);
         for mut post in std::mem::take(&mut *posts) {
             let service = plan.service_of(&post).filter(|service| {
                 post.failure.is_none()
@@ -65,6 +68,9 @@ impl Canary {
                 }
                 None => {
                     self.connections.end(Some(post.number));
+                    let before = ended.entry((post.label.clone(), post.host.clone())).or_default();
+                    before.0 += post.taken();
+                    before.1 += self.connections.of_endpoint(post.number).1;
                     if let Some(stop) = post.end() {
                         changes.push(format!("{} stopped on port {}", post.title(), post.port));
                         ending.push(stop);
@@ -72,6 +78,7 @@ impl Canary {
                 }
             }
         }
+        drop(ended);
         wait_until_free(&ending);
         for service in &plan.services {
             for mut post in bind_service(service, self.port_rule, &kept) {
@@ -85,6 +92,28 @@ impl Canary {
         }
         *posts = kept;
         changes
+    }
+
+    /// Moves the page of metrics where the plan has it; one line per change. Blocks for as long as the old place
+    /// takes to become free.
+    pub(super) fn exchange_page(self: &Arc<Self>, plan: &Plan) -> Option<String> {
+        self.failing_after.store(plan.failing_after.as_secs(), Ordering::Relaxed);
+        let mut page = lock(&self.page);
+        let is_same =
+            |page: &Page| page.failure.is_none() && plan.metrics.as_ref().is_some_and(|place| *place == page.place);
+        if page.as_ref().is_some_and(is_same) || page.is_none() && plan.metrics.is_none() {
+            return None;
+        }
+        if let Some(before) = page.take() {
+            before.end();
+        }
+        let Some(place) = plan.metrics.clone() else { return Some("metrics are served no more".to_owned()) };
+        let fresh = page.insert(Page::open(place, None));
+        fresh.begin(self);
+        Some(match &fresh.failure {
+            None => format!("metrics are served at {}", fresh.place),
+            Some(why) => format!("metrics are not served at {}: {why}", fresh.place),
+        })
     }
 
     /// Starts what asks and what reads files where that is new or changed, and ends what is gone; one line

@@ -1,0 +1,133 @@
+//! `POST /api/v1/events`: the way in for events.
+
+use std::io::Read;
+use std::sync::Arc;
+
+use aviary_hub::{Hub, Scope, Word};
+use axum::body::{Bytes, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, header};
+use axum::response::Json;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::Problem;
+use crate::access::Caller;
+
+/// Longest body, bytes, as it comes and unpacked.
+const LONGEST: usize = 16 << 20;
+
+/// Most events of one request.
+const EVENTS: usize = 10_000;
+
+/// What became of a batch.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Answer {
+    /// Events that are stored now, and durable.
+    accepted: usize,
+    /// Events that were there already.
+    duplicate: usize,
+    /// Events that are not taken, and why. Sending them again is of no use.
+    rejected: Vec<Rejected>,
+}
+
+/// An event that is not taken.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Rejected {
+    /// Its line in the body, from 0.
+    index: usize,
+    /// Why.
+    reason: String,
+}
+
+/// Takes events, a JSON object a line
+///
+/// Each is stored once: by `aviary.id`, or by its bytes where it has none. What is answered for is durable. A line that is
+/// no event is named in `rejected` and holds up no other; when no line is taken, the status is 400.
+#[utoipa::path(
+    post, path = "/api/v1/events", tag = "events", security(("token" = ["ingest"])),
+    request_body(content = String, content_type = "application/x-ndjson", description = "Lines; `Content-Encoding` may be gzip or zstd"),
+    responses(
+        (status = 200, body = Answer),
+        (status = 400, body = Answer, description = "No line is an event"),
+        (status = 401, body = Problem), (status = 403, body = Problem),
+        (status = 413, body = Problem, description = "More than 16 MiB or 10,000 lines"),
+        (status = 415, body = Problem, description = "An encoding that is not known"),
+        (status = 503, body = Problem, description = "Nothing can be stored now; nothing was taken"),
+    ),
+)]
+pub(crate) async fn post(
+    State(hub): State<Arc<Hub>>,
+    caller: Caller,
+    request: Request,
+) -> Result<(StatusCode, Json<Answer>), Problem> {
+    let Some(source) = caller.may(Scope::Ingest)?.source() else {
+        return Err(Problem::new(StatusCode::FORBIDDEN, "the token stands for no sensor"));
+    };
+    let encoding = request.headers().get(header::CONTENT_ENCODING).cloned();
+    let body = to_bytes(request.into_body(), LONGEST).await.map_err(|_| too_large())?;
+    let body = match encoding.as_ref().map(axum::http::HeaderValue::as_bytes) {
+        None | Some(b"identity") => body,
+        // Unpacking is work for a thread of its own.
+        Some(b"gzip") => unpack(body, |body| inflate(flate2::read::MultiGzDecoder::new(body))).await?,
+        Some(b"zstd") => {
+            unpack(body, |body| match ruzstd::decoding::StreamingDecoder::new(body) {
+                Ok(decoder) => inflate(decoder),
+                Err(error) => Err(Problem::bad(format!("the body is not zstd: {error}"))),
+            })
+            .await?
+        }
+        Some(_) => {
+            let detail = "`Content-Encoding` is none of gzip, zstd, identity";
+            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
+        }
+    };
+    // Empty lines count, so that an index is a line's number.
+    let lines: Vec<&[u8]> = body.split(|byte| *byte == b'\n').collect();
+    if lines.len() > EVENTS + 1 {
+        return Err(too_large());
+    }
+    let numbered: Vec<(usize, &[u8])> =
+        lines.into_iter().enumerate().filter(|(_, line)| !line.trim_ascii().is_empty()).collect();
+    let events: Vec<&[u8]> = numbered.iter().map(|(_, line)| *line).collect();
+    let words = hub.take(&source, &events).await?;
+    let mut answer = Answer { accepted: 0, duplicate: 0, rejected: Vec::new() };
+    for ((index, _), word) in numbered.iter().zip(words) {
+        match word {
+            Word::Accepted(_) => answer.accepted += 1,
+            Word::Duplicate(_) => answer.duplicate += 1,
+            Word::Refused(why) => answer.rejected.push(Rejected { index: *index, reason: why.to_string() }),
+        }
+    }
+    let nothing = answer.accepted + answer.duplicate == 0 && !answer.rejected.is_empty();
+    Ok((if nothing { StatusCode::BAD_REQUEST } else { StatusCode::OK }, Json(answer)))
+}
+
+fn too_large() -> Problem {
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "a request takes up to 16 MiB, unpacked, and 10,000 lines")
+}
+
+async fn unpack(
+    body: Bytes,
+    work: impl FnOnce(&[u8]) -> Result<Vec<u8>, Problem> + Send + 'static,
+) -> Result<Bytes, Problem> {
+    let done = tokio::task::spawn_blocking(move || work(&body)).await;
+    let failed = |_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the body could not be unpacked");
+    done.map_err(failed)?.map(Bytes::from)
+}
+
+/// Reads all that is packed, up to the limit.
+fn inflate(decoder: impl Read) -> Result<Vec<u8>, Problem> {
+    let mut out = Vec::new();
+    let limit = u64::try_from(LONGEST).unwrap_or(u64::MAX);
+    let mut decoder = decoder.take(limit.saturating_add(1));
+    let mut piece = [0; 16 << 10];
+    loop {
+        match decoder.read(&mut piece) {
+            Ok(0) => break,
+            Ok(count) => out.extend_from_slice(piece.get(..count).unwrap_or_default()),
+            Err(error) => return Err(Problem::bad(format!("the body cannot be unpacked: {error}"))),
+        }
+    }
+    if out.len() > LONGEST { Err(too_large()) } else { Ok(out) }
+}

@@ -1,0 +1,24 @@
+//! The aggregation layer as pure functions: what many events come to.
+//!
+//! An event becomes a [`Sighting`]: an [`Actor`], a moment, and the [`Fact`]s that it tells. Sightings of
+//! one actor that follow each other closely are one [`Incident`]. Merging is commutative, associative and,
+//! with each event applied once, idempotent: whoever applies events in whatever order gets the same
+//! incidents. No clock, no I/O.
+
+mod actor;
+mod facts;
+mod incident;
+mod news;
+mod sighting;
+mod stage;
+mod suppression;
+mod verdict;
+
+pub use actor::{Actor, Source};
+pub use facts::{Fact, Facts, Sort};
+pub use incident::{Incident, Merged, Stamp, merge};
+pub use news::news;
+pub use sighting::Sighting;
+pub use stage::Stage;
+pub use suppression::{Hours, Rule, RuleError, RuleText};
+pub use verdict::{Reason, Verdict};

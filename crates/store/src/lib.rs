@@ -1,0 +1,100 @@
+//! The hub's data: what it is asked for and what it keeps, whatever keeps it.
+//!
+//! A [`Store`] takes events once each, merges them into incidents in the same transaction, and answers searches.
+//! Everything that people decide (sensors, rules, channels, people) is a [`Document`]: a small JSON object with a
+//! version, so that a backend has one table for all of them. One battery of tests holds for every backend.
+
+mod document;
+mod event;
+mod incident;
+mod page;
+mod sqlite;
+
+use std::future::Future;
+use std::pin::Pin;
+
+use aviary_event::Timestamp;
+use aviary_insight::Fact;
+use uuid::Uuid;
+
+pub use document::{Document, PutError};
+pub use event::{EventQuery, EventRow, Networks, Record, Taken};
+pub use incident::{Changed, Decision, IncidentQuery, IncidentRow, Note, State};
+pub use page::{Cursor, Page};
+pub use sqlite::{OpenError, Options, Sqlite};
+
+/// Why the store did not do what it was asked.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Nothing can be written now; nothing was.
+    #[error("the store cannot be written: {reason}")]
+    Full {
+        /// In the backend's words.
+        reason: String,
+    },
+    /// The backend failed otherwise.
+    #[error("the store failed: {reason}")]
+    Failed {
+        /// In its words.
+        reason: String,
+    },
+    /// A search took too long.
+    #[error("the search took longer than {seconds} s; a shorter time or a narrower source makes it faster")]
+    TooSlow {
+        /// How long it was allowed to take.
+        seconds: u64,
+    },
+    /// What is asked for is not there.
+    #[error("there is no {what}")]
+    Missing {
+        /// What.
+        what: &'static str,
+    },
+    /// The store is closed.
+    #[error("the store is closed")]
+    Closed,
+}
+
+/// What a question comes to.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+
+/// Where the hub keeps what it knows.
+pub trait Store: Send + Sync + 'static {
+    /// Takes events, each once by id, and merges those that nobody hid into incidents. All or nothing; when it answers,
+    /// they are durable.
+    fn take(&self, records: Vec<Record>) -> Answer<'_, Taken>;
+
+    /// One event.
+    fn event(&self, id: Uuid) -> Answer<'_, Option<EventRow>>;
+
+    /// Events that a query asks for, the newest first.
+    fn events(&self, query: EventQuery) -> Answer<'_, Page<EventRow>>;
+
+    /// One incident. One that went into another is found there.
+    fn incident(&self, number: i64) -> Answer<'_, Option<IncidentRow>>;
+
+    /// Incidents that a query asks for, those with the latest event first.
+    fn incidents(&self, query: IncidentQuery) -> Answer<'_, Page<IncidentRow>>;
+
+    /// Notes what somebody decided of an incident.
+    fn decide(&self, number: i64, decision: Decision) -> Answer<'_, IncidentRow>;
+
+    /// Notes that people were told facts of an incident.
+    fn told(&self, number: i64, facts: Vec<Fact>) -> Answer<'_, ()>;
+
+    /// A document.
+    fn document<'a>(&'a self, kind: &'static str, key: &'a str) -> Answer<'a, Option<Document>>;
+
+    /// All documents of a kind, by key.
+    fn documents(&self, kind: &'static str) -> Answer<'_, Vec<Document>>;
+
+    /// Writes a document if its version is still the one that is there (0: there is none), and gives the new one. In the
+    /// same transaction the change is written to the audit log under `by`.
+    fn put(&self, document: Document, by: String, at: Timestamp) -> Answer<'_, Result<Document, PutError>>;
+
+    /// Removes a document, if its version is still the one that is there.
+    fn remove(&self, document: Document, by: String, at: Timestamp) -> Answer<'_, Result<(), PutError>>;
+
+    /// Removes events older than a moment that are no evidence of an incident which is kept; gives how many.
+    fn expire(&self, before: Timestamp) -> Answer<'_, u64>;
+}

@@ -1,0 +1,253 @@
+//! The one thread that writes.
+
+use std::collections::HashMap;
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+use aviary_event::Timestamp;
+use aviary_insight::{Actor, Fact, Sighting, merge};
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use super::{documents, events, failed, incidents};
+use crate::{Changed, Decision, Document, IncidentRow, Note, PutError, Record, StoreError, Taken};
+
+/// Jobs that share a transaction, at most.
+const TOGETHER: usize = 64;
+/// Records that share a transaction; one job may bring more.
+const RECORDS: usize = 8192;
+/// Actors whose incidents stay in memory.
+const ACTORS: usize = 4096;
+/// Events that are removed in one transaction.
+const REMOVED: usize = 5000;
+
+/// Who waits for an answer.
+type Asker<T> = oneshot::Sender<Result<T, StoreError>>;
+
+/// What the writer is asked for.
+pub(super) enum Job {
+    Take(Vec<Record>, Asker<Taken>),
+    Decide(i64, Decision, Asker<IncidentRow>),
+    Told(i64, Vec<Fact>, Asker<()>),
+    Put(Document, String, Timestamp, Asker<Result<Document, PutError>>),
+    Remove(Document, String, Timestamp, Asker<Result<(), PutError>>),
+    Expire(Timestamp, Asker<u64>),
+}
+
+/// An answer that is given when the transaction is durable, or not.
+type Later = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+
+pub(super) struct Writer {
+    connection: Connection,
+    window: Duration,
+    /// Incidents by actor, so that a flood reads and parses its incident once.
+    known: HashMap<Actor, Known>,
+}
+
+/// An actor's incidents.
+struct Known {
+    /// All with an event from this moment on are here.
+    since: i64,
+    rows: Vec<IncidentRow>,
+}
+
+impl Writer {
+    pub(super) fn new(connection: Connection, window: Duration) -> Self {
+        Self { connection, window, known: HashMap::new() }
+    }
+
+    /// Works until there is nobody left to ask.
+    pub(super) fn run(mut self, jobs: &Receiver<Job>) {
+        while let Ok(first) = jobs.recv() {
+            let mut count = first.records();
+            let mut together = vec![first];
+            while together.len() < TOGETHER
+                && count < RECORDS
+                && let Ok(job) = jobs.try_recv()
+            {
+                count = count.saturating_add(job.records());
+                together.push(job);
+            }
+            self.transact(together);
+        }
+        if let Err(error) = self.connection.execute_batch("PRAGMA optimize; PRAGMA wal_checkpoint(TRUNCATE)") {
+            tracing::debug!(%error, "store not checkpointed at its end");
+        }
+    }
+
+    /// Does jobs in one transaction. When it fails, none of them was done, and what is in memory is forgotten.
+    fn transact(&mut self, jobs: Vec<Job>) {
+        // Not later: what changed in memory and is not written yet must not be forgotten.
+        if self.known.len() >= ACTORS {
+            self.known.clear();
+        }
+        let mut answers: Vec<Later> = Vec::new();
+        let done = self.connection.execute_batch("BEGIN IMMEDIATE").and_then(|()| {
+            for job in jobs {
+                self.connection.execute_batch("SAVEPOINT job")?;
+                match self.work(job) {
+                    Ok(answer) => answers.push(answer),
+                    // It has its answer, and the others go on without it.
+                    Err(error) => {
+                        tracing::error!(%error, "store did not do a job");
+                        self.connection.execute_batch("ROLLBACK TO job")?;
+                        self.known.clear();
+                    }
+                }
+                self.connection.execute_batch("RELEASE job")?;
+            }
+            self.connection.execute_batch("COMMIT")
+        });
+        let done = done.map_err(|error| {
+            let _ = self.connection.execute_batch("ROLLBACK");
+            self.known.clear();
+            failed(&error)
+        });
+        for answer in answers {
+            answer(done.clone());
+        }
+    }
+
+    fn work(&mut self, job: Job) -> rusqlite::Result<Later> {
+        match job {
+            Job::Take(records, asker) => later(self.take(&records), asker),
+            Job::Decide(number, decision, asker) => match self.decide(number, decision)? {
+                Some(row) => later(Ok(row), asker),
+                None => missing(asker),
+            },
+            Job::Told(number, facts, asker) => match self.told(number, facts)? {
+                Some(()) => later(Ok(()), asker),
+                None => missing(asker),
+            },
+            Job::Put(document, by, at, asker) => later(documents::put(&self.connection, document, &by, at), asker),
+            Job::Remove(document, by, at, asker) => {
+                later(documents::remove(&self.connection, &document, &by, at), asker)
+            }
+            Job::Expire(before, asker) => later(events::expire(&self.connection, before, REMOVED), asker),
+        }
+    }
+
+    fn take(&mut self, records: &[Record]) -> rusqlite::Result<Taken> {
+        let mut taken = Taken::default();
+        // Changed incidents by actor and place in memory; those are stable within one transaction.
+        let mut changed: HashMap<(Actor, i64), (bool, Vec<i64>)> = HashMap::new();
+        for record in records {
+            let fresh = events::insert(&self.connection, record)?;
+            taken.fresh.push(fresh);
+            let shown = record.sighting.as_ref().filter(|_| fresh && record.hidden.is_none());
+            if let Some(sighting) = shown {
+                let (number, born, absorbed) = self.merge(sighting)?;
+                let mut earlier = Vec::new();
+                let mut was_born = born;
+                for other in &absorbed {
+                    if let Some((born, more)) = changed.remove(&(sighting.actor.clone(), *other)) {
+                        was_born |= born;
+                        earlier.extend(more);
+                    }
+                }
+                let entry = changed.entry((sighting.actor.clone(), number)).or_insert((was_born, Vec::new()));
+                entry.1.extend(absorbed);
+                entry.1.extend(earlier);
+            }
+        }
+        for ((actor, number), (born, absorbed)) in changed {
+            let row = self.known.get_mut(&actor).and_then(|known| known.rows.iter_mut().find(|r| r.number == number));
+            let Some(row) = row else { continue };
+            row.judge();
+            incidents::write(&self.connection, row)?;
+            taken.changed.push(Changed { now: row.clone(), born, absorbed });
+        }
+        taken.changed.sort_by_key(|changed| changed.now.number);
+        Ok(taken)
+    }
+
+    /// Merges a sighting into the incidents of its actor; gives the incident's number, whether it is new, and the numbers
+    /// of those that went into it.
+    fn merge(&mut self, sighting: &Sighting) -> rusqlite::Result<(i64, bool, Vec<i64>)> {
+        let window = i64::try_from(self.window.as_micros()).unwrap_or(i64::MAX);
+        let since = sighting.at.as_micros().saturating_sub(window);
+        if self.known.get(&sighting.actor).is_none_or(|known| known.since > since) {
+            let rows = incidents::of_actor(&self.connection, &sighting.actor, since)?;
+            // INVARIANT: what changed in this transaction and is not written yet is kept.
+            let known = self.known.entry(sighting.actor.clone()).or_insert(Known { since, rows: Vec::new() });
+            known.since = since;
+            for row in rows {
+                if known.rows.iter().all(|other| other.number != row.number) {
+                    known.rows.push(row);
+                }
+            }
+        }
+        let Some(known) = self.known.get_mut(&sighting.actor) else { return Ok((0, false, Vec::new())) };
+        let merged = merge(&mut known.rows, sighting, self.window, IncidentRow::new);
+        let Some(row) = known.rows.get_mut(merged.place) else { return Ok((0, false, Vec::new())) };
+        let mut numbers: Vec<i64> = merged.absorbed.iter().map(|other| other.number).collect();
+        numbers.push(row.number);
+        for other in merged.absorbed {
+            row.absorb(other);
+        }
+        if merged.born {
+            row.number = incidents::write(&self.connection, row)?;
+        }
+        numbers.retain(|number| *number != row.number && *number != 0);
+        for number in &numbers {
+            incidents::forward(&self.connection, *number, row.number)?;
+        }
+        Ok((row.number, merged.born, numbers))
+    }
+
+    fn decide(&mut self, number: i64, decision: Decision) -> rusqlite::Result<Option<IncidentRow>> {
+        let Some(mut row) = self.incident(number)? else { return Ok(None) };
+        if let Some(state) = decision.state {
+            row.state = state;
+            // Whoever decides has seen what there is: it is no news any more.
+            row.told.extend(row.incident.facts.iter().map(|(fact, _)| fact.clone()));
+        }
+        row.notes.insert(Note {
+            at: decision.at.as_micros(),
+            by: decision.by,
+            state: decision.state.map(|state| state.word().to_owned()),
+            text: decision.text,
+        });
+        self.save(row).map(Some)
+    }
+
+    fn told(&mut self, number: i64, facts: Vec<Fact>) -> rusqlite::Result<Option<()>> {
+        let Some(mut row) = self.incident(number)? else { return Ok(None) };
+        row.told.extend(facts);
+        self.save(row).map(|_| Some(()))
+    }
+
+    fn incident(&self, number: i64) -> rusqlite::Result<Option<IncidentRow>> {
+        incidents::one(&self.connection, number)
+    }
+
+    fn save(&mut self, row: IncidentRow) -> rusqlite::Result<IncidentRow> {
+        incidents::write(&self.connection, &row)?;
+        // The next event of the actor reads it anew.
+        self.known.remove(&row.incident.actor);
+        Ok(row)
+    }
+}
+
+impl Job {
+    const fn records(&self) -> usize {
+        match self {
+            Self::Take(records, _) => records.len(),
+            _ => 1,
+        }
+    }
+}
+
+fn later<T: Send + 'static>(value: rusqlite::Result<T>, asker: Asker<T>) -> rusqlite::Result<Later> {
+    match value {
+        Ok(value) => Ok(Box::new(move |done: Result<(), StoreError>| drop(asker.send(done.map(|()| value))))),
+        Err(error) => {
+            let _ = asker.send(Err(failed(&error)));
+            Err(error)
+        }
+    }
+}
+
+fn missing<T: Send + 'static>(asker: Asker<T>) -> rusqlite::Result<Later> {
+    Ok(Box::new(move |_| drop(asker.send(Err(StoreError::Missing { what: "such incident" })))))
+}

@@ -1,0 +1,235 @@
+//! What holds for every store.
+
+use aviary_event::{Severity, Timestamp};
+use aviary_insight::{Actor, Fact, Stage};
+use aviary_store::{
+    Decision, Document, EventQuery, IncidentQuery, Networks, PutError, Record, State, Store, StoreError,
+};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::sqlite::fresh;
+use crate::{Made, SECOND};
+
+async fn take(store: &impl Store, records: impl IntoIterator<Item = Made>) -> aviary_store::Taken {
+    let records: Vec<Record> = records.into_iter().map(|made| made.record()).collect();
+    store.take(records).await.expect("taken")
+}
+
+/// The numbers of the events that a query finds.
+async fn found(store: &impl Store, query: EventQuery) -> Vec<u128> {
+    let page = store.events(EventQuery { limit: 100, ..query }).await.expect("a page");
+    page.rows.iter().map(|row| row.id.as_u128()).collect()
+}
+
+async fn incidents(store: &impl Store) -> Vec<(i64, String, u64)> {
+    let page = store.incidents(IncidentQuery { limit: 100, ..IncidentQuery::default() }).await.expect("a page");
+    page.rows.iter().map(|row| (row.number, row.incident.actor.to_string(), row.incident.events)).collect()
+}
+
+#[tokio::test]
+async fn an_event_is_taken_once_however_often_it_comes() {
+    let (_folder, store) = fresh();
+    let first = take(&store, [Made::new(1, 0, "10.0.0.1"), Made::new(1, 0, "10.0.0.1")]).await;
+    assert_eq!(first.fresh, [true, false]);
+    let again = take(&store, [Made::new(2, 1, "10.0.0.1"), Made::new(1, 0, "10.0.0.1")]).await;
+    assert_eq!((again.fresh, again.changed.len()), (vec![true, false], 1));
+    assert_eq!(incidents(&store).await, [(1, "10.0.0.1".to_owned(), 2)]);
+    let nothing = take(&store, [Made::new(2, 1, "10.0.0.1")]).await;
+    assert_eq!((nothing.fresh, nothing.changed.len()), (vec![false], 0));
+}
+
+#[tokio::test]
+async fn the_line_is_kept_as_it_came() {
+    let (_folder, store) = fresh();
+    take(&store, [Made::new(7, 0, "10.0.0.1")]).await;
+    let row = store.event(Uuid::from_u128(7)).await.expect("an answer").expect("the event");
+    assert_eq!(row.line, Made::new(7, 0, "10.0.0.1").record().line);
+    assert_eq!((row.stage, row.hidden), (Some(Stage::LoginAttempt), None));
+    assert_eq!(store.event(Uuid::from_u128(8)).await.expect("an answer"), None);
+}
+
+#[tokio::test]
+async fn searches_find_what_they_ask_for_and_nothing_else() {
+    let (_folder, store) = fresh();
+    let mut hidden = Made::new(5, 50, "10.0.0.1").record();
+    hidden.hidden = Some("nessus".to_owned());
+    let with =
+        |number, user| Made { user, ..Made::new(number, 10 * i64::try_from(number).expect("small"), "10.0.0.1") };
+    let others = [
+        Made { source: "10.0.0.12", ..with(1, "admin") },
+        Made { source: "2001:db8::1", ..with(2, "root admin") },
+        Made { logtype: 5001, sensor: "south", ..with(3, "x") },
+        Made { source: "::ffff:10.0.0.1", ..with(4, "O'Brien \\\" OR 1=1") },
+    ];
+    take(&store, others).await;
+    store.take(vec![hidden]).await.expect("taken");
+    let query = EventQuery::default;
+    let from = |text: &str| Some(Networks::parse(text).expect("a network"));
+    assert_eq!(found(&store, query()).await, [5, 4, 3, 2, 1]);
+    assert_eq!(found(&store, EventQuery { sources: from("10.0.0.1"), ..query() }).await, [5, 4, 3]);
+    assert_eq!(found(&store, EventQuery { sources: from("10.0.0.0/24"), ..query() }).await, [5, 4, 3, 1]);
+    assert_eq!(found(&store, EventQuery { sources: from("2001:db8::/32"), ..query() }).await, [2]);
+    assert_eq!(found(&store, EventQuery { destinations: from("10.9.0.12"), ..query() }).await, [0; 0]);
+    assert_eq!(found(&store, EventQuery { sensor: Some("south".to_owned()), ..query() }).await, [3]);
+    assert_eq!(found(&store, EventQuery { logtype: Some(5001), ..query() }).await, [3]);
+    assert_eq!(found(&store, EventQuery { stage: Some(Stage::Probe), ..query() }).await, [5, 4, 2, 1]);
+    assert_eq!(found(&store, EventQuery { kind: Some("scan".to_owned()), ..query() }).await, [3]);
+    assert_eq!(found(&store, EventQuery { text: Some("ADMIN".to_owned()), ..query() }).await, [2, 1]);
+    assert_eq!(found(&store, EventQuery { text: Some("root admin".to_owned()), ..query() }).await, [2]);
+    assert_eq!(found(&store, EventQuery { text: Some("\" OR (NOT* : ^".to_owned()), ..query() }).await, [0; 0]);
+    let field = |text: &str| EventQuery { fields: vec![("USERNAME".to_owned(), text.to_owned())], ..query() };
+    assert_eq!(found(&store, field("admin")).await, [1]);
+    assert_eq!(found(&store, EventQuery { hidden: Some(true), ..query() }).await, [5]);
+    assert_eq!(found(&store, EventQuery { hidden: Some(false), ..query() }).await, [4, 3, 2, 1]);
+    assert_eq!(found(&store, EventQuery { rule: Some("nessus".to_owned()), ..query() }).await, [5]);
+    let at = |seconds: i64| Some(Timestamp::from_micros(seconds * SECOND));
+    assert_eq!(found(&store, EventQuery { since: at(20), until: at(40), ..query() }).await, [3, 2]);
+}
+
+#[tokio::test]
+async fn pages_follow_each_other_though_events_come_in_between() {
+    let (_folder, store) = fresh();
+    // Many of one moment, so that the moment alone is no place to go on from.
+    take(&store, (1..=25).map(|number| Made::new(number, i64::try_from(number / 10).expect("small"), "10.0.0.1")))
+        .await;
+    let mut seen = Vec::new();
+    let mut after = None;
+    loop {
+        let page = store.events(EventQuery { after, limit: 4, ..EventQuery::default() }).await.expect("a page");
+        seen.extend(page.rows.iter().map(|row| row.id.as_u128()));
+        let newer = 1000 + u128::try_from(seen.len()).expect("small");
+        take(&store, [Made::new(newer, 1000, "10.0.0.1")]).await;
+        let Some(next) = page.next else { break };
+        after = aviary_store::Cursor::from_text(&next.to_text());
+    }
+    assert_eq!(seen, (1..=25).rev().collect::<Vec<u128>>());
+}
+
+#[tokio::test]
+async fn what_is_hidden_makes_no_incident() {
+    let (_folder, store) = fresh();
+    let mut hidden = Made::new(1, 0, "10.0.0.1").record();
+    hidden.hidden = Some("nessus".to_owned());
+    assert_eq!(store.take(vec![hidden]).await.expect("taken").changed, []);
+    assert_eq!(incidents(&store).await, []);
+}
+
+#[tokio::test]
+async fn a_pause_that_a_late_event_closes_makes_one_of_two_with_the_smaller_number() {
+    let (_folder, store) = fresh();
+    take(&store, [Made::new(1, 0, "10.0.0.1"), Made::new(2, 6000, "10.0.0.1"), Made::new(3, 0, "10.0.0.12")]).await;
+    assert_eq!(incidents(&store).await.len(), 3);
+    let decision = Decision {
+        state: Some(State::Acknowledged),
+        by: "anna".to_owned(),
+        text: "looking".to_owned(),
+        at: Timestamp::from_micros(0),
+    };
+    store.decide(2, decision).await.expect("decided");
+    let taken = take(&store, [Made::new(4, 3000, "10.0.0.1")]).await;
+    assert_eq!((taken.changed[0].now.number, taken.changed[0].absorbed.as_slice()), (1, &[2][..]));
+    assert_eq!(incidents(&store).await, [(1, "10.0.0.1".to_owned(), 3), (3, "10.0.0.12".to_owned(), 1)]);
+    let old = store.incident(2).await.expect("an answer").expect("the incident");
+    assert_eq!(
+        (old.number, old.state, old.notes.len()),
+        (1, State::Open, 1),
+        "one of them is open, and nothing is lost"
+    );
+}
+
+#[tokio::test]
+async fn a_closed_incident_opens_again_for_something_new_only() {
+    let (_folder, store) = fresh();
+    take(&store, [Made::new(1, 0, "10.0.0.1")]).await;
+    let close = |number| Decision {
+        state: Some(State::Closed),
+        by: "anna".to_owned(),
+        text: format!("the intern, {number}"),
+        at: Timestamp::from_micros(number),
+    };
+    let closed = store.decide(1, close(1)).await.expect("decided");
+    assert_eq!((closed.state, closed.notes.len()), (State::Closed, 1));
+    take(&store, [Made { user: "admin", ..Made::new(2, 1, "10.0.0.1") }]).await;
+    assert_eq!(store.incident(1).await.expect("an answer").expect("the incident").state, State::Closed);
+    let taken = take(&store, [Made { sensor: "south", ..Made::new(3, 2, "10.0.0.1") }]).await;
+    assert_eq!(taken.changed[0].now.state, State::Open);
+    store.decide(1, close(2)).await.expect("decided");
+    store.told(1, vec![Fact::Sensor("west".to_owned())]).await.expect("noted");
+    let taken = take(&store, [Made { sensor: "west", ..Made::new(4, 3, "10.0.0.1") }]).await;
+    assert_eq!(taken.changed[0].now.state, State::Closed, "that one was told already");
+    let error = store.decide(99, close(3)).await.expect_err("there is none");
+    assert!(matches!(error, StoreError::Missing { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn incidents_are_asked_for_by_state_severity_and_actor() {
+    let (_folder, store) = fresh();
+    let scan = Made { logtype: 5001, ..Made::new(1, 0, "10.0.0.1") };
+    take(&store, [scan, Made::new(2, 10, "10.0.0.12"), Made::new(3, 20, "2001:db8::1")]).await;
+    let numbers = |query: IncidentQuery| {
+        let store = &store;
+        async move {
+            let page = store.incidents(IncidentQuery { limit: 10, ..query }).await.expect("a page");
+            page.rows.iter().map(|row| row.number).collect::<Vec<i64>>()
+        }
+    };
+    let query = IncidentQuery::default;
+    assert_eq!(numbers(query()).await, [3, 2, 1]);
+    assert_eq!(numbers(IncidentQuery { severity: Some(Severity::High), ..query() }).await, [3, 2]);
+    assert_eq!(numbers(IncidentQuery { actor: Actor::new("10.0.0.1", "", "north"), ..query() }).await, [1]);
+    assert_eq!(numbers(IncidentQuery { state: Some(State::Closed), ..query() }).await, [0; 0]);
+    assert_eq!(numbers(IncidentQuery { since: Some(Timestamp::from_micros(10 * SECOND)), ..query() }).await, [3, 2]);
+    let first = store.incidents(IncidentQuery { limit: 2, ..query() }).await.expect("a page");
+    assert_eq!(numbers(IncidentQuery { after: first.next, ..query() }).await, [1]);
+}
+
+#[tokio::test]
+async fn a_document_is_not_written_over_what_somebody_else_wrote() {
+    let (_folder, store) = fresh();
+    let at = Timestamp::from_micros(0);
+    let new = |version, text: &str| Document {
+        kind: "suppression".to_owned(),
+        key: "nessus".to_owned(),
+        version,
+        body: json!({ "reason": text }),
+    };
+    let put = |document| store.put(document, "anna".to_owned(), at);
+    let first = put(new(0, "one")).await.expect("done").expect("written");
+    assert_eq!(first.version, 1);
+    assert_eq!(put(new(0, "two")).await.expect("done"), Err(PutError::Conflict { now: 1 }));
+    assert_eq!(put(new(1, "two")).await.expect("done").expect("written").version, 2);
+    let there = store.document("suppression", "nessus").await.expect("an answer").expect("the document");
+    assert_eq!((there.version, &there.body), (2, &json!({"reason": "two"})));
+    assert_eq!(store.documents("suppression").await.expect("an answer"), [there]);
+    assert_eq!(store.documents("sensor").await.expect("an answer"), []);
+    let remove = |document| store.remove(document, "anna".to_owned(), at);
+    assert_eq!(remove(new(1, "")).await.expect("done"), Err(PutError::Conflict { now: 2 }));
+    assert_eq!(remove(new(2, "")).await.expect("done"), Ok(()));
+    assert_eq!(store.document("suppression", "nessus").await.expect("an answer"), None);
+    assert_eq!(remove(new(0, "")).await.expect("done"), Err(PutError::Conflict { now: 0 }));
+}
+
+#[tokio::test]
+async fn old_events_go_and_evidence_stays() {
+    let (_folder, store) = fresh();
+    let scan = |number, seconds, source| Made { logtype: 5001, ..Made::new(number, seconds, source) };
+    take(
+        &store,
+        [scan(1, 0, "10.0.0.1"), scan(2, 1, "10.0.0.2"), Made::new(3, 2, "10.0.0.3"), scan(4, 9000, "10.0.0.1")],
+    )
+    .await;
+    for number in [1, 3] {
+        let decision = Decision {
+            state: Some(State::Closed),
+            by: "anna".to_owned(),
+            text: "done".to_owned(),
+            at: Timestamp::from_micros(0),
+        };
+        store.decide(number, decision).await.expect("decided");
+    }
+    let removed = store.expire(Timestamp::from_micros(5000 * SECOND)).await.expect("done");
+    assert_eq!(removed, 1, "2 belongs to an open incident, 3 was grave");
+    assert_eq!(found(&store, EventQuery::default()).await, [4, 3, 2]);
+    assert_eq!(found(&store, EventQuery { text: Some("root".to_owned()), ..EventQuery::default() }).await, [4, 3, 2]);
+}
