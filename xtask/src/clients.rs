@@ -46,6 +46,7 @@ pub const SCRIPTS: &[Script] = &[
     Script { file: "hosts.py", arguments: &[], limit: 600 },
     Script { file: "outputs_chat.py", arguments: &[], limit: 300 },
     Script { file: "outputs_metrics.py", arguments: &[], limit: 300 },
+    Script { file: "outputs_hub.py", arguments: &[], limit: 300 },
     Script { file: "outputs_python.py", arguments: &[], limit: 300 },
     Script { file: "outputs_script.py", arguments: &[], limit: 300 },
     Script { file: "outputs_queues.py", arguments: &[], limit: 300 },

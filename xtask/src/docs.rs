@@ -158,7 +158,7 @@ fn schema(groups: &[Group]) -> String {
                 "description": "What OpenCanary's keys have no place for; absent with `logger.kwargs.extended: false`.",
                 "properties": {
                     "fingerprint": {"type": "object", "description": "Facts about the peer, such as `ja3`, `ja4`, `ja4h`, `ja4t`, `tcp` and `hassh`."},
-                    "id": {"type": "string", "format": "uuid", "description": "Unique for ever; UUID version 7."},
+                    "id": {"type": "string", "format": "uuid", "description": "Unique for ever; UUID version 7, of digests (30012) version 8."},
                     "kind": {"enum": classes, "description": "What it means, shared by all services."},
                     "raw": {
                         "type": "object",

@@ -45,10 +45,17 @@ pub(crate) fn read(named: Option<&Path>) -> Result<(Loaded, KeySpace), LoadError
         entries.extend(of_host.into_iter().skip(aviary_services::ALL.len()));
     }
     if entries.len() == aviary_services::ALL.len() {
-        return Ok((loaded, space));
+        return Ok((with_outputs(loaded), space));
     }
     let space = space_of(&entries);
-    Ok((aviary_config::load(named, &surroundings, &space)?, space))
+    Ok((with_outputs(aviary_config::load(named, &surroundings, &space)?), space))
+}
+
+/// The same with what the outputs find odd in their handlers.
+fn with_outputs(mut loaded: Loaded) -> Loaded {
+    loaded.problems.extend(aviary_sensor::odd_options(&loaded.settings));
+    loaded.problems.sort_by(|a, b| a.location.cmp(&b.location));
+    loaded
 }
 
 /// Loads the named file, or the first of the usual places.
@@ -130,6 +137,43 @@ mod tests {
     fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
         let begin = format!("```{language}\n");
         text.split(&begin).skip(1).filter_map(|rest| rest.split("```").next()).collect()
+    }
+
+    /// What is said of a file with these outputs.
+    fn said_of(text: &str, format: Format) -> (Settings, Vec<String>) {
+        let document = Document::parse(Path::new("outputs.md"), text, format, &key_space()).unwrap();
+        let (settings, problems) = aviary_config::check(&document, &key_space());
+        let plan = aviary_sensor::Plan::build(&settings, &aviary_service::MemoryVault::default());
+        let faults = plan.outputs.iter().filter_map(|output| output.output.as_ref().err().map(ToString::to_string));
+        let odd = aviary_sensor::odd_options(&settings);
+        let said = problems.iter().chain(&odd).map(ToString::to_string).chain(faults);
+        // The examples leave out everything but outputs.
+        let said =
+            said.filter(|said| !said.contains("`device.node_id` is not given") && !said.contains("no service is on"));
+        (settings, said.collect())
+    }
+
+    #[test]
+    fn every_example_of_an_output_has_no_key_that_means_nothing() {
+        let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+        let mut pages = vec![docs.join("outputs.md")];
+        pages.extend(std::fs::read_dir(docs.join("outputs")).unwrap().map(|page| page.unwrap().path()));
+        let mut seen = 0;
+        for page in pages {
+            let text = std::fs::read_to_string(&page).unwrap();
+            let json = blocks(&text, "json").into_iter().map(|block| match block.contains("\"outputs\":") {
+                true => (block.to_owned(), Format::Json),
+                false => (format!("{{\"outputs\": {block}}}"), Format::Json),
+            });
+            let toml =
+                blocks(&text, "toml").into_iter().map(|block| (block.replace("file:/", "https://"), Format::Toml));
+            for (block, format) in json.chain(toml) {
+                let (settings, said) = said_of(&block, format);
+                assert_eq!(said, Vec::<String>::new(), "{}: {block}", page.display());
+                seen += settings.handlers().len();
+            }
+        }
+        assert!(seen > 20, "{seen}");
     }
 
     #[test]

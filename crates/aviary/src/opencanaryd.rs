@@ -131,6 +131,7 @@ fn act(options: Options) -> anyhow::Result<ExitCode> {
             }
             process::run(Run {
                 config: None,
+                state: None,
                 user: options.user,
                 group: options.group,
                 keep_root: options.allow_root,

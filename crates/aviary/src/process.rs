@@ -24,6 +24,7 @@ const WORKERS: usize = 4;
 /// How to run a canary from its config.
 pub(crate) struct Run {
     pub(crate) config: Option<PathBuf>,
+    pub(crate) state: Option<PathBuf>,
     pub(crate) user: Option<String>,
     pub(crate) group: Option<String>,
     pub(crate) keep_root: bool,
@@ -119,9 +120,10 @@ pub(crate) fn run(run: Run) -> anyhow::Result<ExitCode> {
     let loaded = configuration::load(run.config.as_deref())?;
     loaded.log_warnings();
     let path = loaded.path.clone();
-    let settings = if run.only_modules { configuration::only_modules(&loaded.settings)? } else { loaded.settings };
+    let adjust: Adjust = if run.only_modules { |settings| configuration::only_modules(&settings) } else { Ok };
+    let settings = adjust(loaded.settings)?;
     let startup = Startup {
-        state_dir: state_dir(Some(&settings)),
+        state_dir: run.state.unwrap_or_else(|| state_dir(Some(&settings))),
         settings,
         port_rule: PortRule::AsConfigured,
         identity: Identity { user: run.user, group: run.group },
@@ -134,7 +136,7 @@ pub(crate) fn run(run: Run) -> anyhow::Result<ExitCode> {
     }
     let runtime = runtime()?;
     runtime.block_on(async {
-        let reload = reload_from(&canary, path.clone(), run.only_modules);
+        let reload = reload_from(&canary, path.clone(), adjust);
         let hangup = tokio::runtime::Handle::current().spawn(reload_on_hangup(Arc::clone(&reload)));
         canary.run(path.display().to_string(), reload, told_to_stop()).await;
         hangup.abort();
@@ -148,8 +150,11 @@ pub(crate) fn end(runtime: tokio::runtime::Runtime) {
     runtime.shutdown_timeout(std::time::Duration::from_millis(500));
 }
 
+/// What a command makes of the file's settings before a canary gets them.
+pub(crate) type Adjust = fn(Settings) -> anyhow::Result<Settings>;
+
 /// Reloading from a file.
-pub(crate) fn reload_from(canary: &Arc<Canary>, path: PathBuf, only_modules: bool) -> Reload {
+pub(crate) fn reload_from(canary: &Arc<Canary>, path: PathBuf, adjust: Adjust) -> Reload {
     let canary = Arc::clone(canary);
     let turn = std::sync::Mutex::new(());
     Arc::new(move || {
@@ -157,11 +162,7 @@ pub(crate) fn reload_from(canary: &Arc<Canary>, path: PathBuf, only_modules: boo
         let _turn = turn.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let loaded = configuration::load(Some(&path)).map_err(|error| format!("{error:#}"))?;
         loaded.log_warnings();
-        if only_modules {
-            let settings = configuration::only_modules(&loaded.settings).map_err(|error| error.to_string())?;
-            return canary.reload(&settings);
-        }
-        canary.reload(&loaded.settings)
+        canary.reload(&adjust(loaded.settings).map_err(|error| error.to_string())?)
     })
 }
 

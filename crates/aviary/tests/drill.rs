@@ -28,6 +28,42 @@ fn proves_every_service_and_output_with_a_table() {
     }
     assert!(table.contains("the receiver took all 8") && table.contains("all 8 stand in"), "{table}");
     assert!(receiver.events().len() >= 8);
+    for output in ["file", "hook"] {
+        let row = table.lines().find(|line| line.split_whitespace().next() == Some(output)).unwrap_or_default();
+        assert!(row.contains("delivered in ") && row.ends_with(" ms"), "{output}: {table}");
+    }
+}
+
+#[test]
+fn each_output_is_sent_a_test_past_its_routes_and_its_answer_counts() {
+    let site = Site::new();
+    let (hook, refusing) = (free_port(), free_port());
+    let (receiver, _refusing) = (Receiver::on(hook, Manner::Status(200)), Receiver::on(refusing, Manner::Status(410)));
+    let never = json!({"services": "no-such", "lifecycle": false});
+    let mut handlers = json!({"hook": Receiver::handler(hook), "gone": Receiver::handler(refusing)});
+    for name in ["hook", "gone"] {
+        handlers[name]["when"] = never.clone();
+        handlers[name]["rate"] = json!("1/d");
+    }
+    handlers["isc"] = json!({"class": "aviary.dshield", "userid": 7, "auth_key": "k", "server": "http://127.0.0.1:9",
+                             "when": never});
+    let keys = |handlers: serde_json::Value| json!({"redis.enabled": true, "redis.port": free_port(), "logger": site.logger(handlers)});
+    site.config(keys(handlers.clone()));
+    let canary = site.start();
+    let table = site.aviary(&["drill", "--wait", "25"]).bad();
+    let row = |name: &str| table.lines().find(|line| line.starts_with(name)).unwrap_or_default().to_owned();
+    assert!(row("hook").contains("delivered in "), "{table}");
+    assert!(row("gone").contains("not delivered: ") && row("gone").contains("410"), "{table}");
+    assert!(row("isc").contains("not tested: a test is nobody's visit"), "{table}");
+    let tests = receiver.events();
+    assert!(matches!(&tests[..], [one] if one["logtype"] == 30013), "{tests:?}");
+    assert_eq!(tests[0]["logdata"]["TEXT"], "a test by `aviary drill`: nothing happened");
+    canary.stop();
+    // Without the one that fails, all is proven.
+    handlers.as_object_mut().unwrap().remove("gone");
+    site.config(keys(handlers));
+    let _canary = site.start();
+    site.aviary(&["drill", "--wait", "25"]).good();
 }
 
 #[test]

@@ -287,3 +287,84 @@ impl Drop for Kept {
 fn told(log: &std::path::Path) -> usize {
     events_in(log).iter().filter(|event| event["logtype"] == 17001).count()
 }
+
+#[test]
+fn the_table_of_outputs_stands_for_handlers_in_toml_too() {
+    let site = Site::new();
+    let (port, hook) = (free_port(), free_port());
+    let receiver = Receiver::on(hook, Manner::Status(200));
+    let base = format!(
+        "[device]\nlisten_addr = \"127.0.0.1\"\nnode_id = \"test-node\"\n[redis]\nenabled = true\nport = {port}\n\
+         [outputs.log]\nclass = \"file\"\nfilename = {:?}\n",
+        site.log()
+    );
+    let path = site.write("canary.toml", &base);
+    let path = path.to_str().unwrap();
+    let _canary = site.start_by(site.command(AVIARY, &["sensor", "--config", path]));
+    redis(port, "one");
+    site.redis_event("one");
+    let status = site.status().unwrap();
+    let names: Vec<&str> = status["outputs"].as_array().unwrap().iter().filter_map(|o| o["output"].as_str()).collect();
+    assert_eq!(names, ["log"], "nothing of the default logger");
+    assert_eq!(output(&status, "log")["class"], "logging.FileHandler");
+    // One more, with a secret from a file; what means nothing is told where it stands.
+    let token = site.write("token", "s3cret\n");
+    let more = format!(
+        "{base}[outputs.pager]\nclass = \"webhook\"\nurl = \"http://127.0.0.1:{hook}/\"\nmethod = \"POST\"\n\
+         data = \"%(message)s\"\nheadrs = {{}}\nheaders = {{x-token = {:?}}}\n",
+        format!("file:{}", token.display())
+    );
+    site.write("canary.toml", &more);
+    let said = site.aviary(&["config", "check", path]).good();
+    assert!(said.contains("canary.toml:15:1: warning: `headrs` of output `pager`"), "{said}");
+    assert!(said.contains("did you mean `headers`?"), "{said}");
+    let said = site.aviary(&["reload"]).good();
+    assert!(said.contains("output pager started") && !said.contains("output log"), "{said}");
+    redis(port, "two");
+    until("the event", || receiver.events().iter().any(|event| is_redis(event, "two")).then_some(()));
+    let said = site.stderr();
+    assert!(said.contains("`headrs` of output `pager`") && !said.contains("s3cret"), "{said}");
+    site.write("canary.toml", &more.replace("\"webhook\"", "\"webhok\""));
+    let said = site.aviary(&["config", "check", path]).good();
+    assert!(said.contains("canary.toml:11:1: warning: output `pager`: `class`: \"webhok\" is not known"), "{said}");
+    let said = site.aviary(&["reload"]).bad();
+    assert!(said.contains("did you mean \"webhook\"?"), "{said}");
+}
+
+#[test]
+fn a_test_knows_its_own_event_among_others() {
+    let site = Site::new();
+    let (port, hook) = (free_port(), free_port());
+    let receiver = Receiver::on(hook, Manner::Status(200));
+    site.config(json!({
+        "redis.enabled": true, "redis.port": port, "logger": site.logger(json!({"hook": Receiver::handler(hook)})),
+    }));
+    let canary = site.start();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut stream = connect(port);
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                say_redis(&mut stream, "busy");
+            }
+        });
+        for _ in 0..5 {
+            let said = site.aviary(&["outputs", "test", "hook"]).good();
+            // It has arrived when it says so, whatever else did.
+            let id = said.trim().rsplit(' ').next().unwrap();
+            assert!(receiver.events().iter().any(|event| event["aviary"]["id"] == id), "{said}");
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    // One that nobody waits for any longer is not sent after all.
+    receiver.set(Manner::Hang);
+    redis(port, "stuck");
+    until("the failure", || (output(&canary.status(), "hook")["state"] == "failing").then_some(()));
+    let before = receiver.events().iter().filter(|event| event["logtype"] == 30013).count();
+    let said = site.aviary(&["outputs", "test", "hook"]).bad();
+    assert!(said.contains("no answer within 8 s; last error: "), "{said}");
+    receiver.set(Manner::Status(200));
+    until("what waited", || receiver.events().iter().any(|event| is_redis(event, "stuck")).then_some(()));
+    site.aviary(&["outputs", "test", "hook"]).good();
+    assert_eq!(receiver.events().iter().filter(|event| event["logtype"] == 30013).count(), before + 1);
+}

@@ -60,8 +60,10 @@ impl<'a> Check<'a> {
         if persona.is_some() {
             self.values.retain(|key, value| !shipped::is_default(key, value));
         }
-        let locate = |pointer: &str| self.document.entry("logger").map(|entry| entry.locate(pointer).clone());
+        let document = self.document;
+        let locate = |key: &str, pointer: &str| document.entry(key).map(|entry| entry.locate(pointer).clone());
         let settings = Settings::located(self.space.keys().copied(), self.values.clone(), &locate);
+        handlers::read(settings.given(), &locate, &mut |problem| self.problems.push(problem));
         match persona {
             Some(persona) => settings.playing(persona),
             None => settings,
@@ -107,10 +109,6 @@ impl Check<'_> {
                     self.problems.push(Problem::error(location.clone(), message).of_key(path));
                 }
             }
-            "logger" => {
-                let locate = |pointer: &str| Some(entry.locate(pointer).clone());
-                handlers::read(value, &locate, &mut |problem| self.problems.push(problem));
-            }
             key if key.ends_with(".honeycreds") => self.honeycreds(entry),
             _ => {}
         }
@@ -139,7 +137,11 @@ impl Check<'_> {
         let message = format!("unknown key `{path}` has no effect");
         let mut problem = Problem::warning(location.clone(), message).of_key(path);
         let first = value.as_object().and_then(|object| object.keys().next());
+        let output = key.strip_prefix("outputs.").filter(|_| self.document.format == Format::Json);
         problem.hint = match first {
+            _ if output.is_some_and(|name| !name.contains('.')) => {
+                Some(format!("write `\"outputs\": {{\"{}\": ...}}`", output.unwrap_or_default()))
+            }
             Some(first)
                 if self.document.format == Format::Json && self.space.services().any(|service| service == key) =>
             {
@@ -217,7 +219,10 @@ impl Check<'_> {
                 "OpenCanary itself does not start without it",
             ),
         ] {
-            if self.document.entry(key).is_none() {
+            // Whoever names outputs needs no logger.
+            let named = self.document.entry("outputs").and_then(|entry| entry.value.as_object());
+            let spared = key == "logger" && named.is_some_and(|outputs| !outputs.is_empty());
+            if self.document.entry(key).is_none() && !spared {
                 self.problems.push(Problem::warning(self.place.clone(), message).of_key(key).hint(hint));
             }
         }

@@ -65,6 +65,29 @@ node_id = "files-2"
 [hosts.files.smb]
 enabled = true"#;
 
+/// What to write for `outputs`.
+const OUTPUTS_IN_JSON: &str = r#""outputs": {
+    "graylog": {"class": "gelf", "address": ["graylog.example", 12201], "when": {"severity": "medium"}},
+    "chat": {"class": "slack", "webhook_url": "file:/etc/aviary/slack-url", "when": {"severity": "high"}, "rate": "10/m"}
+},"#;
+const OUTPUTS_IN_TOML: &str = r#"[outputs.graylog]
+class = "gelf"
+address = ["graylog.example", 12201]
+when = {severity = "medium"}
+[outputs.chat]
+class = "slack"
+webhook_url = "file:/etc/aviary/slack-url"
+when = {severity = "high"}
+rate = "10/m""#;
+
+/// What stands as a comment for a key whose members the operator names, in JSON and in TOML.
+const EXAMPLES: [(&str, &str, &str); 2] =
+    [(HOSTS, HOSTS_IN_JSON, HOSTS_IN_TOML), ("outputs", OUTPUTS_IN_JSON, OUTPUTS_IN_TOML)];
+
+fn example(name: &str) -> Option<(&'static str, &'static str)> {
+    EXAMPLES.iter().find(|(key, ..)| *key == name).map(|(_, json, toml)| (*json, *toml))
+}
+
 fn order() -> impl Iterator<Item = &'static str> {
     ORDER.split_whitespace()
 }
@@ -139,10 +162,10 @@ fn json(lines: &[Line<'_>], commented: bool) -> String {
                 let comma = if Some(at) == last { "" } else { "," };
                 out.push_str(&format!("    \"{}\": {}{comma}\n", line.name, pretty(value)));
             }
-            None if commented && line.name == HOSTS => {
-                HOSTS_IN_JSON.lines().for_each(|line| out.push_str(&format!("    // {line}\n")));
-            }
-            None if commented => out.push_str(&format!("    // \"{}\": ...,\n", line.name)),
+            None if commented => match example(&line.name) {
+                Some((json, _)) => json.lines().for_each(|line| out.push_str(&format!("    // {line}\n"))),
+                None => out.push_str(&format!("    // \"{}\": ...,\n", line.name)),
+            },
             None => {}
         }
     }
@@ -182,11 +205,11 @@ fn toml(lines: &[Line<'_>]) -> String {
             logger(&mut out, lines);
             continue;
         }
-        if name == HOSTS {
-            for line in lines.iter().filter(|line| line.name == HOSTS) {
+        if let Some((_, toml)) = example(name) {
+            for line in lines.iter().filter(|line| line.name == name) {
                 comment(&mut out, "#", line.doc);
             }
-            HOSTS_IN_TOML.lines().for_each(|line| out.push_str(&format!("# {line}\n")));
+            toml.lines().for_each(|line| out.push_str(&format!("# {line}\n")));
             continue;
         }
         out.push_str(&format!("[{name}]\n"));
@@ -325,6 +348,22 @@ mod tests {
             let names: Vec<_> = settings.hosts().iter().map(|host| host.node_id("rack")).collect();
             assert_eq!(names, ["rack/printer", "files-2"]);
             assert!(settings.hosts()[1].settings.flag("smb.enabled") && !settings.flag("smb.enabled"));
+        }
+    }
+
+    #[test]
+    fn the_outputs_that_stand_as_a_comment_may_be_used_as_they_are() {
+        let space = space();
+        for (spelling, format, mark, example) in [
+            (Spelling::Commented, Format::Json, "    // ", OUTPUTS_IN_JSON),
+            (Spelling::Toml, Format::Toml, "# ", OUTPUTS_IN_TOML),
+        ] {
+            let text = sample(&space, spelling);
+            let commented: String = example.lines().map(|line| format!("{mark}{line}\n")).collect();
+            assert!(text.contains(&commented), "{text}");
+            let settings = settings_in(&space, &text.replace(&commented, &format!("{example}\n")), format);
+            let names: Vec<_> = settings.handlers().iter().map(|handler| handler.name.as_str()).collect();
+            assert_eq!(names, ["console", "file", "graylog", "chat"]);
         }
     }
 

@@ -4,7 +4,7 @@
 //!   and OpenCanary with it: a variable that is not set stays as written, what a variable holds is
 //!   not looked at again.
 //! * `file:/path` as the whole of a string becomes the file's text without the line break at its
-//!   end. This counts where secrets are: in options of `logger.kwargs.handlers` and in passwords of
+//!   end. This counts where secrets are: in options of `logger.kwargs.handlers` and `outputs` and in passwords of
 //!   honeycreds, after variables (`file:$CREDENTIALS_DIRECTORY/token`). Elsewhere it is plain text.
 
 use std::path::Path;
@@ -97,7 +97,12 @@ impl Places<'_> {
 
 /// Whether secrets stand at this place: see the head of the file.
 pub(crate) fn is_secret(key: &str, pointer: &str) -> bool {
-    let option = key == "logger" && pointer.strip_prefix("/kwargs/handlers/").is_some_and(|rest| rest.contains('/'));
+    let inside = match key {
+        "logger" => pointer.strip_prefix("/kwargs/handlers/"),
+        "outputs" => pointer.strip_prefix('/'),
+        _ => None,
+    };
+    let option = inside.is_some_and(|rest| rest.contains('/'));
     (option && !pointer.ends_with("/class")) || (key.ends_with(".honeycreds") && pointer.ends_with("/password"))
 }
 
@@ -223,11 +228,14 @@ mod tests {
         let text = r#"{
             "ftp.banner": "file:PATH",
             "logger": {"class": "file:PATH", "kwargs": {"handlers": {"w": {"class": "x", "headers": {"k": "file:PATH"}}}}},
-            "ftp.honeycreds": [{"username": "file:PATH", "password": "file:PATH"}]
+            "ftp.honeycreds": [{"username": "file:PATH", "password": "file:PATH"}],
+            "outputs": {"w": {"class": "file:PATH", "auth": ["user", "file:PATH"]}}
         }"#;
         let mut document = document(&text.replace("PATH", path.to_str().expect("UTF-8")));
         assert_eq!(expand(&mut document, &surroundings()), []);
-        let [banner, logger, creds] = &document.entries[..] else { panic!("three entries") };
+        let [banner, logger, creds, outputs] = &document.entries[..] else { panic!("four entries") };
+        assert_eq!(outputs.value.pointer("/w/auth/1").and_then(Value::as_str), Some("s3cret"));
+        assert_ne!(outputs.value.pointer("/w/class").and_then(Value::as_str), Some("s3cret"));
         assert!(banner.value.as_str().is_some_and(|text| text.starts_with("file:")));
         assert_eq!(logger.value.pointer("/kwargs/handlers/w/headers/k").and_then(Value::as_str), Some("s3cret"));
         assert!(logger.value["class"].as_str().is_some_and(|text| text.starts_with("file:")));

@@ -1,4 +1,6 @@
-//! Handlers: the entries of `logger.kwargs.handlers`, each one destination of events.
+//! Handlers: the entries of `logger.kwargs.handlers` and of `outputs`, each one destination of events.
+
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
@@ -22,6 +24,10 @@ pub struct Handler {
     pub formatter: Option<String>,
     /// Where it stands; `None` for the built-in default.
     pub location: Option<Location>,
+    /// The key that it is a part of: `logger` or `outputs`.
+    pub key: &'static str,
+    /// Where its keys stand.
+    places: BTreeMap<String, Location>,
 }
 
 impl Handler {
@@ -30,79 +36,155 @@ impl Handler {
     pub fn format(&self) -> &str {
         self.formatter.as_deref().unwrap_or(DEFAULT_FORMAT)
     }
+
+    /// What the file calls one of its kind: `handler` in `logger`, `output` in `outputs`.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        if self.key == OUTPUTS.key { OUTPUTS.word } else { LOGGER.word }
+    }
+
+    /// Where one of its keys stands; where it stands itself if there is no such key.
+    #[must_use]
+    pub fn place_of(&self, option: &str) -> Option<&Location> {
+        self.places.get(option).or(self.location.as_ref())
+    }
 }
 
-/// The handlers of a `logger` value, and everything wrong with it. `locate` says where a part of it
-/// stands, by JSON pointer.
-pub(crate) fn read(
-    logger: &Value,
-    locate: &dyn Fn(&str) -> Option<Location>,
-    report: &mut dyn FnMut(Problem),
-) -> Vec<Handler> {
-    let mut reader = Reader { locate, report };
-    match logger.get("class") {
-        None => {}
-        Some(Value::String(class)) if class == "PyLogger" => {}
-        Some(class) => {
-            reader.error("/class", format!("`class` of `logger` is {}; accepted: \"PyLogger\"", show(class)))
-        }
-    }
-    let Some(kwargs) = reader.object(logger, "", "kwargs", "logger") else { return Vec::new() };
-    let known = ["handlers", "formatters", "extended"];
-    for name in kwargs.keys().filter(|name| !known.contains(&name.as_str())) {
-        let message = format!("unknown key `{name}` in `logger.kwargs`");
-        let meant = nearest(name, known).map(|known| format!("did you mean `{known}`?"));
-        reader.warning(&below("/kwargs", name), message, meant);
-    }
-    match kwargs.get("extended") {
-        None | Some(Value::Bool(_)) => {}
-        Some(value) => {
-            let message = format!("`extended` of `logger.kwargs` is {}; accepted: true or false", show(value));
-            reader.error("/kwargs/extended", message);
-        }
-    }
-    let formats = reader.formats(&logger["kwargs"]);
-    let Some(handlers) = reader.object(&logger["kwargs"], "/kwargs", "handlers", "logger.kwargs") else {
-        return Vec::new();
-    };
-    if handlers.is_empty() {
-        let hint = Some("add one, such as {\"class\": \"logging.FileHandler\", \"filename\": \"...\"}".to_owned());
-        reader.warning(
-            "/kwargs/handlers",
-            "`logger.kwargs.handlers` names no destination: no event leaves".into(),
-            hint,
-        );
-    }
-    handlers.iter().filter_map(|(name, value)| reader.handler(name, value, &formats)).collect()
+/// The values that handlers stand in.
+#[derive(Clone, Copy)]
+pub(crate) struct Given<'a> {
+    /// `logger`, or its default.
+    pub logger: Option<&'a Value>,
+    /// `outputs`.
+    pub outputs: Option<&'a Value>,
+    /// Whether `logger` stands in the file. Whoever names outputs and no logger wants those outputs, so that the
+    /// handlers of the default do not count then; its formatters do.
+    pub logger_is_set: bool,
 }
+
+/// Where a part of a key's value stands, by key and JSON pointer.
+pub(crate) type Locate<'a> = dyn Fn(&str, &str) -> Option<Location> + 'a;
+
+/// The handlers of a file, those of `logger` first, and everything wrong with them.
+pub(crate) fn read(given: Given<'_>, locate: &Locate<'_>, report: &mut dyn FnMut(Problem)) -> Vec<Handler> {
+    let outputs = given.outputs.and_then(Value::as_object).filter(|outputs| !outputs.is_empty());
+    let mut reader = Reader { locate, report, place: LOGGER };
+    let (mut handlers, formats) = match given.logger {
+        Some(logger) if given.logger_is_set || outputs.is_none() => reader.logger(logger, outputs.is_some()),
+        Some(default) => (Vec::new(), reader.formats(&default["kwargs"])),
+        None => (Vec::new(), Vec::new()),
+    };
+    reader.place = OUTPUTS;
+    for (name, value) in outputs.into_iter().flatten() {
+        let Some(handler) = reader.handler(name, value, &formats) else { continue };
+        match handlers.iter().find(|earlier| earlier.name == *name) {
+            None => handlers.push(handler),
+            Some(earlier) => reader.twice(earlier, &handler),
+        }
+    }
+    handlers
+}
+
+/// A place where handlers stand.
+#[derive(Clone, Copy)]
+struct Place {
+    key: &'static str,
+    /// The pointer to the object that holds them.
+    base: &'static str,
+    /// What one is called.
+    word: &'static str,
+}
+
+const LOGGER: Place = Place { key: "logger", base: "/kwargs/handlers", word: "handler" };
+const OUTPUTS: Place = Place { key: "outputs", base: "", word: "output" };
 
 struct Reader<'a> {
-    locate: &'a dyn Fn(&str) -> Option<Location>,
+    locate: &'a Locate<'a>,
     report: &'a mut dyn FnMut(Problem),
+    place: Place,
 }
 
+/// Names and texts of formatters.
+type Formats<'a> = Vec<(&'a str, &'a str)>;
+
 impl Reader<'_> {
+    /// The handlers of a `logger`, which needs none if there are other destinations, and its formatters.
+    fn logger<'a>(&mut self, logger: &'a Value, others: bool) -> (Vec<Handler>, Formats<'a>) {
+        match logger.get("class") {
+            None => {}
+            Some(Value::String(class)) if class == "PyLogger" => {}
+            Some(class) => {
+                self.error("/class", format!("`class` of `logger` is {}; accepted: \"PyLogger\"", show(class)));
+            }
+        }
+        if others && logger.get("kwargs").is_none() {
+            return (Vec::new(), Vec::new());
+        }
+        let Some(kwargs) = self.object(logger, "", "kwargs", "logger") else { return (Vec::new(), Vec::new()) };
+        let known = ["handlers", "formatters", "extended"];
+        for name in kwargs.keys().filter(|name| !known.contains(&name.as_str())) {
+            let message = format!("unknown key `{name}` in `logger.kwargs`");
+            let meant = nearest(name, known).map(|known| format!("did you mean `{known}`?"));
+            self.warning(&below("/kwargs", name), message, meant);
+        }
+        match kwargs.get("extended") {
+            None | Some(Value::Bool(_)) => {}
+            Some(value) => {
+                let message = format!("`extended` of `logger.kwargs` is {}; accepted: true or false", show(value));
+                self.error("/kwargs/extended", message);
+            }
+        }
+        let formats = self.formats(&logger["kwargs"]);
+        if others && kwargs.get("handlers").is_none() {
+            return (Vec::new(), formats);
+        }
+        let Some(handlers) = self.object(&logger["kwargs"], "/kwargs", "handlers", "logger.kwargs") else {
+            return (Vec::new(), formats);
+        };
+        if handlers.is_empty() && !others {
+            let hint = Some("add one, such as {\"class\": \"logging.FileHandler\", \"filename\": \"...\"}".to_owned());
+            let message = "`logger.kwargs.handlers` names no destination: no event leaves";
+            self.warning("/kwargs/handlers", message.into(), hint);
+        }
+        (handlers.iter().filter_map(|(name, value)| self.handler(name, value, &formats)).collect(), formats)
+    }
+
+    /// A name that stands in both places; the later of the two is at fault.
+    fn twice(&mut self, earlier: &Handler, handler: &Handler) {
+        let line = |handler: &Handler| handler.location.as_ref().map_or(0, |location| location.line);
+        let message = format!(
+            "the name `{}` is given twice: in `logger.kwargs.handlers`, line {}, and in `outputs`, line {}",
+            handler.name,
+            line(earlier),
+            line(handler)
+        );
+        if let Some(location) = earlier.location.clone().max(handler.location.clone()) {
+            let problem = Problem::error(location, message).of_key("outputs");
+            (self.report)(problem.hint("give one of them another name"));
+        }
+    }
+
     fn handler(&mut self, name: &str, value: &Value, formats: &[(&str, &str)]) -> Option<Handler> {
-        let pointer = below("/kwargs/handlers", name);
+        let Place { key, base, word } = self.place;
+        let pointer = below(base, name);
         let Value::Object(options) = value else {
-            let message = format!("handler `{name}` is {}; accepted: an object with a `class`", show(value));
+            let message = format!("{word} `{name}` is {}; accepted: an object with a `class`", show(value));
             self.error(&pointer, message);
             return None;
         };
         let class = match options.get("class") {
             Some(Value::String(class)) if !class.is_empty() => class.clone(),
             Some(class) => {
-                let message =
-                    format!("`class` of handler `{name}` is {}; accepted: text in double quotes", show(class));
+                let message = format!("`class` of {word} `{name}` is {}; accepted: text in double quotes", show(class));
                 self.error(&below(&pointer, "class"), message);
                 return None;
             }
             None => {
                 let meant = nearest("class", options.keys().map(String::as_str));
                 let meant = meant.map(|key| format!("; is `{key}` meant to be it?")).unwrap_or_default();
-                let message = format!(
-                    "handler `{name}` has no `class`, which says what it is, such as \"logging.FileHandler\"{meant}"
-                );
+                let example = if key == OUTPUTS.key { "file" } else { "logging.FileHandler" };
+                let message =
+                    format!("{word} `{name}` has no `class`, which says what it is, such as \"{example}\"{meant}");
                 self.error(&pointer, message);
                 return None;
             }
@@ -115,32 +197,35 @@ impl Reader<'_> {
                     let names = formats.iter().map(|(known, _)| *known);
                     let meant = match nearest(wanted, names.clone()) {
                         Some(known) => format!("did you mean \"{known}\"?"),
+                        None if formats.is_empty() => "there are none".to_owned(),
                         None => format!(
                             "known: {}",
                             names.map(|known| format!("\"{known}\"")).collect::<Vec<_>>().join(", ")
                         ),
                     };
                     let message =
-                        format!("handler `{name}` names a `formatter` \"{wanted}\" that `formatters` lacks; {meant}");
+                        format!("{word} `{name}` names a `formatter` \"{wanted}\" that `formatters` lacks; {meant}");
                     self.error(&below(&pointer, "formatter"), message);
                 }
                 found.map(|(_, format)| (*format).to_owned())
             }
             Some(other) => {
                 let message = format!(
-                    "`formatter` of handler `{name}` is {}; accepted: the name of one of `formatters`",
+                    "`formatter` of {word} `{name}` is {}; accepted: the name of one of `formatters`",
                     show(other)
                 );
                 self.error(&below(&pointer, "formatter"), message);
                 None
             }
         };
-        let location = (self.locate)(&pointer);
-        Some(Handler { name: name.to_owned(), class, options: options.clone(), formatter, location })
+        let location = (self.locate)(key, &pointer);
+        let place = |option: &String| Some((option.clone(), (self.locate)(key, &below(&pointer, option))?));
+        let places = options.keys().filter_map(place).collect();
+        Some(Handler { name: name.to_owned(), class, options: options.clone(), formatter, location, key, places })
     }
 
     /// Names and texts of the formatters.
-    fn formats<'a>(&mut self, kwargs: &'a Value) -> Vec<(&'a str, &'a str)> {
+    fn formats<'a>(&mut self, kwargs: &'a Value) -> Formats<'a> {
         if kwargs.get("formatters").is_none() {
             return Vec::new();
         }
@@ -190,14 +275,14 @@ impl Reader<'_> {
     }
 
     fn error(&mut self, pointer: &str, message: String) {
-        if let Some(location) = (self.locate)(pointer) {
-            (self.report)(Problem::error(location, message).of_key("logger"));
+        if let Some(location) = (self.locate)(self.place.key, pointer) {
+            (self.report)(Problem::error(location, message).of_key(self.place.key));
         }
     }
 
     fn warning(&mut self, pointer: &str, message: String, hint: Option<String>) {
-        if let Some(location) = (self.locate)(pointer) {
-            let mut problem = Problem::warning(location, message).of_key("logger");
+        if let Some(location) = (self.locate)(self.place.key, pointer) {
+            let mut problem = Problem::warning(location, message).of_key(self.place.key);
             problem.hint = hint;
             (self.report)(problem);
         }

@@ -36,7 +36,7 @@ impl Host {
 pub(crate) fn is_of_the_whole(key: &str) -> bool {
     let family = key.split('.').next().unwrap_or_default();
     match family {
-        "hosts" | "ip" | "llmnr" | "logger" | "logtype" | "portscan" => true,
+        "hosts" | "ip" | "llmnr" | "logger" | "logtype" | "outputs" | "portscan" => true,
         "aviary" => key != "aviary.host_name",
         _ => false,
     }

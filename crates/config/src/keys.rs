@@ -65,6 +65,12 @@ pub(crate) static CORE: &[Key] = &[
         "Where events go: Python's logging configuration; each of `handlers` is one destination.",
     ),
     key(
+        "outputs",
+        Shape::Object,
+        "",
+        "Where events go, beside or in place of `logger.kwargs.handlers`: each member is one destination under a name of your own, with a handler's keys; `class` may be short, such as \"gelf\". With outputs and no `logger`, events go to them alone.",
+    ),
+    key(
         "logger.kwargs.extended",
         Shape::Flag,
         "true",

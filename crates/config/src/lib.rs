@@ -39,7 +39,7 @@ pub use key::{Key, Shape};
 pub use load::{Loaded, load};
 pub use metrics::MetricsPlace;
 pub use persona::Persona;
-pub use problem::{Location, Problem, Severity};
+pub use problem::{Location, Problem, Severity, nearest};
 pub use search::{Found, LoadError, Place, Surroundings, places, read, search};
 pub use settings::Settings;
 pub use space::KeySpace;

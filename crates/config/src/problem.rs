@@ -139,7 +139,8 @@ pub(crate) fn printable(text: &str, limit: usize) -> String {
 }
 
 /// The name nearest to `wanted`, if one is near enough to be what was meant.
-pub(crate) fn nearest<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+#[must_use]
+pub fn nearest<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let length = wanted.chars().count();
     let limit = (length / 4).clamp(1, 4);
     let lower = wanted.to_lowercase();

@@ -8,13 +8,12 @@ use std::path::PathBuf;
 use serde_json::{Map, Value};
 
 use crate::Key;
-use crate::handlers::{self, Handler};
+use crate::handlers::{self, Given, Handler, Locate};
 use crate::honeycreds::HoneyCreds;
 use crate::hosts::Host;
 use crate::ignore::{self, IgnoreRules};
 use crate::key::numbered;
 use crate::persona::Persona;
-use crate::problem::Location;
 
 /// The values of one configuration, each right by construction: what a getter returns has the
 /// key's shape, because values of another shape are problems that stop the start.
@@ -32,25 +31,28 @@ impl Settings {
     /// Settings over a key space, with values that were checked.
     #[must_use]
     pub fn new(keys: impl IntoIterator<Item = Key>, values: BTreeMap<String, Value>) -> Self {
-        Self::located(keys, values, &|_| None)
+        Self::located(keys, values, &|_, _| None)
     }
 
-    /// The same, knowing where the parts of `logger` stand.
+    /// The same, knowing where the parts of `logger` and `outputs` stand.
     pub(crate) fn located(
         keys: impl IntoIterator<Item = Key>,
         values: BTreeMap<String, Value>,
-        locate: &dyn Fn(&str) -> Option<Location>,
+        locate: &Locate<'_>,
     ) -> Self {
         let default = |key: Key| Some((key.name, serde_json::from_str(key.default).ok()?));
         let mut settings = Self { defaults: keys.into_iter().filter_map(default).collect(), values, ..Self::default() };
-        if let Some(logger) = settings.get("logger") {
-            settings.handlers = handlers::read(logger, locate, &mut |_| {});
-        }
+        settings.handlers = handlers::read(settings.given(), locate, &mut |_| {});
         settings.ignore = IgnoreRules {
             sources: ignore::sources(settings.items("ip.ignorelist")).0,
             kinds: ignore::kinds(settings.items("logtype.ignorelist")).0,
         };
         settings
+    }
+
+    /// The values that handlers stand in.
+    pub(crate) fn given(&self) -> Given<'_> {
+        Given { logger: self.get("logger"), outputs: self.get("outputs"), logger_is_set: self.is_set("logger") }
     }
 
     /// The same with the defaults of a machine to play in place of the services' own.
@@ -65,6 +67,13 @@ impl Settings {
     #[must_use]
     pub(crate) fn with_hosts(self, hosts: Vec<Host>) -> Self {
         Self { hosts, ..self }
+    }
+
+    /// The same without some of the destinations.
+    #[must_use]
+    pub fn without_handlers(mut self, unwanted: impl Fn(&Handler) -> bool) -> Self {
+        self.handlers.retain(|handler| !unwanted(handler));
+        self
     }
 
     /// The machines that are played at addresses of their own, in the order of the file.
@@ -187,7 +196,7 @@ impl Settings {
         &self.ignore
     }
 
-    /// The destinations of events, in the file's order.
+    /// The destinations of events: those of `logger`, then those of `outputs`, each in the file's order.
     #[must_use]
     pub fn handlers(&self) -> &[Handler] {
         &self.handlers

@@ -34,7 +34,7 @@ const DEEPEST: usize = 64;
 /// What only Aviary knows of an event: the extra top-level object.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Aviary {
-    /// Unique for ever (UUID version 7); receivers drop what they have seen.
+    /// Unique for ever (UUID version 7, of digests version 8); receivers drop what they have seen.
     pub id: Uuid,
     /// Position in this canary's journal, from 1.
     pub seq: u64,

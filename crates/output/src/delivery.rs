@@ -33,6 +33,21 @@ pub trait Source: Send {
     fn refused(&mut self, event: &Event, reason: &str) {
         let _ = (event, reason);
     }
+
+    /// The receiver has these events.
+    fn delivered(&mut self, events: &[Arc<Event>]) {
+        let _ = events;
+    }
+
+    /// The output sends nothing of these events, as it was told to.
+    fn passed_over(&mut self, events: &[Arc<Event>]) {
+        let _ = events;
+    }
+
+    /// A delivery of these events failed, for this reason; they are tried again.
+    fn failed(&mut self, events: &[Arc<Event>], reason: &str) {
+        let _ = (events, reason);
+    }
 }
 
 /// A refusal or failure is logged at once, and then at most once in this time.
@@ -250,17 +265,17 @@ impl Courier {
     fn settle(&mut self, load: &mut Load, answer: Answer, source: &mut impl Source) -> Option<Duration> {
         match answer {
             Answer::Delivered(events) => {
-                self.went_well(events);
-                load.events.drain(..events);
+                self.went_well(load, events, source);
                 None
             }
             Answer::Failed(Failure { delivered, error }) => {
                 if delivered > 0 {
-                    self.went_well(delivered);
-                    load.events.drain(..delivered);
+                    self.went_well(load, delivered, source);
                 }
                 match error {
-                    DeliveryError::Temporary { reason, retry_after } => Some(self.try_again(&reason, retry_after)),
+                    DeliveryError::Temporary { reason, retry_after } => {
+                        Some(self.try_again(load, &reason, retry_after, source))
+                    }
                     DeliveryError::Refused { reason } => {
                         self.pass_over(load, &reason, source);
                         None
@@ -268,7 +283,7 @@ impl Courier {
                 }
             }
             Answer::TooLate(limit) => {
-                Some(self.try_again(&format!("no answer within {} s", limit.as_secs_f32()), None))
+                Some(self.try_again(load, &format!("no answer within {} s", limit.as_secs_f32()), None, source))
             }
             Answer::Panicked(text) => {
                 self.panics = self.panics.saturating_add(1);
@@ -277,20 +292,23 @@ impl Courier {
                     self.pass_over(load, &reason, source);
                     return None;
                 }
-                Some(self.try_again(&reason, None))
+                Some(self.try_again(load, &reason, None, source))
             }
         }
     }
 
-    fn went_well(&mut self, events: usize) {
+    fn went_well(&mut self, load: &mut Load, events: usize, source: &mut impl Source) {
+        let done: Vec<Arc<Event>> = load.events.drain(..events.min(load.events.len())).collect();
         self.backoff.reset();
         self.panics = 0;
         let passed_over = self.output.take_passed_over().min(events);
         self.health.count_passed_over(passed_over);
         // What was not sent says nothing of how sending goes.
         if events == passed_over {
+            source.passed_over(&done);
             return;
         }
+        source.delivered(&done);
         self.health.count_delivered(events.saturating_sub(passed_over));
         if std::mem::take(&mut self.failures.open) {
             tracing::info!(output = self.health.name(), "delivers again");
@@ -315,8 +333,15 @@ impl Courier {
         }
     }
 
-    fn try_again(&mut self, reason: &str, retry_after: Option<Duration>) -> Duration {
+    fn try_again(
+        &mut self,
+        load: &Load,
+        reason: &str,
+        retry_after: Option<Duration>,
+        source: &mut impl Source,
+    ) -> Duration {
         let reason = printable(reason);
+        source.failed(&load.events, &reason);
         self.health.note_error(&reason);
         let wait = self.backoff.next(retry_after);
         if let Some(unsaid) = self.failures.speak() {

@@ -33,12 +33,24 @@ fn logins(seqs: impl IntoIterator<Item = u64>) -> Vec<Arc<Event>> {
     seqs.into_iter().map(|seq| event(seq, "login")).collect()
 }
 
+/// What became of events, by their numbers.
+type Fates = Arc<Mutex<Vec<(&'static str, Vec<u64>)>>>;
+
 /// Gives its batches one after the other, then waits for ever.
 #[derive(Clone, Default)]
 struct Script {
     batches: Arc<Mutex<VecDeque<Vec<Arc<Event>>>>>,
     advanced: Arc<Mutex<Vec<u64>>>,
     refused: Arc<Mutex<Vec<(u64, String)>>>,
+    /// What became of which events, in order.
+    fates: Fates,
+}
+
+impl Script {
+    fn note(&self, fate: &'static str, events: &[Arc<Event>]) {
+        let seqs = events.iter().filter_map(|event| event.aviary.as_ref()).map(|ours| ours.seq).collect();
+        self.fates.lock().expect("no panic").push((fate, seqs));
+    }
 }
 
 impl Source for Script {
@@ -59,6 +71,16 @@ impl Source for Script {
     fn refused(&mut self, event: &Event, reason: &str) {
         let seq = event.aviary.as_ref().map_or(0, |ours| ours.seq);
         self.refused.lock().expect("no panic").push((seq, reason.to_owned()));
+        self.fates.lock().expect("no panic").push(("refused", vec![seq]));
+    }
+
+    fn delivered(&mut self, events: &[Arc<Event>]) {
+        self.note("delivered", events);
+    }
+
+    fn failed(&mut self, events: &[Arc<Event>], reason: &str) {
+        assert!(!reason.contains('\x1b'), "{reason}");
+        self.note("failed", events);
     }
 }
 
@@ -134,6 +156,7 @@ struct Outcome {
     times: Vec<f32>,
     advanced: Vec<u64>,
     refused: Vec<(u64, String)>,
+    fates: Vec<(&'static str, Vec<u64>)>,
     health: HealthReport,
 }
 
@@ -153,6 +176,7 @@ async fn played(output: Scripted, batches: Vec<Vec<Arc<Event>>>) -> Outcome {
         tries: tries.into_iter().map(|(_, seqs)| seqs).collect(),
         advanced: source.advanced.lock().expect("no panic").clone(),
         refused: source.refused.lock().expect("no panic").clone(),
+        fates: source.fates.lock().expect("no panic").clone(),
         health: health.report(),
     }
 }
@@ -169,6 +193,25 @@ async fn delivers_batches_in_order_and_advances_after_each() {
     assert_eq!((outcome.health.delivered, outcome.health.state), (5, State::Idle));
     assert_eq!(outcome.health.last_success, Some(Timestamp::from_micros(START)));
     assert!(!outcome.health.failing);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_source_hears_what_became_of_each_event() {
+    let acts = [Act::TakeSome(1), Act::Hang, Act::Refuse(1), Act::Panic];
+    let outcome = played(acting(acts), vec![logins(1..=4)]).await;
+    let told: Vec<_> = outcome.fates.iter().map(|(fate, seqs)| (*fate, seqs.as_slice())).collect();
+    assert_eq!(
+        told,
+        [
+            ("delivered", &[1][..]),
+            ("failed", &[2, 3, 4]),
+            ("failed", &[2, 3, 4]),
+            ("delivered", &[2]),
+            ("refused", &[3]),
+            ("failed", &[4]),
+            ("delivered", &[4]),
+        ]
+    );
 }
 
 fn with(common: serde_json::Value) -> Scripted {

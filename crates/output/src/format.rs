@@ -11,7 +11,7 @@ use aviary_event::{Event, Timestamp};
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
-use crate::{Blueprint, Rejection};
+use crate::{Blueprint, Rejection, Template};
 
 /// Greatest width or precision that a format may ask for.
 const WIDEST: usize = 1000;
@@ -26,6 +26,7 @@ pub struct LineFormat {
     pieces: Vec<Piece>,
     node_id: String,
     extended: bool,
+    template: Option<Template>,
 }
 
 #[derive(Clone, Debug)]
@@ -88,7 +89,55 @@ impl LineFormat {
         let pieces = parse(blueprint.format).map_err(|reason| {
             Rejection::new("formatter", format!("format `{}`: {reason}", blueprint.format.escape_debug()))
         })?;
-        Ok(Self { pieces, node_id: blueprint.node_id.to_owned(), extended: blueprint.extended })
+        Ok(Self { pieces, node_id: blueprint.node_id.to_owned(), extended: blueprint.extended, template: None })
+    }
+
+    /// The same for an output that takes `template`, whose text is then each event's line. Such an output names
+    /// `template` among its options.
+    ///
+    /// # Errors
+    /// As [`LineFormat::new`], and names the key `template` when that is not one line of text with known fields.
+    pub fn with_template(blueprint: &Blueprint<'_>) -> Result<Self, Rejection> {
+        let lines = Self::with_text(blueprint)?;
+        if lines.template.as_ref().is_some_and(|template| !template.is_line()) {
+            return Err(Rejection::new("template", "holds a line break; it takes text on one line"));
+        }
+        Ok(lines)
+    }
+
+    /// The same for an output whose text may have several lines.
+    ///
+    /// # Errors
+    /// As [`LineFormat::new`], and names the key `template` when that is no text with known fields.
+    pub fn with_text(blueprint: &Blueprint<'_>) -> Result<Self, Rejection> {
+        Ok(Self { template: Template::of(blueprint.options)?, ..Self::new(blueprint)? })
+    }
+
+    /// Whether a template says the line, so that nothing but its own fields is in there.
+    #[must_use]
+    pub const fn has_template(&self) -> bool {
+        self.template.is_some()
+    }
+
+    /// The event's line in the formatter's format, whatever the template says.
+    #[must_use]
+    pub fn format_line(&self, event: &Event) -> String {
+        let mut line = String::with_capacity(512);
+        self.write_format(event, &mut line);
+        line
+    }
+
+    /// The template's text, if there is one.
+    #[must_use]
+    pub fn template_text(&self, event: &Event) -> Option<String> {
+        let template = self.template.as_ref()?;
+        Some(template.text(event, self.format_line(event), self.extended))
+    }
+
+    /// The template's text, or else the event's JSON: for outputs that take no formatter.
+    #[must_use]
+    pub fn text_or_json(&self, event: &Event) -> String {
+        self.template_text(event).unwrap_or_else(|| event.to_line(self.extended))
     }
 
     /// Whether lines carry the `aviary` object.
@@ -97,10 +146,10 @@ impl LineFormat {
         self.extended
     }
 
-    /// The same format for lines without the `aviary` object.
+    /// The same format for lines without the `aviary` object, and without a template.
     #[must_use]
     pub fn plain(&self) -> Self {
-        Self { extended: false, ..self.clone() }
+        Self { extended: false, template: None, ..self.clone() }
     }
 
     /// The event's text, without a newline.
@@ -113,6 +162,14 @@ impl LineFormat {
 
     /// Appends the event's text, without a newline.
     pub fn write(&self, event: &Event, out: &mut String) {
+        match self.template_text(event) {
+            Some(text) => out.push_str(&text),
+            None => self.write_format(event, out),
+        }
+    }
+
+    /// The event in the formatter's format.
+    fn write_format(&self, event: &Event, out: &mut String) {
         for piece in &self.pieces {
             match piece {
                 Piece::Literal(text) => out.push_str(text),
@@ -156,7 +213,7 @@ pub fn moment(event: &Event) -> Option<Timestamp> {
 }
 
 /// `2026-11-22 22:00:00,123` in local time.
-fn asctime(event: &Event) -> String {
+pub(crate) fn asctime(event: &Event) -> String {
     let local = event.local_time_adjusted.as_deref().and_then(|text| text.get(..23));
     let text = match local {
         Some(local) => local.to_owned(),

@@ -12,6 +12,8 @@ mod health;
 mod output;
 mod route;
 mod routed;
+mod telling;
+mod template;
 mod throttle;
 
 pub use backoff::Pacing;
@@ -22,6 +24,8 @@ pub use health::{Health, HealthReport, State};
 pub use output::{Blueprint, Delivery, DeliveryError, Entry, Failure, Output, Rejection};
 pub use route::Route;
 pub use routed::routed;
+pub use telling::Telling;
+pub use template::{Piece, Template, visible};
 pub use throttle::{DIGEST, Rate, TEST};
 
 #[cfg(test)]

@@ -36,6 +36,11 @@ pub trait Output: Send + 'static {
         None
     }
 
+    /// Why no test event goes there, where its receiver takes none: what is told there are real visits.
+    fn no_test(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Most events in one batch.
     fn batch_limit(&self) -> usize {
         256
@@ -111,7 +116,7 @@ pub struct Entry {
     pub classes: &'static [&'static str],
     /// What it does, in a few words.
     pub summary: &'static str,
-    /// Handler keys that it knows, beside `class`, `level` and `formatter`.
+    /// Handler keys that it knows, beside those of all; `template` where it has a text that it could be.
     pub options: &'static [&'static str],
     /// Builds it. Nothing is written and nobody connected to; only a script's file is read.
     pub build: fn(&Blueprint<'_>) -> Result<Box<dyn Output>, Rejection>,

@@ -9,7 +9,8 @@ use serde_json::{Map, Value};
 use crate::{Delivery, Output, Rate, Rejection, Route};
 
 /// Puts an output behind the `when` and `rate` of its handler, where there are such. `own` are the keys that the
-/// output knows itself: one with a `when` of its own, as Python's timed rotation, says `route` instead.
+/// output knows itself: one with a `when` of its own, as Python's timed rotation, says `route` instead, and one that
+/// does not know `template` has no text that it could be.
 ///
 /// # Errors
 /// Names what is wrong in them.
@@ -19,6 +20,10 @@ pub fn routed(
     options: &Map<String, Value>,
 ) -> Result<Box<dyn Output>, Rejection> {
     let given = |key: &str| options.get(key).filter(|value| !value.is_null());
+    if given("template").is_some() && !own.contains(&"template") {
+        let reason = "is not taken here: the receiver gets the event's fields, not a text of one's own";
+        return Err(Rejection::new("template", reason));
+    }
     let key = if own.contains(&"when") { "route" } else { "when" };
     let route = given(key).map(|value| Route::read(key, value)).transpose()?;
     let rate = given("rate").map(Rate::read).transpose()?;
@@ -49,6 +54,10 @@ impl Output for Routed {
 
     fn rate(&self) -> Option<Rate> {
         self.rate.or_else(|| self.output.rate())
+    }
+
+    fn no_test(&self) -> Option<&'static str> {
+        self.output.no_test()
     }
 
     fn batch_limit(&self) -> usize {

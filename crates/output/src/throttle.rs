@@ -10,6 +10,7 @@ use std::time::Duration;
 use aviary_event::{Class, Event, Kind, KindInfo, LogData, Value};
 use serde_json::Value as Json;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use crate::Rejection;
 
@@ -158,7 +159,7 @@ impl Counted {
         Self { begun: now, passed: 0, held: 0, first: None, last: None }
     }
 
-    /// An event that tells of those held back. Its id is that of the last of them, which goes out in no other form.
+    /// An event that tells of those held back.
     fn digest(&self) -> Option<Event> {
         let (first, last) = (self.first.as_deref()?, self.last.as_deref()?);
         let mut event = last.clone();
@@ -175,6 +176,7 @@ impl Counted {
         event.logtype = Some(kind.number);
         event.honeycred = None;
         if let Some(ours) = &mut event.aviary {
+            ours.id = digest_id(first, last, self.held);
             ours.kind = kind.class.word().to_owned();
             ours.technique.clear();
             ours.session = None;
@@ -182,6 +184,25 @@ impl Counted {
         }
         Some(event)
     }
+}
+
+/// The id of a digest: of its own, since a receiver that drops what it has seen may know the last event held back from
+/// a replay or from another canary's output, and the same each time, since this one may come again. UUID version 8
+/// (RFC 9562, section 5.8): the last event's, its time first, with the first one's and the count mixed into its tail.
+fn digest_id(first: &Event, last: &Event, held: u64) -> Uuid {
+    let id = |event: &Event| event.aviary.as_ref().map_or(0, |ours| ours.id.as_u128());
+    let mut tail = 0;
+    for part in [id(first) >> 64, id(first), id(last), u128::from(held)] {
+        // The finaliser of SplitMix64, over what came before and eight bytes more.
+        let mut mixed = tail ^ u64::try_from(part & u128::from(u64::MAX)).unwrap_or(0);
+        mixed = mixed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        tail = mixed ^ (mixed >> 31);
+    }
+    let head = id(last) >> 64 << 64;
+    let builder = uuid::Builder::from_u128(head | u128::from(tail));
+    builder.with_variant(uuid::Variant::RFC4122).with_version(uuid::Version::Custom).into_uuid()
 }
 
 #[cfg(test)]
@@ -192,7 +213,7 @@ mod tests {
     fn event(seq: u64, source: &str) -> Arc<Event> {
         let line = json!({
             "logtype": 4002, "src_host": source, "src_port": 1, "logdata": {"PASSWORD": "x"}, "utc_time": seq.to_string(),
-            "aviary": {"id": "01a2104a-506e-77e5-a548-70a694455bf9", "seq": seq, "service": "ssh",
+            "aviary": {"id": format!("01a2104a-506e-77e5-a548-{seq:012x}"), "seq": seq, "service": "ssh",
                        "time": "2026-11-25T01:20:35Z", "kind": "login"},
         });
         Arc::new(Event::parse(&line.to_string()).unwrap())
@@ -234,6 +255,28 @@ mod tests {
         assert_eq!(digest.logdata.get("TEXT").and_then(Value::as_str), Some("38 more of the same kind"));
         assert_eq!(digest.logdata.get("FIRST").and_then(Value::as_str), Some("3"));
         assert_eq!(throttle.next(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_digest_has_an_id_of_its_own_that_is_always_the_same() {
+        let id = |event: &Event| event.aviary.as_ref().unwrap().id;
+        let digest = |count: u64, seqs: std::ops::RangeInclusive<u64>| {
+            let mut throttle = Throttle::new(Rate { count, period: Duration::from_secs(60) });
+            let now = Instant::now();
+            let held: Vec<_> =
+                seqs.map(|seq| event(seq, "10.0.0.1")).filter(|event| !throttle.passes(event, now)).collect();
+            let [digest] = &throttle.rest()[..] else { panic!("one digest") };
+            assert!(held.iter().all(|event| id(event) != id(digest)), "the id of an event");
+            id(digest)
+        };
+        let first = digest(1, 1..=9);
+        assert_eq!((first.get_version_num(), first.get_variant()), (8, uuid::Variant::RFC4122));
+        assert_eq!(first, digest(1, 1..=9), "the same events, the same id");
+        // The same last event and another number of them, or another first: another digest.
+        let others = [digest(2, 1..=9), digest(1, 2..=9), digest(1, 1..=8), digest(3, 1..=9)];
+        let ids: std::collections::BTreeSet<_> = others.into_iter().chain([first]).collect();
+        assert_eq!(ids.len(), 4, "{ids:?}");
+        assert!(ids.iter().all(|id| id.to_string().starts_with("01a2104a-506e-8")), "in the order of time: {ids:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -23,7 +23,7 @@ pub(crate) static ENTRY: Entry = Entry {
     name: "console",
     classes: &["logging.StreamHandler"],
     summary: "lines on standard output or standard error",
-    options: &["stream"],
+    options: &["stream", "template"],
     build,
 };
 
@@ -36,7 +36,7 @@ fn build(blueprint: &Blueprint<'_>) -> Result<Box<dyn Output>, Rejection> {
             return Err(wrong("stream", &Value::from(other), "`ext://sys.stdout` or `ext://sys.stderr`"));
         }
     };
-    let writer = Console { stream, lines: LineFormat::new(blueprint)?, unsent: None };
+    let writer = Console { stream, lines: LineFormat::with_template(blueprint)?, unsent: None };
     Ok(Box::new(ConsoleOutput(Worker::new("console", writer))))
 }
 

@@ -147,6 +147,10 @@ impl Output for DShield {
         false
     }
 
+    fn no_test(&self) -> Option<&'static str> {
+        Some(NO_TEST)
+    }
+
     fn batch_limit(&self) -> usize {
         BATCH
     }
@@ -156,11 +160,13 @@ impl Output for DShield {
     }
 }
 
+/// What is said to who tests it.
+const NO_TEST: &str = "a test is nobody's visit, so nothing was submitted";
+
 impl DShield {
     async fn submit_all(&mut self, batch: &[Arc<Event>]) -> Result<(), DeliveryError> {
         if batch.iter().any(|event| event.logtype == Some(TEST.number)) {
-            let reason = "a test is nobody's visit, so nothing was submitted".to_owned();
-            return Err(DeliveryError::Refused { reason });
+            return Err(DeliveryError::Refused { reason: NO_TEST.to_owned() });
         }
         let mut logins = Vec::new();
         let mut visits: Vec<Record> = Vec::new();

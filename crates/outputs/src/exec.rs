@@ -40,7 +40,7 @@ pub(crate) static ENTRY: Entry = Entry {
     name: "exec",
     classes: &["aviary.exec"],
     summary: "JSON lines to the standard input of a program",
-    options: &["command", "acknowledge", "timeout", "lifecycle"],
+    options: &["command", "acknowledge", "timeout", "lifecycle", "template"],
     build,
 };
 
@@ -64,14 +64,14 @@ const LOOK_LAST: Duration = Duration::from_millis(20);
 
 fn build(blueprint: &Blueprint<'_>) -> Result<Box<dyn Output>, Rejection> {
     let options = Options(blueprint.options);
-    // Not used otherwise, but a mistake in the format is one all the same.
-    let extended = LineFormat::new(blueprint)?.extended();
+    // The formatter is not used, but a mistake in it is one all the same.
+    let lines = LineFormat::with_template(blueprint)?;
     let (program, arguments) = command(options)?;
     Ok(Box::new(Exec {
         name: blueprint.name.to_owned(),
         program,
         arguments,
-        extended,
+        lines,
         acknowledge: options.flag("acknowledge", false)?,
         patience: options.seconds("timeout")?.unwrap_or(PATIENCE),
         lifecycle: options.flag("lifecycle", true)?,
@@ -102,7 +102,7 @@ struct Exec {
     name: String,
     program: String,
     arguments: Vec<String>,
-    extended: bool,
+    lines: LineFormat,
     acknowledge: bool,
     patience: Duration,
     lifecycle: bool,
@@ -122,7 +122,7 @@ impl Output for Exec {
             if let Ok(Some(status)) = running.child.try_wait() {
                 return Err(failed(self.ended(running, status).await));
             }
-            let lines = batch.iter().map(|event| event.to_line(self.extended) + "\n");
+            let lines = batch.iter().map(|event| self.lines.text_or_json(event) + "\n");
             let given = if self.acknowledge {
                 running.ask(lines, self.patience).await
             } else {

@@ -17,6 +17,7 @@ mod gelf;
 mod hpfeeds;
 mod http;
 mod http_form;
+mod hub;
 mod kafka;
 mod mqtt;
 mod naming;
@@ -53,6 +54,7 @@ pub static ALL: &[&Entry] = &[
     &gelf::ENTRY,
     &hpfeeds::ENTRY,
     &http_form::ENTRY,
+    &hub::ENTRY,
     &kafka::ENTRY,
     &chat::MATTERMOST,
     &mqtt::ENTRY,
@@ -83,8 +85,31 @@ pub const FORESEEN: &[&str] = &[
     "logging.handlers.QueueHandler",
 ];
 
-/// The output that plays a handler class.
+/// What a handler's `class` stands for: the output that plays it, and the class in full.
+///
+/// Beside the full class there is a short form. `gelf` is `aviary.gelf`; a name of [`Entry::name`] that no class of
+/// ours has, such as `file` or `webhook`, is the first class of that output.
 #[must_use]
-pub fn by_class(class: &str) -> Option<&'static Entry> {
-    ALL.iter().copied().find(|entry| entry.classes.contains(&class))
+pub fn by_class(class: &str) -> Option<(&'static Entry, &'static str)> {
+    let of = |wanted: &str| {
+        ALL.iter().find_map(|entry| Some((*entry, entry.classes.iter().copied().find(|class| *class == wanted)?)))
+    };
+    let named =
+        || ALL.iter().find(|entry| entry.name == class).and_then(|entry| Some((*entry, *entry.classes.first()?)));
+    of(class).or_else(|| of(&format!("{OURS}{class}"))).or_else(named)
+}
+
+/// What classes of our own begin with.
+const OURS: &str = "aviary.";
+
+/// Every short form of a class, sorted.
+#[must_use]
+pub fn short_classes() -> Vec<&'static str> {
+    let ours = ALL.iter().flat_map(|entry| entry.classes).filter_map(|class| class.strip_prefix(OURS));
+    // An output that plays a class of ours is found by that alone: `structured_syslog` is nothing that users know.
+    let others = ALL.iter().filter(|entry| !entry.classes.iter().any(|class| class.starts_with(OURS)));
+    let mut names: Vec<&str> = ours.chain(others.map(|entry| entry.name)).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
 }

@@ -13,9 +13,9 @@ pub(crate) static ENTRY: Entry = Entry {
     name: "null",
     classes: &["logging.NullHandler"],
     summary: "nowhere",
-    options: &[],
+    options: &["template"],
     build: |blueprint| {
-        LineFormat::new(blueprint)?;
+        LineFormat::with_template(blueprint)?;
         Ok(Box::new(Null))
     },
 };

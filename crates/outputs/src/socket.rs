@@ -39,7 +39,7 @@ pub(crate) static DATAGRAM: Entry = Entry {
     name: "datagram",
     classes: &["logging.handlers.DatagramHandler"],
     summary: "a JSON datagram for each event over UDP or a Unix socket",
-    options: &["host", "port"],
+    options: &["host", "port", "template"],
     build: |blueprint| build(blueprint, Kind::Datagram, true),
 };
 
@@ -48,7 +48,7 @@ pub(crate) static SOCKET: Entry = Entry {
     name: "socket",
     classes: &["logging.handlers.SocketHandler"],
     summary: "JSON lines over TCP or a Unix socket",
-    options: &["host", "port"],
+    options: &["host", "port", "template"],
     build: |blueprint| build(blueprint, Kind::Stream, true),
 };
 
@@ -57,16 +57,16 @@ pub(crate) static SOCKET_JSON: Entry = Entry {
     name: "socket_json",
     classes: &["opencanary.logger.SocketJSONHandler"],
     summary: "JSON lines over TCP",
-    options: &["host", "port"],
+    options: &["host", "port", "template"],
     build: |blueprint| build(blueprint, Kind::Stream, false),
 };
 
 fn build(blueprint: &Blueprint<'_>, kind: Kind, or_path: bool) -> Result<Box<dyn Output>, Rejection> {
     let options = Options(blueprint.options);
-    // Not used, but a mistake in it is one all the same.
-    let extended = LineFormat::new(blueprint)?.extended();
+    // The formatter is not used, but a mistake in it is one all the same.
+    let lines = LineFormat::with_template(blueprint)?;
     let sender = Sender::new("receiver", target(options, or_path)?, kind);
-    Ok(Box::new(Socket { extended, sender }))
+    Ok(Box::new(Socket { lines, sender }))
 }
 
 fn target(options: Options<'_>, or_path: bool) -> Result<Target, Rejection> {
@@ -90,13 +90,13 @@ fn target(options: Options<'_>, or_path: bool) -> Result<Target, Rejection> {
 }
 
 struct Socket {
-    extended: bool,
+    lines: LineFormat,
     sender: Sender,
 }
 
 impl Output for Socket {
     fn deliver<'a>(&'a mut self, batch: &'a [Arc<Event>]) -> Delivery<'a> {
-        Box::pin(async move { self.sender.send(batch.iter().map(|event| event.to_line(self.extended))).await })
+        Box::pin(async move { self.sender.send(batch.iter().map(|event| self.lines.text_or_json(event))).await })
     }
 
     fn batch_limit(&self) -> usize {

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aviary_output::Rejection;
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WantsClientCert, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_platform_verifier::BuilderVerifierExt as _;
 use serde_json::Value;
 use tokio::sync::OnceCell;
@@ -35,6 +35,43 @@ impl Trust {
             Some(Value::String(path)) if is_path(path) => Ok(Self::File(PathBuf::from(path))),
             Some(other) => Err(wrong("verify", other, "true, false, or the path of a PEM file")),
         }
+    }
+}
+
+/// Who the canary is to a receiver that asks for a certificate, too.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Identity {
+    cert: PathBuf,
+    key: PathBuf,
+}
+
+impl Identity {
+    /// Reads `cert` and `key`: paths of PEM files, both or none.
+    pub(crate) fn read(options: Options<'_>) -> Result<Option<Self>, Rejection> {
+        let path = |key| match options.get(key) {
+            None => Ok(None),
+            Some(Value::String(path)) if is_path(path) => Ok(Some(PathBuf::from(path))),
+            Some(other) => Err(wrong(key, other, "the path of a PEM file")),
+        };
+        match (path("cert")?, path("key")?) {
+            (Some(cert), Some(key)) => Ok(Some(Self { cert, key })),
+            (None, None) => Ok(None),
+            (Some(_), None) => Err(Rejection::new("key", "is missing; with `cert` it takes the path of a PEM file")),
+            (None, Some(_)) => Err(Rejection::new("cert", "is missing; with `key` it takes the path of a PEM file")),
+        }
+    }
+
+    fn load(&self) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), String> {
+        let named = |path: &Path, reason: &dyn fmt::Display| format!("`{}`: {reason}", path.display());
+        let pem = std::fs::read(&self.cert).map_err(|error| named(&self.cert, &error))?;
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+        let chain = chain.map_err(|error| named(&self.cert, &error))?;
+        if chain.is_empty() {
+            return Err(format!("`{}` holds no PEM certificate", self.cert.display()));
+        }
+        let pem = std::fs::read(&self.key).map_err(|error| named(&self.key, &error))?;
+        let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|error| named(&self.key, &error))?;
+        Ok((chain, key))
     }
 }
 
@@ -76,6 +113,11 @@ impl Tls {
 
 /// What [`Trust`] comes to. Reads files, which takes milliseconds or, on a bad disk, longer.
 pub(crate) fn configure(trust: &Trust) -> Result<ClientConfig, String> {
+    configure_as(trust, None)
+}
+
+/// The same, with a certificate of the canary's own where there is one.
+pub(crate) fn configure_as(trust: &Trust, identity: Option<&Identity>) -> Result<ClientConfig, String> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
@@ -83,13 +125,24 @@ pub(crate) fn configure(trust: &Trust) -> Result<ClientConfig, String> {
     let known = match trust {
         Trust::System => {
             let builder = builder.with_platform_verifier().map_err(|error| error.to_string())?;
-            return Ok(builder.with_no_client_auth());
+            return present(builder, identity);
         }
         Trust::Anybody => None,
         Trust::File(path) => Some(Known::read(path, &provider)?),
     };
     let verifier = Arc::new(OwnChoice { provider, known });
-    Ok(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
+    present(builder.dangerous().with_custom_certificate_verifier(verifier), identity)
+}
+
+fn present(
+    builder: ConfigBuilder<ClientConfig, WantsClientCert>,
+    identity: Option<&Identity>,
+) -> Result<ClientConfig, String> {
+    let Some(identity) = identity else { return Ok(builder.with_no_client_auth()) };
+    let (chain, key) = identity.load()?;
+    builder
+        .with_client_auth_cert(chain, key)
+        .map_err(|error| format!("`{}` and `{}`: {error}", identity.cert.display(), identity.key.display()))
 }
 
 /// The certificates that a handler's `verify` names.

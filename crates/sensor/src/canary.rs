@@ -98,6 +98,8 @@ pub(crate) struct Outlet {
     pub health: Arc<Health>,
     /// What it is sent beside the journal's events.
     pub beside: Option<Beside>,
+    /// Why it takes no test.
+    pub no_test: Option<&'static str>,
     digest: String,
     stop: watch::Sender<bool>,
     task: Option<tokio::task::JoinHandle<()>>,
@@ -399,10 +401,11 @@ impl Canary {
             let mut outlet = Outlet {
                 name: output.handler.name.clone(),
                 class: output.handler.class.clone(),
-                file: output.handler.options.get("filename").and_then(|name| name.as_str()).map(str::to_owned),
+                file: output.file().map(str::to_owned),
                 failure: None,
                 health: Arc::clone(&health),
                 beside: None,
+                no_test: output.output.as_ref().ok().and_then(|output| output.no_test()),
                 digest: output.digest,
                 stop,
                 task: None,
@@ -437,7 +440,7 @@ impl Canary {
                 Err(why) => {
                     tracing::error!(output = outlet.name, "{why}");
                     changes.push(format!("output {} did not start: {why}", outlet.name));
-                    outlet.failure = Some(why);
+                    outlet.failure = Some(why.to_string());
                 }
             }
             outlets.push(outlet);
@@ -477,7 +480,7 @@ impl Canary {
             let name = &output.handler.name;
             let known =
                 outlets.iter().any(|old| old.name == *name && old.failure.is_some() && old.digest == output.digest);
-            (!known).then(|| format!("handler `{name}`: {why}"))
+            (!known).then(|| format!("{} `{name}`: {why}", output.handler.word()))
         });
         services.chain(outputs).collect()
     }

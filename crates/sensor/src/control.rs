@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use aviary_output::State;
 use aviary_service::Protocol;
 use serde_json::{Map, Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -268,13 +269,17 @@ async fn status(canary: &Arc<Canary>, config: &str) -> Value {
             .collect();
         (services, outlets)
     });
+    let dead = outlets::dead_counts(canary).await;
+    let now = clock::now();
     for (name, class, file, failure, report) in found {
         let cursor = stats.cursors.get(&name).copied().unwrap_or(stats.head);
         let queued = stats.head.saturating_sub(cursor);
-        let oldest = if queued > 0 && failure.is_none() {
-            outlets::oldest_after(canary, cursor).await.map(text_of)
-        } else {
-            None
+        let oldest = if queued > 0 && failure.is_none() { outlets::oldest_after(canary, cursor).await } else { None };
+        let waited = oldest.map(|oldest| now.as_micros().saturating_sub(oldest.as_micros()).max(0) / 1_000_000);
+        let (activity, next_try) = match report.state {
+            State::Idle => ("idle", None),
+            State::Delivering => ("delivering", None),
+            State::BackingOff { until } => ("waiting", Some(until)),
         };
         let (error_time, error) = report.last_error.clone().map_or((None, None), |(t, e)| (Some(t), Some(e)));
         let state = match (&failure, report.failing) {
@@ -294,7 +299,11 @@ async fn status(canary: &Arc<Canary>, config: &str) -> Value {
             "retries": report.retries,
             "queued": queued,
             "position": cursor,
-            "oldest_undelivered": oldest,
+            "oldest_undelivered": oldest.map(text_of),
+            "oldest_seconds": waited,
+            "activity": activity,
+            "next_try": next_try.map(text_of),
+            "dead": dead.get(&name).copied().unwrap_or(0),
             "last_success": report.last_success.map(text_of),
             "last_error": error,
             "last_error_time": error_time.map(text_of),
@@ -310,6 +319,7 @@ async fn status(canary: &Arc<Canary>, config: &str) -> Value {
         "uptime_seconds": canary.started().elapsed().as_secs(),
         "services": services,
         "outputs": outputs,
+        "dead": dead,
         "journal": {
             "head": stats.head,
             "stored": stats.stored,
@@ -333,7 +343,7 @@ async fn status(canary: &Arc<Canary>, config: &str) -> Value {
         "withheld": canary.datagrams().withheld(),
         "ignored": canary.reporter().ignored(),
         "privileges": privileges::held(),
-        "time": text_of(clock::now()),
+        "time": text_of(now),
     })
 }
 

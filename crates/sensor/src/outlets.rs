@@ -1,5 +1,6 @@
 //! What an output reads from, and what operators may ask of it: a test, its dead letters again, a replay.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use aviary_event::{Event, LogData, Origin};
 use aviary_journal::{DeadLetter, Journal, Reader};
 use aviary_output::{Batch, Health, Source, TEST};
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::canary::Canary;
@@ -25,16 +26,39 @@ const LETTERS: usize = 1000;
 /// What goes to an output beside what the journal has for it.
 pub(crate) type Beside = mpsc::Sender<Parcel>;
 
-/// Events that go beside, and the dead letters that they are.
+/// Events that go beside, the dead letters that they are, and who waits for what comes of the first.
 pub(crate) struct Parcel {
     events: Vec<Arc<Event>>,
     letters: Vec<i64>,
+    fate: Option<oneshot::Sender<Fate>>,
 }
 
 impl Parcel {
     const fn of(events: Vec<Arc<Event>>) -> Self {
-        Self { events, letters: Vec::new() }
+        Self { events, letters: Vec::new(), fate: None }
     }
+
+    /// Whether whoever waited for its fate is gone, so that nobody wants it any more.
+    fn is_given_up(&self) -> bool {
+        self.fate.as_ref().is_some_and(oneshot::Sender::is_closed)
+    }
+}
+
+/// What came of the first try to deliver an event.
+enum Fate {
+    Delivered,
+    /// The output sends nothing of it.
+    PassedOver,
+    /// Not now, for this reason; it is tried again.
+    Failed(String),
+    /// Never, for this reason.
+    Refused(String),
+}
+
+/// An event whose fate somebody waits for.
+struct Watched {
+    event: Arc<Event>,
+    fate: oneshot::Sender<Fate>,
 }
 
 /// The journal as the delivery loop sees it, and what is sent to the output beside.
@@ -45,6 +69,8 @@ pub(crate) struct Feed {
     beside: mpsc::Receiver<Parcel>,
     /// Dead letters of the batch that is being delivered.
     letters: Vec<i64>,
+    /// The test of the batch that is being delivered.
+    watched: Option<Watched>,
 }
 
 /// The two ends of what goes beside.
@@ -54,7 +80,16 @@ pub(crate) fn beside() -> (Beside, mpsc::Receiver<Parcel>) {
 
 impl Feed {
     pub(crate) fn new(journal: Journal, name: &str, beside: mpsc::Receiver<Parcel>) -> Self {
-        Self { name: name.to_owned(), reader: journal.reader(name), journal, beside, letters: Vec::new() }
+        let reader = journal.reader(name);
+        Self { name: name.to_owned(), reader, journal, beside, letters: Vec::new(), watched: None }
+    }
+
+    /// Tells whoever waits for one of these events what came of it.
+    fn tell(&mut self, events: &[&Event], fate: impl FnOnce() -> Fate) {
+        let is_watched = |watched: &Watched| events.iter().any(|event| std::ptr::eq(*event, &*watched.event));
+        if let Some(watched) = self.watched.take_if(|watched| is_watched(watched)) {
+            drop(watched.fate.send(fate()));
+        }
     }
 }
 
@@ -67,13 +102,22 @@ impl Source for Feed {
             tracing::error!(output = self.name, error, "dead letters that were sent again cannot be taken out");
         }
         Box::pin(async move {
-            tokio::select! {
-                biased;
-                Some(Parcel { events, letters }) = self.beside.recv() => {
-                    self.letters = letters;
-                    events
+            loop {
+                tokio::select! {
+                    biased;
+                    Some(parcel) = self.beside.recv() => {
+                        if parcel.is_given_up() {
+                            continue;
+                        }
+                        let Parcel { events, letters, fate } = parcel;
+                        self.letters = letters;
+                        self.watched = fate.zip(events.first()).map(|(fate, event)| {
+                            Watched { event: Arc::clone(event), fate }
+                        });
+                        return events;
+                    }
+                    events = self.reader.next(limit) => return events as Vec<Arc<Event>>,
                 }
-                events = self.reader.next(limit) => events as Vec<Arc<Event>>,
             }
         })
     }
@@ -83,7 +127,23 @@ impl Source for Feed {
         self.reader.advance(seq);
     }
 
+    fn delivered(&mut self, events: &[Arc<Event>]) {
+        let events: Vec<&Event> = events.iter().map(|event| &**event).collect();
+        self.tell(&events, || Fate::Delivered);
+    }
+
+    fn passed_over(&mut self, events: &[Arc<Event>]) {
+        let events: Vec<&Event> = events.iter().map(|event| &**event).collect();
+        self.tell(&events, || Fate::PassedOver);
+    }
+
+    fn failed(&mut self, events: &[Arc<Event>], reason: &str) {
+        let events: Vec<&Event> = events.iter().map(|event| &**event).collect();
+        self.tell(&events, || Fate::Failed(reason.to_owned()));
+    }
+
     fn refused(&mut self, event: &Event, reason: &str) {
+        self.tell(&[event], || Fate::Refused(reason.to_owned()));
         if event.logtype == Some(TEST.number) {
             return;
         }
@@ -99,7 +159,7 @@ pub(crate) async fn answer(canary: &Arc<Canary>, question: &Value) -> Option<Val
     let name = question.get("output").and_then(Value::as_str);
     let done = match ask {
         "dead" => dead(canary, name.map(str::to_owned)).await,
-        "test" => test(canary, name?).await,
+        "test" => test(canary, name?, question.get("by").and_then(Value::as_str)).await,
         "resend" => resend(canary, name?).await,
         "discard" => discard(canary, name?).await,
         "replay" => match moment(question.get("since").and_then(Value::as_str)?, clock::now().as_micros()) {
@@ -129,34 +189,48 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, String> + 
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(error.to_string()))
 }
 
-/// Sends one marked event, and says what came of it.
-async fn test(canary: &Arc<Canary>, name: &str) -> Result<Value, String> {
+/// Sends one marked event, and says what came of that event.
+async fn test(canary: &Arc<Canary>, name: &str, by: Option<&str>) -> Result<Value, String> {
     let (beside, health) = find(canary, name)?;
-    let before = health.report();
+    if let Some(why) = canary.inspect(|_, _, outlets| outlets.iter().find(|outlet| outlet.name == name)?.no_test) {
+        return Ok(json!({"delivered": false, "untested": true, "answer": why}));
+    }
     let (rules, now) = (canary.reporter().rules(), clock::now());
-    let data = LogData::new().with("OUTPUT", name).with("TEXT", "a test by `aviary outputs test`: nothing happened");
+    let text = format!("a test by `{}`: nothing happened", by.unwrap_or("aviary outputs test"));
+    let data = LogData::new().with("OUTPUT", name).with("TEXT", text);
     let id = canary.reporter().next_id(now);
     let (zone, node) = (&rules.zone, &rules.node_id);
     let event = Event::new(&TEST, data, id, now, zone, node, "aviary", None, Origin::none(), Origin::none());
     let begun = Instant::now();
-    let sent = tokio::time::timeout(PATIENCE, beside.send(Parcel::of(vec![Arc::new(event)]))).await;
-    sent.map_err(|_| "the output is busy with what it has".to_owned())?.map_err(|_| "the output stops".to_owned())?;
-    while begun.elapsed() < PATIENCE {
-        let report = health.report();
-        let error = || report.last_error.as_ref().map(|(_, text)| text.clone()).unwrap_or_default();
-        if report.refused > before.refused || report.retries > before.retries {
-            return Ok(json!({"delivered": false, "answer": error()}));
-        }
-        if report.passed_over > before.passed_over {
-            return Ok(json!({"delivered": false, "answer": "the output sends nothing of a test"}));
-        }
-        if report.delivered > before.delivered {
+    let (fate, told) = oneshot::channel();
+    let parcel = Parcel { fate: Some(fate), ..Parcel::of(vec![Arc::new(event)]) };
+    let answer = tokio::time::timeout(PATIENCE, async {
+        beside.send(parcel).await.ok()?;
+        told.await.ok()
+    });
+    let answer = match answer.await {
+        Ok(Some(Fate::Delivered)) => {
             let took = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
             return Ok(json!({"delivered": true, "id": id.to_string(), "milliseconds": took}));
         }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    Ok(json!({"delivered": false, "answer": format!("no answer within {} s; it goes on trying", PATIENCE.as_secs())}))
+        Ok(Some(Fate::PassedOver)) => "the output sends nothing of a test".to_owned(),
+        Ok(Some(Fate::Failed(reason))) => format!("{reason}; it is tried again"),
+        Ok(Some(Fate::Refused(reason))) => format!("refused: {reason}"),
+        Ok(None) => return Err(format!("output `{name}` stops")),
+        // Whatever is under way, or waits for its time, is older than the test.
+        Err(_) => {
+            let last = health.report().last_error.map(|(_, text)| format!("; last error: {text}"));
+            format!("no answer within {} s{}", PATIENCE.as_secs(), last.unwrap_or_default())
+        }
+    };
+    Ok(json!({"delivered": false, "answer": answer}))
+}
+
+/// How many dead letters each output has; none where that cannot be read.
+pub(crate) async fn dead_counts(canary: &Arc<Canary>) -> BTreeMap<String, u64> {
+    let journal = canary.reporter().journal().clone();
+    let counts = blocking(move || journal.count_dead()).await.unwrap_or_default();
+    counts.into_iter().collect()
 }
 
 /// Lists dead letters.
@@ -193,6 +267,7 @@ async fn resend(canary: &Arc<Canary>, name: &str) -> Result<Value, String> {
             let parcel = Parcel {
                 events: part.iter().map(|letter| Arc::clone(&letter.event)).collect(),
                 letters: part.iter().map(|letter| letter.id).collect(),
+                fate: None,
             };
             if beside.send(parcel).await.is_err() {
                 return;

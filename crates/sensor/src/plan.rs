@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aviary_config::{Handler, MetricsPlace, Settings};
-use aviary_output::{Blueprint, Output};
+use aviary_output::{Blueprint, Output, Rejection};
 use aviary_service::{Endpoint, Entry, Materials, Service, Vault};
 use jiff::tz::TimeZone;
 
+use crate::handlers;
 use crate::machine::{Machine, MachineVault};
 use crate::post::Post;
 use crate::reporter::Rules;
@@ -63,9 +64,19 @@ pub struct PlannedOutput {
     /// The handler.
     pub handler: Handler,
     /// The output, or why it cannot be built.
-    pub output: Result<Box<dyn Output>, String>,
+    pub output: Result<Box<dyn Output>, Rejection>,
     /// Its settings as text.
     pub digest: String,
+}
+
+impl PlannedOutput {
+    /// The file that it writes whole events to. In one with a template, no event can be found again.
+    #[must_use]
+    pub(crate) fn file(&self) -> Option<&str> {
+        let options = &self.handler.options;
+        let has_template = options.get("template").is_some_and(|template| !template.is_null());
+        options.get("filename").and_then(|name| name.as_str()).filter(|_| !has_template)
+    }
 }
 
 /// All that the settings ask for.
@@ -174,52 +185,31 @@ fn digest(entry: &Entry, settings: &Settings, host_name: &str) -> String {
     format!("{:p} {host_name} {:?} {values:?}", std::ptr::from_ref(entry), settings.persona())
 }
 
-fn plan_output(handler: Handler, settings: &Settings) -> PlannedOutput {
+fn plan_output(mut handler: Handler, settings: &Settings) -> PlannedOutput {
     let node_id = settings.node_id();
     let extended = settings.extended();
-    let output = match outputs().find(|entry| entry.classes.contains(&handler.class.as_str())) {
-        Some(entry) => {
+    let found = handlers::by_class(&handler.class);
+    if let Some((_, class)) = found {
+        // Outputs that play several classes look at it, and know no short forms.
+        class.clone_into(&mut handler.class);
+        handler.options.insert("class".to_owned(), class.into());
+    }
+    let output = match found {
+        Some((entry, _)) => {
             let (name, options, format) = (&handler.name, &handler.options, handler.format());
             let blueprint = Blueprint { name, options, format, extended, node_id: &node_id };
-            (entry.build)(&blueprint)
-                .and_then(|output| aviary_output::routed(output, entry.options, options))
-                .map_err(|error| error.to_string())
+            (entry.build)(&blueprint).and_then(|output| aviary_output::routed(output, entry.options, options))
         }
-        None => Err(unknown_class(&handler.class)),
+        None => Err(Rejection::new("class", handlers::unknown_class(&handler.class))),
     };
     // A script that changed is another output; so is one that could not be built, for another reason.
     let source = match &output {
-        Ok(output) => output.source(),
-        Err(why) => why,
+        Ok(output) => output.source().to_owned(),
+        Err(why) => why.to_string(),
     };
     let (class, options, formatter) = (&handler.class, &handler.options, &handler.formatter);
     let digest = format!("{class} {options:?} {formatter:?} {extended} {node_id} {source}");
     PlannedOutput { handler, output, digest }
-}
-
-/// Users' outputs in Rhai: a script knows what to send, and the outputs' crate how to reach its destinations.
-static SCRIPT: aviary_output::Entry = aviary_output::Entry {
-    name: "script",
-    classes: &["aviary.script"],
-    summary: "what a script of your own makes of each event, over HTTP or to syslog",
-    options: aviary_script::OUTPUT_OPTIONS,
-    build: |blueprint| aviary_script::output(blueprint, aviary_outputs::destination),
-};
-
-/// Every output there is.
-fn outputs() -> impl Iterator<Item = &'static aviary_output::Entry> {
-    aviary_outputs::ALL.iter().copied().chain([&SCRIPT])
-}
-
-/// What to say of a handler class that is not in the list.
-#[must_use]
-pub fn unknown_class(class: &str) -> String {
-    if aviary_outputs::FORESEEN.contains(&class) {
-        format!("handler class `{class}` is known, but not built yet; the other outputs run")
-    } else {
-        let known: Vec<&str> = outputs().flat_map(|entry| entry.classes).copied().collect();
-        format!("handler class `{class}` is not known; there are {}", known.join(", "))
-    }
 }
 
 fn rules(settings: &Settings, machines: &[(Arc<Machine>, &Settings)]) -> Rules {

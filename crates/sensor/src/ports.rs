@@ -42,9 +42,16 @@ pub fn holder(port: u16, protocol: Protocol) -> Option<String> {
 }
 
 /// What of the plan could not be bound now, tried out: addresses that this machine does not have, and ports
-/// that other processes hold or that this user may not bind.
+/// that other processes hold or that this user may not bind. What the running canary holds, of this process id, is no
+/// trouble: the second value counts its ports.
 #[must_use]
-pub fn port_trouble(plan: &Plan) -> Vec<String> {
+pub fn port_trouble(plan: &Plan, running: Option<u64>) -> (Vec<String>, usize) {
+    let own = running.map(|pid| format!(" (pid {pid})"));
+    let is_own = |port, protocol| {
+        let holder = || holder(port, protocol).unwrap_or_default();
+        own.as_ref().is_some_and(|own| holder().ends_with(own))
+    };
+    let mut held = 0;
     let missing = |address: &Option<IpAddr>| address.is_some_and(|address| !is_present(address));
     let mut trouble = Vec::new();
     for machine in &plan.machines {
@@ -59,7 +66,10 @@ pub fn port_trouble(plan: &Plan) -> Vec<String> {
                     Protocol::Tcp => crate::listener::bind(*address, endpoint.port).map(drop),
                     Protocol::Udp => crate::datagrams::bind(*address, endpoint.port).map(drop),
                 };
-                if let Err(error) = bound {
+                let Err(error) = bound else { continue };
+                if error.kind() == std::io::ErrorKind::AddrInUse && is_own(endpoint.port, endpoint.protocol) {
+                    held += 1;
+                } else {
                     let (label, whose) = (&endpoint.label, service.machine.suffix());
                     let why = crate::listener::explain(*address, endpoint.port, endpoint.protocol, &error);
                     trouble.push(format!("service `{label}`{whose}: {why}"));
@@ -67,7 +77,7 @@ pub fn port_trouble(plan: &Plan) -> Vec<String> {
             }
         }
     }
-    trouble
+    (trouble, held)
 }
 
 /// How long the list of open ports is believed where it says that a port is closed, and where it says open.

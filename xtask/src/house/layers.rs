@@ -6,7 +6,7 @@ use serde_json::Value;
 const DEVELOPMENT: u8 = u8::MAX;
 
 /// Package and layer; the table of ARCHITECTURE.md.
-const LAYERS: [(&str, u8); 20] = [
+const LAYERS: [(&str, u8); 21] = [
     ("aviary", 5),
     ("aviary-api", 4),
     ("aviary-console", 4),
@@ -24,6 +24,7 @@ const LAYERS: [(&str, u8); 20] = [
     ("aviary-event", 0),
     ("aviary-config", 0),
     ("aviary-wire", 0),
+    ("aviary-proto", 0),
     ("aviary-bench", DEVELOPMENT),
     ("aviary-testkit", DEVELOPMENT),
     ("xtask", DEVELOPMENT),

@@ -5,10 +5,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use aviary_config::{KeySpace, Settings, Severity, Spelling};
+use aviary_config::{KeySpace, Location, Problem, Settings, Severity, Spelling};
+use aviary_sensor::PlannedOutput;
+use serde_json::json;
 
 use crate::configuration;
 use crate::paint::{Ink, Style};
+use crate::process;
 
 /// Check, show or write a configuration
 #[derive(clap::Subcommand)]
@@ -86,31 +89,47 @@ fn check(file: Option<&Path>) -> anyhow::Result<ExitCode> {
     }
     if errors == 0 {
         // What the file alone cannot show: outputs and services as they would be built, and the ports.
-        for finding in findings(&loaded.settings) {
+        let running = running(&loaded.settings);
+        let (found, held) = findings(&loaded.settings, &loaded.path, running);
+        if let Some(pid) = running.filter(|_| held > 0) {
+            println!("{held} of the ports are held by the canary that runs (pid {pid}), as they should be");
+        }
+        for finding in found {
             warnings += 1;
-            println!("{}", style.paint(Ink::Notice, &format!("{}: warning: {finding}", loaded.path.display())));
+            println!("{}", style.paint(Ink::Notice, &finding.to_string()));
         }
     }
     println!("{}: {errors} errors, {warnings} warnings", loaded.path.display());
     Ok(if errors == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn findings(settings: &Settings) -> Vec<String> {
+/// The process of the canary that runs with these settings, if one does and lets itself be asked.
+fn running(settings: &Settings) -> Option<u64> {
+    let folder = process::state_dir(Some(settings));
+    let answer = process::small_runtime().ok()?.block_on(aviary_sensor::ask(&folder, json!({"ask": "status"})));
+    answer.ok()?["pid"].as_u64()
+}
+
+/// What is found beyond the file, and how many ports the running canary of this process id holds.
+fn findings(settings: &Settings, file: &Path, running: Option<u64>) -> (Vec<Problem>, usize) {
+    let whole = || Location::whole(&file.into());
     let vault = aviary_service::MemoryVault::default();
     let plan = aviary_sensor::Plan::build(settings, &vault);
     let mut found = Vec::new();
-    for output in &plan.outputs {
-        if let Err(why) = &output.output {
-            found.push(format!("handler `{}`: {why}", output.handler.name));
+    for PlannedOutput { handler, output, .. } in &plan.outputs {
+        if let Err(why) = output {
+            let place = handler.place_of(&why.option).cloned().unwrap_or_else(whole);
+            found.push(Problem::warning(place, format!("{} `{}`: {why}", handler.word(), handler.name)));
         }
     }
     for service in &plan.services {
         if let Err(why) = &service.service {
-            found.push(format!("service {}: {why}", service.title()));
+            found.push(Problem::warning(whole(), format!("service {}: {why}", service.title())));
         }
     }
-    found.extend(aviary_sensor::port_trouble(&plan));
-    found
+    let (trouble, held) = aviary_sensor::port_trouble(&plan, running);
+    found.extend(trouble.into_iter().map(|trouble| Problem::warning(whole(), trouble)));
+    (found, held)
 }
 
 fn show(file: Option<&Path>) -> anyhow::Result<ExitCode> {

@@ -46,14 +46,14 @@ enum Command {
     Completions(completions::Arguments),
 }
 
-/// Which running canary is meant.
+/// Which running canary is meant. Before and after a subcommand of a subcommand, as `aviary outputs test x --state y`.
 #[derive(clap::Args)]
 struct Which {
     /// State folder of the canary; found from the config or the defaults if missing
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", global = true)]
     state: Option<PathBuf>,
     /// Config of the canary
-    #[arg(long, short, value_name = "FILE")]
+    #[arg(long, short, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
 }
 

@@ -13,6 +13,9 @@ pub(super) struct Arguments {
     /// The config: OpenCanary's JSON, or TOML
     #[arg(long, short, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// State folder; `aviary.state_dir` of the config if missing
+    #[arg(long, value_name = "FOLDER")]
+    state: Option<PathBuf>,
     /// User to become once the ports are bound
     #[arg(long, value_name = "USER")]
     user: Option<String>,
@@ -24,6 +27,7 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     process::run(Run {
         config: arguments.config.clone(),
+        state: arguments.state.clone(),
         user: arguments.user.clone(),
         group: arguments.group.clone(),
         keep_root: false,

@@ -1,9 +1,11 @@
 //! `aviary up`: a canary in this terminal, with no config at all if there is none.
 
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use aviary_config::{Handler, Settings};
 use aviary_sensor::{Canary, Identity, PortRule, Reload, Startup};
 
 use crate::configuration;
@@ -13,7 +15,8 @@ use crate::terminal::Painter;
 
 /// Start a canary here, and show what happens to it
 ///
-/// Needs no config and no root: a port below 1024 that may not be bound moves to 10000 + port.
+/// Needs no config and no root: a port below 1024 that may not be bound moves to 10000 + port. An output of the config
+/// to the console does not run, since events are shown here.
 #[derive(clap::Args)]
 #[command(
     after_help = "Examples:\n  aviary up\n  aviary up --config opencanary.conf\n  aviary up --json > events.jsonl"
@@ -37,7 +40,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Some(path) => {
             let loaded = configuration::load(Some(path))?;
             loaded.log_warnings();
-            (loaded.settings, Some(loaded.path))
+            (without_consoles(loaded.settings)?, Some(loaded.path))
         }
         None => (configuration::without_file(&state()), None),
     };
@@ -56,7 +59,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let runtime = process::runtime()?;
     runtime.block_on(async {
         let reload = match path.clone() {
-            Some(path) => process::reload_from(&canary, path, false),
+            Some(path) => process::reload_from(&canary, path, without_consoles),
             None => Arc::new(|| Err("this canary has no config file; start it with --config".to_owned())) as Reload,
         };
         let runtime = tokio::runtime::Handle::current();
@@ -69,6 +72,16 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     });
     process::end(runtime);
     Ok(ExitCode::SUCCESS)
+}
+
+/// The settings without outputs to this terminal, where every event is shown already: OpenCanary's own file has one.
+/// Standard error that goes elsewhere is a log as any other.
+fn without_consoles(settings: Settings) -> anyhow::Result<Settings> {
+    let is_shown = |handler: &Handler| {
+        let console = aviary_sensor::console_of(handler);
+        console == Some("ext://sys.stdout") || (console.is_some() && std::io::stderr().is_terminal())
+    };
+    Ok(settings.without_handlers(is_shown))
 }
 
 fn greeting(canary: &Canary, path: Option<&Path>, style: Style) -> String {

@@ -72,6 +72,36 @@ fn a_good_file_in_toml_has_no_problem() {
 }
 
 #[test]
+fn outputs_are_handlers_in_every_spelling_and_alone_where_no_logger_is() {
+    let read = |name: &str| {
+        assert_eq!(said(name), "", "{name}");
+        load(Some(&fixture(name)), &surroundings(), &space()).expect("loaded").settings
+    };
+    for name in ["good-outputs.conf", "good-outputs.toml"] {
+        let settings = read(name);
+        let [graylog, file, hook] = settings.handlers() else { panic!("{name}: three: {:?}", settings.handlers()) };
+        assert_eq!((graylog.name.as_str(), graylog.class.as_str(), graylog.word()), ("graylog", "gelf", "output"));
+        assert_eq!(graylog.options["when"]["services"][0], "ftp");
+        assert_eq!(graylog.format(), "%(message)s");
+        assert_eq!(file.formatter.as_deref(), Some("%(message)s"), "the default's formatters are known");
+        assert_eq!(hook.options["headers"]["x-home"], "/root");
+        let (class, whole) = (hook.place_of("class").expect("a place"), hook.place_of("nowhere").expect("a place"));
+        assert!(class >= whole && Some(whole) == hook.location.as_ref(), "{class} {whole}");
+    }
+    let said = |text: &str| check(&crate::testing::document(text), &space());
+    // An empty table says nothing, and a logger of formatters alone is enough beside one that is not.
+    let (settings, problems) = said(r#"{"device.node_id": "n", "ftp.enabled": true, "outputs": {}}"#);
+    assert_eq!(settings.handlers().len(), 2);
+    assert!(matches!(&problems[..], [one] if one.message.contains("`logger` is not given")), "{problems:?}");
+    let (settings, problems) = said(
+        r#"{"device.node_id": "n", "ftp.enabled": true, "outputs": {"a": {"class": "file", "formatter": "x"}},
+            "logger": {"kwargs": {"formatters": {"x": {"format": "<%(message)s>"}}}}}"#,
+    );
+    assert_eq!((settings.handlers().len(), settings.handlers()[0].format()), (1, "<%(message)s>"));
+    assert_eq!(problems, []);
+}
+
+#[test]
 fn hosts_have_keys_of_their_own_alone_in_every_spelling() {
     let [json, toml] = ["good-hosts.conf", "good-hosts.toml"].map(|name| {
         assert_eq!(said(name), "", "{name}");

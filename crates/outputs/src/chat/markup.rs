@@ -1,5 +1,7 @@
 //! Text in a vendor's markup, within its limit, with nothing in it that a peer could format.
 
+use aviary_output::visible;
+
 /// What a vendor takes for formatting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Markup {
@@ -168,25 +170,6 @@ fn fence(inside: &str) -> String {
         longest = longest.max(run);
     }
     "`".repeat(longest + 1)
-}
-
-/// The text with everything that is not seen, or that turns round or breaks the line, as Rust and
-/// Python write it: `\n`, `\u{202e}`.
-pub(super) fn visible(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        let hidden = matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-            | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}' | '\u{61c}');
-        match c {
-            '\n' => shown.push_str("\\n"),
-            '\r' => shown.push_str("\\r"),
-            '\t' => shown.push_str("\\t"),
-            c if c.is_control() && u32::from(c) < 256 => shown.push_str(&format!("\\x{:02x}", u32::from(c))),
-            c if hidden || c.is_control() => shown.extend(c.escape_unicode()),
-            c => shown.push(c),
-        }
-    }
-    shown
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ impl Letter {
         let id = event.aviary.as_ref().map(|ours| ours.id.hyphenated().to_string());
         let seconds = moment(event).and_then(|time| u64::try_from(time.as_micros()).ok()).unwrap_or(0) / 1_000_000;
         let line = self.lines.line(event);
-        let subject = self.subject.text(event, line.clone(), SUBJECT);
+        let subject = self.subject.text(event, self.lines.format_line(event), SUBJECT);
         let mut mail = Message::builder()
             .from(self.from.clone())
             .subject(subject.as_str())

@@ -33,7 +33,7 @@ pub(crate) static ENTRY: Entry = Entry {
     name: "file",
     classes: &["logging.FileHandler", "logging.handlers.WatchedFileHandler"],
     summary: "lines in a file; follows logrotate",
-    options: &["filename", "mode", "encoding", "delay", "errors"],
+    options: &["filename", "mode", "encoding", "delay", "errors", "template"],
     build: |blueprint| build(blueprint, |_| Ok(Rotation::Never)),
 };
 
@@ -42,7 +42,7 @@ pub(crate) static ROTATING: Entry = Entry {
     name: "rotating_file",
     classes: &["logging.handlers.RotatingFileHandler"],
     summary: "lines in a file that is rotated by size",
-    options: &["filename", "mode", "encoding", "delay", "errors", "maxBytes", "backupCount"],
+    options: &["filename", "mode", "encoding", "delay", "errors", "maxBytes", "backupCount", "template"],
     build: |blueprint| {
         build(blueprint, |options| {
             let most = options.whole("maxBytes", 0, 0, u64::MAX)?;
@@ -58,7 +58,18 @@ pub(crate) static TIMED: Entry = Entry {
     name: "timed_file",
     classes: &["logging.handlers.TimedRotatingFileHandler"],
     summary: "lines in a file that is rotated by time",
-    options: &["filename", "encoding", "delay", "errors", "when", "interval", "backupCount", "utc", "atTime"],
+    options: &[
+        "filename",
+        "encoding",
+        "delay",
+        "errors",
+        "when",
+        "interval",
+        "backupCount",
+        "utc",
+        "atTime",
+        "template",
+    ],
     build: |blueprint| build(blueprint, |options| Timed::new(options).map(Rotation::Time)),
 };
 
@@ -84,7 +95,7 @@ fn build(
     // The file is opened at the first line in any case.
     options.flag("delay", false)?;
     options.text("errors")?;
-    let writer = Appender::new(path, fresh, rotation(options)?, LineFormat::new(blueprint)?);
+    let writer = Appender::new(path, fresh, rotation(options)?, LineFormat::with_template(blueprint)?);
     Ok(Box::new(FileOutput(Worker::new("file", writer))))
 }
 

@@ -53,7 +53,8 @@ impl Standing {
         // What cannot be read cannot be compared; at worst a line stands there twice.
         let enough = open(path).is_some_and(|(file, size)| {
             standing.fragment = fragment(&file, size);
-            standing.look(&file, size, lines, first)
+            // A template's lines may be the same for many events: better one twice than one not at all.
+            lines.has_template() || standing.look(&file, size, lines, first)
         });
         if !enough && let Some((file, size)) = rotated_last(path).as_deref().and_then(open) {
             standing.look(&file, size, lines, first);

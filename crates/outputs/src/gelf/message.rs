@@ -27,7 +27,7 @@ pub(super) struct Encoder {
 
 impl Encoder {
     pub(super) fn new(blueprint: &Blueprint<'_>) -> Result<Self, Rejection> {
-        Ok(Self { lines: LineFormat::new(blueprint)?, node_id: blueprint.node_id.to_owned() })
+        Ok(Self { lines: LineFormat::with_template(blueprint)?, node_id: blueprint.node_id.to_owned() })
     }
 
     /// One JSON object, in ASCII and without control characters.
@@ -38,9 +38,9 @@ impl Encoder {
         out.push_str(r#"{"version":"1.1","host":"#);
         write_json_string(&mut out, if node.is_empty() { "opencanary" } else { node });
         out.push_str(r#","short_message":"#);
-        write_json_string(&mut out, &subject.headline());
+        write_json_string(&mut out, &self.lines.template_text(event).unwrap_or_else(|| subject.headline()));
         out.push_str(r#","full_message":"#);
-        write_json_string(&mut out, &self.lines.line(event));
+        write_json_string(&mut out, &self.lines.format_line(event));
         if let Some(micros) = subject.micros() {
             let sign = if micros < 0 { "-" } else { "" };
             let micros = micros.unsigned_abs();

@@ -48,7 +48,7 @@ pub(crate) static ENTRY: Entry = Entry {
     name: "gelf",
     classes: &["aviary.gelf"],
     summary: "GELF messages to Graylog over UDP, TCP, TLS or HTTP",
-    options: &["address", "transport", "url", "compression", "chunk_size", "verify", "headers", "timeout"],
+    options: &["address", "transport", "url", "compression", "chunk_size", "verify", "headers", "timeout", "template"],
     build,
 };
 

@@ -12,7 +12,7 @@ use reqwest::{Client, RequestBuilder, Url};
 use serde_json::Value;
 
 use crate::options::{Options, seconds_of};
-use crate::tls::{Trust, configure};
+use crate::tls::{Identity, Trust, configure_as};
 use crate::worker::temporary;
 pub(crate) use answer::{QUOTED, judge, retry_after};
 pub(crate) use collector::{authorization, below, headers, judge_access, login, quoted, try_again, with_login};
@@ -28,11 +28,12 @@ const READ: usize = 64 * 1024;
 const READ_LARGE: usize = 16 << 20;
 
 /// Who we say we are, unless a handler's headers say otherwise.
-const AGENT: &str = concat!("aviary/", env!("CARGO_PKG_VERSION"));
+pub(crate) const AGENT: &str = concat!("aviary/", env!("CARGO_PKG_VERSION"));
 
 /// A client in the making; it is made at the first delivery, since that reads certificates.
 pub(crate) struct Http {
     trust: Trust,
+    identity: Option<Identity>,
     connecting: Duration,
     answering: Duration,
     client: Option<Client>,
@@ -51,7 +52,17 @@ impl Http {
     /// Reads the handler's `verify` and `timeout`.
     pub(crate) fn new(options: Options<'_>) -> Result<Self, Rejection> {
         let (connecting, answering) = timeouts(options)?;
-        Ok(Self { trust: Trust::read(options)?, connecting, answering, client: None })
+        Ok(Self { trust: Trust::read(options)?, identity: None, connecting, answering, client: None })
+    }
+
+    /// The same with a certificate of the canary's own.
+    pub(crate) fn with_identity(self, identity: Option<Identity>) -> Self {
+        Self { identity, ..self }
+    }
+
+    /// Reads the certificates again for the next request.
+    pub(crate) fn renew(&mut self) {
+        self.client = None;
     }
 
     /// More than a request may take, so that the request's own limit says what was slow.
@@ -70,9 +81,9 @@ impl Http {
             .timeout(self.connecting + self.answering)
             .tcp_keepalive(Duration::from_secs(60))
             .pool_max_idle_per_host(1);
-        let trust = self.trust.clone();
+        let (trust, identity) = (self.trust.clone(), self.identity.clone());
         let made = tokio::task::spawn_blocking(move || {
-            let config = configure(&trust)?;
+            let config = configure_as(&trust, identity.as_ref())?;
             builder.tls_backend_preconfigured(config).build().map_err(|error| error.to_string())
         });
         let client = match made.await {
@@ -139,7 +150,7 @@ fn unsent(error: &reqwest::Error) -> DeliveryError {
     temporary(reason)
 }
 
-fn timeouts(options: Options<'_>) -> Result<(Duration, Duration), Rejection> {
+pub(crate) fn timeouts(options: Options<'_>) -> Result<(Duration, Duration), Rejection> {
     match options.get("timeout").and_then(Value::as_array).map(Vec::as_slice) {
         Some([connecting, answering]) => Ok((seconds_of("timeout", connecting)?, seconds_of("timeout", answering)?)),
         _ => {

@@ -40,7 +40,7 @@ pub(crate) static ENTRY: Entry = Entry {
     name: "syslog",
     classes: &["logging.handlers.SysLogHandler"],
     summary: "messages to a syslog daemon over UDP, TCP or a Unix socket",
-    options: &["address", "facility", "socktype", "append_nul"],
+    options: &["address", "facility", "socktype", "append_nul", "template"],
     build,
 };
 
@@ -84,7 +84,7 @@ fn build(blueprint: &Blueprint<'_>) -> Result<Box<dyn Output>, Rejection> {
     let encoder = Encoder {
         priority: facility(options)? * 8 + WARNING,
         nul: options.flag("append_nul", false)?,
-        lines: LineFormat::new(blueprint)?,
+        lines: LineFormat::with_template(blueprint)?,
     };
     let sender = Sender::new("syslog", target(options, PORT)?, kind(options)?);
     Ok(Box::new(Syslog { encoder, sender }))

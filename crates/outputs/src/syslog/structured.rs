@@ -45,7 +45,18 @@ pub(crate) static STRUCTURED: Entry = Entry {
     name: "structured_syslog",
     classes: &["aviary.syslog"],
     summary: "RFC 5424 and RFC 3164 messages over UDP, TCP, TLS or a Unix socket, with JSON, CEF or LEEF in them",
-    options: &["address", "transport", "verify", "protocol", "framing", "message", "facility", "app_name", "sd_id"],
+    options: &[
+        "address",
+        "transport",
+        "verify",
+        "protocol",
+        "framing",
+        "message",
+        "facility",
+        "app_name",
+        "sd_id",
+        "template",
+    ],
     build,
 };
 
@@ -128,6 +139,10 @@ impl Encoder {
             Some("leef") => Body::Leef,
             _ => Body::Json,
         };
+        let lines = LineFormat::with_template(blueprint)?;
+        if lines.has_template() && body != Body::Json {
+            return Err(Rejection::new("template", "is the text of a message; one in CEF or LEEF has fields instead"));
+        }
         let app_name = options.text("app_name")?.unwrap_or("opencanaryd");
         if !is_name(app_name, 48) {
             return Err(wrong("app_name", &Value::from(app_name), "1 to 48 printable ASCII characters, none a space"));
@@ -146,7 +161,7 @@ impl Encoder {
             body,
             app_name: app_name.to_owned(),
             sd_id: sd_id.to_owned(),
-            lines: LineFormat::new(blueprint)?,
+            lines,
         })
     }
 

@@ -44,6 +44,7 @@ pub(crate) static ENTRY: Entry = Entry {
     classes: &["opencanary.logger.WebhookHandler"],
     summary: "an HTTP request for each event",
     options: &[
+        "template",
         "url",
         "method",
         "data",
@@ -78,7 +79,7 @@ fn build(blueprint: &Blueprint<'_>) -> Result<Box<dyn Output>, Rejection> {
         media.eq_ignore_ascii_case(b"application/json")
             || (name == CONTENT_TYPE && media.to_ascii_lowercase().ends_with(b"+json"))
     });
-    let lines = LineFormat::new(blueprint)?;
+    let lines = LineFormat::with_text(blueprint)?;
     Ok(Box::new(Webhook {
         request,
         template: Template::new(options.get("data"), json)?,

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use aviary_outputs::{ALL, FORESEEN, by_class};
+use aviary_outputs::{ALL, FORESEEN, by_class, short_classes};
 use serde_json::{Value, json};
 
-use crate::bench::{Setup, deliver, events, odd_events, temporary};
+use crate::bench::{Setup, deliver, deliver_all, event_with, events, odd_events, temporary};
 
 /// Options that suffice, for a destination inside `folder` that takes whatever comes or, when
 /// `absent`, for one that is not there.
@@ -15,6 +15,7 @@ fn minimal(name: &str, folder: &Path, absent: bool) -> Value {
     let file = if absent { folder.join("no/such/folder/x.log") } else { folder.join(format!("{name}.log")) };
     match name {
         "clickhouse" | "elasticsearch" => json!({"url": "http://127.0.0.1:9", "timeout": 2}),
+        "hub" => json!({"url": "http://127.0.0.1:9", "timeout": 2}),
         "gelf" => json!({"address": ["127.0.0.1", 9]}),
         "splunk" => json!({"url": "http://127.0.0.1:9", "token": "t", "timeout": 2}),
         "structured_syslog" => json!({"address": ["127.0.0.1", 9]}),
@@ -61,6 +62,31 @@ fn names_are_sorted_and_classes_unique() {
         assert!(seen.insert(class), "{class} twice");
         assert_eq!(by_class(class).is_none(), FORESEEN.contains(class));
     }
+}
+
+#[test]
+fn every_output_has_a_short_name_that_a_user_would_write() {
+    let full = |short: &str| by_class(short).map(|(_, class)| class);
+    for (short, class) in [
+        ("gelf", "aviary.gelf"),
+        // Ours, which takes more, and not Python's.
+        ("syslog", "aviary.syslog"),
+        ("file", "logging.FileHandler"),
+        ("console", "logging.StreamHandler"),
+        ("webhook", "opencanary.logger.WebhookHandler"),
+        ("email", "logging.handlers.SMTPHandler"),
+        ("opensearch", "aviary.opensearch"),
+        ("slack", "opencanary.logger.SlackHandler"),
+    ] {
+        assert_eq!(full(short), Some(class), "{short}");
+    }
+    let names = short_classes();
+    assert!(names.windows(2).all(|two| two[0] < two[1]) && !names.contains(&"structured_syslog"), "{names:?}");
+    assert!(names.iter().all(|name| full(name).is_some()));
+    // All but Python's own syslog, which needs its full name.
+    let reached: BTreeSet<&str> = names.iter().filter_map(|name| Some(by_class(name)?.0.name)).collect();
+    let missed: Vec<&str> = ALL.iter().map(|entry| entry.name).filter(|name| !reached.contains(name)).collect();
+    assert_eq!(missed, ["syslog"]);
 }
 
 #[test]
@@ -139,4 +165,52 @@ async fn stands_odd_events() {
             assert_eq!(text.lines().count(), 2 * odd_events().len(), "{}: a line each", entry.name);
         }
     }
+}
+
+/// Outputs whose receivers get fields, or a form of their own, and no text of the operator's.
+const WITHOUT_TEXT: &[&str] = &["clickhouse", "dshield", "elasticsearch", "hpfeeds", "http_form", "splunk"];
+
+#[test]
+fn a_template_is_one_language_or_refused_with_a_reason() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for entry in ALL {
+        let build = |template: &str| {
+            let mut options = minimal(entry.name, folder.path(), false);
+            options["template"] = json!(template);
+            Setup::new(entry.classes[0], options).try_build().map(|_| ()).map_err(|rejection| rejection.to_string())
+        };
+        let taken = build("%(summary)s, %(src_host)s, %(logdata.USERNAME)s, %(asctime)s");
+        if WITHOUT_TEXT.contains(&entry.name) {
+            let reason = taken.expect_err(entry.name);
+            assert!(reason.starts_with("`template`: is not taken here: the receiver gets"), "{}: {reason}", entry.name);
+            continue;
+        }
+        assert_eq!(taken, Ok(()), "{}", entry.name);
+        let reason = build("%(massage)s").expect_err(entry.name);
+        assert!(reason.contains("names \"massage\"; there are message, summary"), "{}: {reason}", entry.name);
+    }
+}
+
+#[tokio::test]
+async fn a_template_says_the_line_and_no_peer_ends_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let template = "%(service)s: %(username)s (%(src_host)s) %(message)s";
+    for name in ["file", "rotating_file", "timed_file"] {
+        let mut options = minimal(name, folder.path(), false);
+        options["template"] = json!(template);
+        let class = by_class(name).expect("an output").1;
+        let events = [event_with(1, "a\nb".into()), event_with(2, "root".into())];
+        for _ in 0..2 {
+            let mut output = Setup { format: "<%(levelno)d>", ..Setup::new(class, options.clone()) }.build();
+            deliver_all(&mut output, &events).await;
+        }
+        let text = fs::read_to_string(folder.path().join(format!("{name}.log"))).expect("the file");
+        let once = "ftp: a\\nb (192.0.2.7) <30>\nftp: root (192.0.2.7) <30>\n";
+        // Other events might read the same: nothing is taken for standing there already.
+        assert_eq!(text, once.repeat(2), "{name}");
+    }
+    let mut options = minimal("file", folder.path(), false);
+    options["template"] = json!("a\n%(summary)s");
+    let reason = Setup::new("logging.FileHandler", options).try_build().map(|_| ()).expect_err("two lines").to_string();
+    assert_eq!(reason, "`template`: holds a line break; it takes text on one line");
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aviary_event::{Aviary, Event, PeerBytes, Timestamp, Value};
-use aviary_output::{Blueprint, Failure, Output, Rejection};
+use aviary_output::{Blueprint, Failure, Output, Rejection, routed};
 use serde_json::{Map, Value as Json};
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -37,8 +37,8 @@ impl Setup {
             extended: self.extended,
             node_id: "opencanary-1",
         };
-        let entry = aviary_outputs::by_class(self.class).unwrap_or_else(|| panic!("no class {}", self.class));
-        (entry.build)(&blueprint)
+        let (entry, _) = aviary_outputs::by_class(self.class).unwrap_or_else(|| panic!("no class {}", self.class));
+        (entry.build)(&blueprint).and_then(|output| routed(output, entry.options, blueprint.options))
     }
 
     pub(crate) fn build(&self) -> Box<dyn Output> {

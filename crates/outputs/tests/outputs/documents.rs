@@ -23,6 +23,11 @@ fn examples() -> Vec<(String, Map<String, Value>)> {
         for block in text.split("```json\n").skip(1).filter_map(|rest| rest.split("```").next()) {
             let block: Map<String, Value> =
                 serde_json::from_str(block).unwrap_or_else(|error| panic!("{page}: {error}\n{block}"));
+            // Either handlers, or a whole file with a table of them.
+            let block = match block.get("outputs") {
+                Some(Value::Object(outputs)) => outputs.clone(),
+                _ => block,
+            };
             for (name, handler) in block {
                 let Value::Object(handler) = handler else { panic!("{page}: `{name}` is no handler") };
                 handlers.push((format!("{page}: {name}"), handler));
@@ -36,11 +41,13 @@ fn examples() -> Vec<(String, Map<String, Value>)> {
 fn every_example_builds() {
     let examples = examples();
     assert!(examples.len() >= 6, "{}", examples.len());
-    for (name, options) in examples {
-        let class = options.get("class").and_then(Value::as_str).unwrap_or_default();
+    for (name, mut options) in examples {
+        let class = options.get("class").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let class = class.as_str();
         // Scripts are another crate's; their destinations are ours.
-        if class == "aviary.script" {
-            let blueprint = Blueprint { name: "x", options: &options, format: "", extended: true, node_id: "docs" };
+        if matches!(class, "aviary.script" | "script") {
+            let blueprint =
+                Blueprint { name: "x", options: &options, format: "%(message)s", extended: true, node_id: "docs" };
             let named = options.get("destinations").and_then(Value::as_object).expect("destinations");
             assert!(!named.is_empty());
             for (to, options) in named {
@@ -48,7 +55,8 @@ fn every_example_builds() {
             }
             continue;
         }
-        let entry = by_class(class).unwrap_or_else(|| panic!("{name}: no output plays `{class}`"));
+        let (entry, full) = by_class(class).unwrap_or_else(|| panic!("{name}: no output plays `{class}`"));
+        options.insert("class".to_owned(), full.into());
         let blueprint =
             Blueprint { name: "example", options: &options, format: "%(message)s", extended: true, node_id: "docs" };
         let built = (entry.build)(&blueprint).and_then(|output| routed(output, entry.options, &options));

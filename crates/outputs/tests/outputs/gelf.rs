@@ -195,3 +195,16 @@ fn names_what_it_does_not_take() {
         assert_eq!(rejection.option, option, "{rejection}");
     }
 }
+
+#[tokio::test]
+async fn a_template_is_the_short_message_alone() {
+    let (socket, port) = receiver();
+    let template = "%(kind)s by %(username)s";
+    let options = json!({"address": ["127.0.0.1", port], "compression": "none", "template": template});
+    deliver_all(&mut output(options), &[event(1)]).await;
+    let mut buffer = [0; 9000];
+    let length = socket.recv(&mut buffer).expect("a datagram");
+    let (_, message) = decode(std::iter::once(buffer[..length].to_vec())).remove(0);
+    assert_eq!(message["short_message"], "login by root");
+    assert_eq!(message["full_message"], event(1).to_line(true));
+}

@@ -13,6 +13,8 @@ mod file;
 mod gelf;
 mod hpfeeds;
 mod http_form;
+mod hub;
+mod hub_server;
 mod kafka;
 mod mqtt;
 mod nats;

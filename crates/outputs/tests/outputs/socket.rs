@@ -86,3 +86,14 @@ async fn sends_a_datagram_for_each_event() {
 async fn null_takes_everything() {
     deliver_all(&mut Setup::new("logging.NullHandler", json!({})).build(), &events(1..=3)).await;
 }
+
+#[tokio::test]
+async fn a_template_is_the_line() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a socket");
+    let port = listener.local_addr().expect("an address").port();
+    let template = "%(id)s %(username)s";
+    let mut output = Setup::new(OPENCANARY, json!({"host": "127.0.0.1", "port": port, "template": template})).build();
+    deliver_all(&mut output, &[event_with(1, "a\r\nb".into())]).await;
+    let (stream, _) = listener.accept().expect("a connection");
+    assert_eq!(lines(stream, 1), ["01990000-0000-7000-8000-000000000001 a\\r\\nb"]);
+}

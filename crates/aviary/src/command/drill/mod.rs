@@ -2,7 +2,8 @@
 //!
 //! Each service that listens is touched the way an intruder would, with a mark that is new in each
 //! drill. The running canary must report the touch, and each output must be done with it: a log file
-//! must hold the mark, any other receiver must have taken the event.
+//! must hold the mark, any other receiver must have taken the event. At last each output is sent one marked event of its
+//! own, past its `when` and `rate`, and what its receiver answers is shown.
 
 mod knock;
 
@@ -75,12 +76,28 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         println!("mark of this drill: {mark}\n");
         let mut touches = touch_all(&folder, &targets, &mark, wait).await;
         touches.extend(failed(&before, &arguments.service));
-        let outputs = prove_outputs(&folder, &before, &touches, wait).await?;
+        let mut outputs = prove_outputs(&folder, &before, &touches, wait).await?;
+        test_outputs(&folder, &mut outputs).await;
         let style = Style::of_stdout();
         print!("{}\n{}", touch_table(&touches).print(style), output_table(&outputs).print(style));
-        let well = touches.iter().all(|touch| touch.result.is_ok()) && outputs.iter().all(|output| output.1.is_ok());
+        let well = touches.iter().all(|touch| touch.result.is_ok()) && outputs.iter().all(Proof::is_good);
         Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     })
+}
+
+/// What came of an output.
+struct Proof {
+    name: String,
+    /// The events of the touches.
+    events: Result<String, String>,
+    /// An event of its own.
+    test: Result<String, String>,
+}
+
+impl Proof {
+    const fn is_good(&self) -> bool {
+        self.events.is_ok() && self.test.is_ok()
+    }
 }
 
 /// A number that no earlier drill used.
@@ -216,12 +233,7 @@ fn seen_as(event: &Event, source_port: u16, took: Duration) -> Seen {
 }
 
 /// For each output: how many of the events arrived, or why not.
-async fn prove_outputs(
-    folder: &Path,
-    before: &Value,
-    touches: &[Touch],
-    wait: Duration,
-) -> anyhow::Result<Vec<(String, Result<String, String>)>> {
+async fn prove_outputs(folder: &Path, before: &Value, touches: &[Touch], wait: Duration) -> anyhow::Result<Vec<Proof>> {
     let seen: Vec<&Seen> = touches.iter().filter_map(|touch| touch.result.as_ref().ok()).collect();
     let last = seen.iter().map(|seen| seen.seq).max().unwrap_or(0);
     let refused_before: BTreeMap<String, u64> =
@@ -239,9 +251,42 @@ async fn prove_outputs(
             .map(|output| {
                 let name = name_of(output);
                 let refused = output["refused"].as_u64().unwrap_or(0) > refused_before.get(&name).copied().unwrap_or(0);
-                (name, verdict(output, refused, last, &seen))
+                Proof { events: verdict(output, refused, last, &seen), test: Err("does not run".to_owned()), name }
             })
             .collect());
+    }
+}
+
+/// Outputs that are tested at once: the canary answers to so many, and a hung one takes its time.
+const TESTS: usize = 8;
+
+/// Sends each output one marked event.
+async fn test_outputs(folder: &Path, outputs: &mut [Proof]) {
+    for some in outputs.chunks_mut(TESTS) {
+        let ask = |proof: &Proof| {
+            let (folder, name) = (folder.to_owned(), proof.name.clone());
+            tokio::runtime::Handle::current().spawn(async move {
+                aviary_sensor::ask(&folder, json!({"ask": "test", "output": name, "by": "aviary drill"})).await
+            })
+        };
+        let asked: Vec<_> = some.iter().map(ask).collect();
+        for (proof, answer) in some.iter_mut().zip(asked) {
+            proof.test = match answer.await {
+                Ok(Ok(answer)) => said_of_test(&answer),
+                Ok(Err(error)) => Err(error.to_string()),
+                Err(error) => Err(error.to_string()),
+            };
+        }
+    }
+}
+
+/// An output that takes no test was proven by the touches.
+fn said_of_test(answer: &Value) -> Result<String, String> {
+    let said = answer["answer"].as_str().unwrap_or_default();
+    match (answer["delivered"] == true, answer["untested"] == true) {
+        (true, _) => Ok(format!("delivered in {} ms", answer["milliseconds"])),
+        (false, true) => Ok(format!("not tested: {said}")),
+        (false, false) => Err(format!("not delivered: {said}")),
     }
 }
 
@@ -322,14 +367,14 @@ fn touch_table(touches: &[Touch]) -> Table {
     table.without_idle_column()
 }
 
-fn output_table(outputs: &[(String, Result<String, String>)]) -> Table {
-    let mut table = Table::new(&["output", "result"]);
-    for (name, result) in outputs {
-        let (text, ink) = match result {
-            Ok(text) => (text, Ink::Good),
-            Err(text) => (text, Ink::Alarm),
-        };
-        table.row(vec![(name.clone(), Some(Ink::Strong)), (text.clone(), Some(ink))]);
+fn output_table(outputs: &[Proof]) -> Table {
+    let mut table = Table::new(&["output", "events", "test event"]);
+    let cell = |result: &Result<String, String>| match result {
+        Ok(text) => (text.clone(), Some(Ink::Good)),
+        Err(text) => (text.clone(), Some(Ink::Alarm)),
+    };
+    for Proof { name, events, test } in outputs {
+        table.row(vec![(name.clone(), Some(Ink::Strong)), cell(events), cell(test)]);
     }
     table
 }
@@ -346,6 +391,16 @@ mod tests {
         let output = json!({"output": "hook", "state": "working", "position": 5, "last_error": "410 Gone"});
         assert_eq!(verdict(&output, true, 5, &[&seen]), Err("the receiver refused: 410 Gone".to_owned()));
         assert!(verdict(&output, false, 5, &[&seen]).is_ok());
+    }
+
+    #[test]
+    fn a_test_counts_unless_the_output_takes_none() {
+        let said = |answer: Value| said_of_test(&answer);
+        assert_eq!(said(json!({"delivered": true, "milliseconds": 3})), Ok("delivered in 3 ms".to_owned()));
+        assert_eq!(said(json!({"delivered": false, "answer": "410"})), Err("not delivered: 410".to_owned()));
+        let none = json!({"delivered": false, "untested": true, "answer": "nobody's visit"});
+        assert_eq!(said(none), Ok("not tested: nobody's visit".to_owned()));
+        assert_eq!(said(json!({})), Err("not delivered: ".to_owned()));
     }
 
     #[test]
