@@ -346,7 +346,7 @@ fn rate(count: u64, took: Duration) -> f64 {
 
 fn build(case: &Case, options: &Value) -> anyhow::Result<Box<dyn Output>> {
     let empty = Map::new();
-    let entry = aviary_outputs::by_class(case.class).with_context(|| format!("no class {}", case.class))?;
+    let (entry, _) = aviary_outputs::by_class(case.class).with_context(|| format!("no class {}", case.class))?;
     let options = options.as_object().unwrap_or(&empty);
     let blueprint =
         Blueprint { name: "bench", options, format: "%(message)s", extended: true, node_id: "opencanary-1" };
