@@ -161,6 +161,9 @@ mod tests {
         let mut seen = 0;
         for page in pages {
             let text = std::fs::read_to_string(&page).unwrap();
+            // The script of the example lies beside the page.
+            let text = text
+                .replace("/etc/aviary/allowed_ports.rhai", docs.join("modules/allowed_ports.rhai").to_str().unwrap());
             let json = blocks(&text, "json").into_iter().map(|block| match block.contains("\"outputs\":") {
                 true => (block.to_owned(), Format::Json),
                 false => (format!("{{\"outputs\": {block}}}"), Format::Json),

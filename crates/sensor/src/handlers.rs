@@ -136,7 +136,7 @@ mod tests {
                 "a.conf:2:36: warning: `adress` of output `g` is not known and has no effect; did you mean `address`?",
                 "a.conf:2:56: warning: `When` of output `g` is not known and has no effect; did you mean `when`?",
                 "a.conf:3:87: warning: `colour` of output `f` is not known and has no effect; `file` knows filename, \
-                 mode, encoding, delay, errors",
+                 mode, encoding, delay, errors, template",
             ]
         );
         let timed = r#"{"t": {"class": "timed_file", "filename": "x", "when": "midnight", "route": {}}}"#;

@@ -168,7 +168,7 @@ async fn stands_odd_events() {
 }
 
 /// Outputs whose receivers get fields, or a form of their own, and no text of the operator's.
-const WITHOUT_TEXT: &[&str] = &["clickhouse", "dshield", "elasticsearch", "hpfeeds", "http_form", "splunk"];
+const WITHOUT_TEXT: &[&str] = &["clickhouse", "dshield", "elasticsearch", "hpfeeds", "http_form", "hub", "splunk"];
 
 #[test]
 fn a_template_is_one_language_or_refused_with_a_reason() {
