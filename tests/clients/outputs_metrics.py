@@ -361,6 +361,8 @@ def main() -> int:
         "aviary.limits.connections_per_source": 20,
         "portscan.enabled": True,
         "portscan.ignore_localhost": False,
+        # A receiver that is gone refuses connections, which are probes to whoever sees the packets alone.
+        "portscan.lorate": "1000",
     }
     first = {"when": {"logtypes": [LOGIN]}}
     handlers = {

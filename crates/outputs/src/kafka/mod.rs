@@ -55,6 +55,7 @@ pub(crate) static ENTRY: Entry = Entry {
     classes: &["aviary.kafka"],
     summary: "records of a Kafka topic",
     options: &[
+        "template",
         "brokers",
         "topic",
         "key",
@@ -108,7 +109,11 @@ fn build(blueprint: &Blueprint<'_>) -> Result<Box<dyn Output>, Rejection> {
         compression,
         tls: secure.then(|| Tls::new(trust)),
         sasl: sasl(options)?,
-        encoder: Encoder { by_source, node_id: blueprint.node_id.to_owned(), lines: LineFormat::new(blueprint)? },
+        encoder: Encoder {
+            by_source,
+            node_id: blueprint.node_id.to_owned(),
+            lines: LineFormat::with_template(blueprint)?,
+        },
         batch: usize::try_from(options.whole("batch", 256, 1, 10_000)?).unwrap_or(256),
         patience: options.seconds("timeout")?.unwrap_or(Duration::from_secs(20)),
         cluster: None,

@@ -56,6 +56,7 @@ pub(crate) static ENTRY: Entry = Entry {
     classes: &["aviary.mqtt"],
     summary: "messages to an MQTT broker, acknowledged one by one",
     options: &[
+        "template",
         "host",
         "port",
         "topic",
@@ -120,7 +121,7 @@ fn build(blueprint: &Blueprint<'_>) -> Result<Box<dyn Output>, Rejection> {
         password,
         tls: tls.then(|| Tls::new(trust)),
         limit: options.seconds("timeout")?.unwrap_or(ANSWERING),
-        lines: LineFormat::new(blueprint)?,
+        lines: LineFormat::with_template(blueprint)?,
         session: None,
         taken: Taken::default(),
     }))

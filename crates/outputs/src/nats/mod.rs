@@ -56,6 +56,7 @@ pub(crate) static ENTRY: Entry = Entry {
     classes: &["aviary.nats"],
     summary: "messages to NATS, acknowledged by JetStream",
     options: &[
+        "template",
         "url",
         "servers",
         "subject",
@@ -101,7 +102,7 @@ fn build(blueprint: &Blueprint<'_>) -> Result<Box<dyn Output>, Rejection> {
         jetstream: options.flag("jetstream", true)?,
         stream: options.name("stream")?.map(str::to_owned),
         name: format!("aviary {} {}", blueprint.node_id, blueprint.name),
-        lines: LineFormat::new(blueprint)?,
+        lines: LineFormat::with_template(blueprint)?,
         batch: usize::try_from(options.whole("batch", 1000, 1, 10_000)?).unwrap_or(1000),
         limit,
         session: None,

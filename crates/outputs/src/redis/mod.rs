@@ -55,6 +55,7 @@ pub(crate) static ENTRY: Entry = Entry {
     classes: &["aviary.redis"],
     summary: "entries of a Redis stream, items of a list, or messages of a channel",
     options: &[
+        "template",
         "address",
         "transport",
         "verify",
@@ -120,7 +121,7 @@ fn build(blueprint: &Blueprint<'_>) -> Result<Box<dyn Output>, Rejection> {
             mode,
             key: options.name("key")?.unwrap_or("aviary:events").to_owned(),
             most,
-            lines: LineFormat::new(blueprint)?,
+            lines: LineFormat::with_template(blueprint)?,
         },
         batch: usize::try_from(options.whole("batch", 256, 1, 1000)?).unwrap_or(256),
         patience: options.seconds("timeout")?.unwrap_or(Duration::from_secs(10)),

@@ -197,7 +197,7 @@ async fn a_web_server_that_is_no_hub_or_lets_nobody_in_is_told_as_it_is() {
         "garbage".to_owned(),
         String::new(),
     ];
-    let (_, mut output) = web(&answers, json!({"timeout": 0.7}));
+    let (_, mut output) = web(&answers, json!({"timeout": 2}));
     for said in [
         "the receiver answered 401: who are you?",
         "the receiver answered 403: not from there",
@@ -278,7 +278,7 @@ async fn what_speaks_no_grpc_is_told_as_it_is() {
         (reset, false, "the connection to the hub broke: "),
         (huge, false, "the connection to the hub broke: "),
     ] {
-        let options = json!({"transport": "grpc", "timeout": 0.7});
+        let options = json!({"transport": "grpc", "timeout": 2});
         let mut output = output(&format!("http://127.0.0.1:{}", raw(bytes, close)), options);
         for _ in 0..2 {
             let (delivered, reason) = temporary(&mut output, &events(1..=2)).await;
