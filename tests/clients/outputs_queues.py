@@ -110,7 +110,7 @@ class Nats:
         async def further(client: Any) -> None:
             context = client.jetstream()
             state = (await context.stream_info(name)).state
-            for seq in range(known[-1].seq + 1 if known else state.first_seq, state.last_seq + 1):
+            for seq in range(known[-1].seq + 1 if known else max(state.first_seq, 1), state.last_seq + 1):
                 known.append(await context.get_msg(name, seq))
 
         try:

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::{OPENCANARYD, Site, free_port};
+use crate::harness::{AVIARY, OPENCANARYD, Site, events_in, free_port, is_redis, redis, until};
 
 #[test]
 fn every_help_text_shows_an_example() {
@@ -117,4 +117,77 @@ fn show_gives_values_and_defaults() {
     let shown = site.aviary(&["config", "show", path.to_str().unwrap()]).good();
     assert!(shown.contains(&format!("ftp.port = {port}\n")), "{shown}");
     assert!(shown.contains("redis.enabled = false  # default"), "{shown}");
+}
+
+#[test]
+fn the_canary_that_is_meant_may_be_named_behind_the_subcommand() {
+    let site = Site::new();
+    let config = site.config(json!({"redis.enabled": true, "redis.port": free_port()}));
+    let (config, elsewhere) = (config.to_str().unwrap(), site.path("elsewhere"));
+    let elsewhere = elsewhere.to_str().unwrap();
+    let arguments = ["sensor", "--config", config, "--state", elsewhere];
+    let mut command = site.command(AVIARY, &arguments);
+    let log = std::fs::File::create(site.path("stderr")).unwrap();
+    let mut canary = command.stderr(log).spawn().unwrap();
+    until("a canary there", || site.path("elsewhere/control.sock").exists().then_some(()));
+    for line in [
+        &["outputs", "dead", "--state", elsewhere][..],
+        &["outputs", "--state", elsewhere, "dead"],
+        &["outputs", "test", "file", "--state", elsewhere],
+        &["outputs", "replay", "file", "--since", "1h", "--state", elsewhere],
+        &["status", "--state", elsewhere],
+        &["reload", "--state", elsewhere],
+        &["drill", "--state", elsewhere],
+    ] {
+        site.aviary(line).good();
+    }
+    let shown = site.aviary(&["outputs", "--json", "--state", elsewhere]).good();
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    assert!(matches!(&shown.as_array().unwrap()[..], [one] if one["output"] == "file" && one["dead"] == 0), "{shown}");
+    let said = site.aviary(&["outputs", "dead"]).bad();
+    assert!(said.contains("no canary runs with the state folder"), "{said}");
+    // Its own ports are no trouble.
+    let mut check = site.command(AVIARY, &["config", "check", config]);
+    let said = check.env("AVIARY_STATE_DIR", elsewhere).output().unwrap();
+    let said = String::from_utf8(said.stdout).unwrap();
+    assert!(said.contains("1 of the ports are held by the canary that runs") && said.contains("0 warnings"), "{said}");
+    // Nothing of an unknown service will ever come.
+    let said = site.aviary(&["tail", "-s", "rediss", "--state", elsewhere]).bad();
+    assert!(said.contains("no service `rediss` is known; did you mean `redis`?"), "{said}");
+    let said = site.aviary(&["tail", "-k", "logins", "--state", elsewhere]).bad();
+    assert!(said.contains("logins") && said.contains("login"), "{said}");
+    canary.kill().unwrap();
+    canary.wait().unwrap();
+}
+
+#[test]
+fn a_console_of_the_config_does_not_show_events_twice_in_up() {
+    let site = Site::new();
+    let port = free_port();
+    let console = json!({"class": "logging.StreamHandler", "stream": "ext://sys.stdout"});
+    let config = site.config(json!({
+        "redis.enabled": true, "redis.port": port, "logger": site.logger(json!({"console": console})),
+    }));
+    let mut command = site.command(AVIARY, &["up", "--json", "--config", config.to_str().unwrap()]);
+    let out = site.path("stdout");
+    let (stdout, log) = (std::fs::File::create(&out).unwrap(), std::fs::File::create(site.path("stderr")).unwrap());
+    let mut canary = command.stdout(stdout).stderr(log).spawn().unwrap();
+    until("a canary", || site.status());
+    redis(port, "once");
+    redis(port, "and more");
+    let count = |password: &str| events_in(&out).iter().filter(|event| is_redis(event, password)).count();
+    until("both events", || (count("and more") > 0).then_some(()));
+    let names: Vec<String> = site.status().unwrap()["outputs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|output| output["output"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(names, ["file"]);
+    site.aviary(&["reload"]).good();
+    redis(port, "last");
+    until("the last", || (count("last") > 0).then_some(()));
+    assert_eq!(["once", "and more", "last"].map(count), [1, 1, 1]);
+    canary.kill().unwrap();
+    canary.wait().unwrap();
 }

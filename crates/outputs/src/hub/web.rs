@@ -48,7 +48,7 @@ impl Web {
 
 fn judge(answer: &Answer, count: usize) -> Result<Outcome, DeliveryError> {
     match (answer.status, verdicts_of_json(count, &answer.body)) {
-        (200 | 422, Ok(verdicts)) => Ok(Outcome::Settled(verdicts)),
+        (200 | 400 | 422, Ok(verdicts)) => Ok(Outcome::Settled(verdicts)),
         (200..=299 | 422, Err(error)) => {
             Err(try_again(answer, format!("not an answer of a hub ({error}): {}", quoted(answer))))
         }
@@ -70,6 +70,7 @@ mod tests {
         for (status, body, expected) in [
             (200, taken, settled()),
             (422, taken, settled()),
+            (400, taken, settled()),
             (413, "why", large(413)),
             (400, "why", large(400)),
             (
