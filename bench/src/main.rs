@@ -7,13 +7,17 @@
 mod bare;
 mod compare;
 mod datagrams;
+mod engines;
 mod idle;
 mod latency;
 mod load;
+mod outputs;
 mod process;
 mod receiver;
 mod report;
 mod servers;
+mod sinks;
+mod slow;
 mod talk;
 
 use std::process::ExitCode;
@@ -37,6 +41,8 @@ enum Command {
     Datagrams(datagrams::Arguments),
     Idle(idle::Arguments),
     Latency(latency::Arguments),
+    Outputs(outputs::Arguments),
+    Slow(slow::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -65,6 +71,8 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Compare(arguments) => client()?.block_on(compare::run(arguments)),
         Command::Idle(arguments) => client()?.block_on(idle::run(arguments)),
         Command::Latency(arguments) => client()?.block_on(latency::run(arguments)),
+        Command::Outputs(arguments) => outputs::run(&arguments),
+        Command::Slow(arguments) => client()?.block_on(slow::run(arguments)),
     }
 }
 

@@ -1,4 +1,4 @@
-//! A webhook receiver that notes when the first byte of each request came, and what it held.
+//! Receivers that note when the first byte of each alert came, and what it held.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -43,6 +43,46 @@ async fn receive(mut stream: TcpStream, arrivals: &Arrivals) -> std::io::Result<
     }
 }
 
+/// Receives a stream of messages without answers until dropped.
+pub(crate) async fn run_stream(listener: TcpListener, arrivals: Arrivals) {
+    let mut tasks = JoinSet::new();
+    while let Ok((mut stream, _)) = listener.accept().await {
+        let arrivals = Arc::clone(&arrivals);
+        tasks.spawn(async move {
+            let mut marks = Marks::default();
+            let mut piece = vec![0; 65_536];
+            while let Ok(count @ 1..) = stream.read(&mut piece).await {
+                marks.take(piece.get(..count).unwrap_or_default(), Instant::now(), &arrivals);
+            }
+        });
+    }
+}
+
+/// Finds marks in a stream, whatever pieces it comes in.
+#[derive(Default)]
+pub(crate) struct Marks {
+    /// The end of what came, in which a mark may have begun, and when that came.
+    rest: Vec<u8>,
+    since: Option<Instant>,
+}
+
+impl Marks {
+    /// Notes the marks of a piece that came at a moment. A message that began in an earlier piece came then.
+    pub(crate) fn take(&mut self, piece: &[u8], came: Instant, arrivals: &Arrivals) {
+        let since = self.since.take().unwrap_or(came);
+        self.rest.extend_from_slice(piece);
+        // Lines end with a newline, GELF's messages with a NUL, counted ones with a brace.
+        let whole = self.rest.iter().rposition(|byte| matches!(byte, b'\n' | b'\0' | b'}')).map_or(0, |at| at + 1);
+        for mark in marks(self.rest.get(..whole).unwrap_or_default()) {
+            arrivals.lock().unwrap_or_else(PoisonError::into_inner).entry(mark).or_insert(since);
+        }
+        self.rest.drain(..whole);
+        if !self.rest.is_empty() {
+            self.since = Some(if whole == 0 { since } else { came });
+        }
+    }
+}
+
 fn is_whole(request: &[u8]) -> bool {
     let Some(head) = request.windows(4).position(|four| four == b"\r\n\r\n") else { return false };
     let text = String::from_utf8_lossy(request.get(..head).unwrap_or_default()).to_ascii_lowercase();
@@ -65,6 +105,17 @@ mod tests {
         let request = b"POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc";
         assert!(is_whole(request));
         assert!((0..request.len()).all(|n| !is_whole(&request[..n])));
+    }
+
+    #[test]
+    fn a_mark_in_two_pieces_is_one_and_came_with_the_first() {
+        let arrivals = Arrivals::default();
+        let (first, second) = (Instant::now(), Instant::now() + std::time::Duration::from_secs(1));
+        let mut marks = Marks::default();
+        marks.take(b"{attack-1}\n{attack-2", first, &arrivals);
+        marks.take(b"3}\n", second, &arrivals);
+        let arrivals = arrivals.lock().unwrap();
+        assert_eq!((arrivals.len(), arrivals.get("1"), arrivals.get("23")), (2, Some(&first), Some(&first)));
     }
 
     #[test]

@@ -83,9 +83,9 @@ impl Journal {
     /// # Errors
     /// SQLite's own words.
     pub fn since(&self, at: i64, after: u64, limit: usize) -> Result<Vec<Arc<Event>>, String> {
-        let store = lock(&self.shared.store);
+        let stored = lock(&self.shared.lines);
         let lines = || -> rusqlite::Result<Vec<String>> {
-            let mut statement = store
+            let mut statement = stored
                 .connection()
                 .prepare_cached("SELECT line FROM events WHERE seq > ?1 AND at >= ?2 ORDER BY seq LIMIT ?3")?;
             let limit = i64::try_from(limit).unwrap_or(i64::MAX);

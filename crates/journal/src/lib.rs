@@ -113,9 +113,11 @@ impl Journal {
     /// When the file cannot be opened or made, or another process holds it. A file that SQLite calls
     /// damaged is moved aside as `NAME.damaged` and a new one begun.
     pub fn open(options: &Options, now: fn() -> i64) -> Result<(Self, Guard), OpenError> {
-        let store = store::Store::open(&options.path)?;
-        let (head, stored, cursors) = store.position()?;
-        let shared = Arc::new(Shared::new(store, head, stored, cursors));
+        let (store, lines) = store::Store::open(&options.path)?;
+        let position = store.position();
+        let (head, stored, cursors) =
+            position.map_err(|source| OpenError::Sqlite { path: options.path.clone(), source })?;
+        let shared = Arc::new(Shared::new(store, lines, head, stored, cursors));
         let writer = writer::Writer::new(Arc::clone(&shared), options.clone(), now);
         let thread = std::thread::Builder::new()
             .name("journal".to_owned())

@@ -1,6 +1,7 @@
 //! What the writer, the readers and those who report share.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use aviary_event::Event;
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::Stats;
-use crate::store::Store;
+use crate::store::{Lines, Store};
 
 /// Events that may wait for the writer; beyond, who reports waits.
 const ROOM: usize = 1024;
@@ -43,7 +44,9 @@ pub(crate) struct Shared {
     head: watch::Sender<u64>,
     cursors: Mutex<BTreeMap<String, u64>>,
     counters: Mutex<Stats>,
+    removed_through: AtomicU64,
     pub(crate) store: Mutex<Store>,
+    pub(crate) lines: Mutex<Lines>,
 }
 
 /// A poisoned lock still guards whole data here: every critical section is one assignment or push.
@@ -52,7 +55,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
-    pub(crate) fn new(store: Store, head: u64, stored: u64, cursors: BTreeMap<String, u64>) -> Self {
+    pub(crate) fn new(store: Store, lines: Lines, head: u64, stored: u64, cursors: BTreeMap<String, u64>) -> Self {
         Self {
             inbox: Mutex::default(),
             bell: Condvar::new(),
@@ -61,7 +64,9 @@ impl Shared {
             head: watch::Sender::new(head),
             cursors: Mutex::new(cursors),
             counters: Mutex::new(Stats { head, stored, ..Stats::default() }),
+            removed_through: AtomicU64::new(0),
             store: Mutex::new(store),
+            lines: Mutex::new(lines),
         }
     }
 
@@ -132,6 +137,15 @@ impl Shared {
         inbox.in_work || !inbox.waiting.is_empty()
     }
 
+    /// Events up to this one were removed from the file, delivered or not, since the start.
+    pub(crate) fn removed_through(&self) -> u64 {
+        self.removed_through.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_removed_through(&self, seq: u64) {
+        self.removed_through.store(seq, Ordering::Release);
+    }
+
     pub(crate) fn head(&self) -> u64 {
         *self.head.borrow()
     }
@@ -149,6 +163,11 @@ impl Shared {
         }
         let skip = usize::try_from(after + 1 - oldest).unwrap_or(usize::MAX);
         Some(recent.iter().skip(skip).take(limit).cloned().collect())
+    }
+
+    /// The position before the oldest event in memory.
+    pub(crate) fn before_recent(&self) -> Option<u64> {
+        lock(&self.recent).front().map(|event| seq_of(event).saturating_sub(1))
     }
 
     /// An output's position. A new one is in the file before this returns: an output that the file

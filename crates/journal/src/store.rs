@@ -1,12 +1,28 @@
 //! The SQLite file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
-use aviary_event::Event;
-use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, params};
+
+/// SQLite's way to files that keeps other processes out, and the index of its log in this process's memory. Unlike
+/// `locking_mode = EXCLUSIVE` it lets this process have two connections.
+/// Source: <https://www.sqlite.org/vfs.html#standard_unix_vfses>.
+const VFS: &str = "unix-excl";
+
+/// Bytes of a page.
+const PAGE: usize = 4096;
+/// Pages of the log after which they are copied into the file, beside what is written meanwhile.
+const LOG_PAGES: usize = 1000;
+/// Pages of the log after which the writer itself sees to it that the log begins anew. By then all but the last of
+/// them are copied.
+const LOG_PAGES_AT_MOST: u32 = 8000;
+
+/// Files that this process has open, by device and inode: among its own connections nothing keeps a second canary out.
+static OPEN: Mutex<BTreeSet<(u64, u64)>> = Mutex::new(BTreeSet::new());
 
 /// Why the journal cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -38,7 +54,25 @@ pub enum OpenError {
 #[derive(Debug)]
 pub(crate) struct Store {
     connection: Connection,
-    path: PathBuf,
+    /// What [`OPEN`] knows the file by.
+    file: Option<(u64, u64)>,
+    /// Pages that went into the log since [`Store::log_is_due`] last said so, about.
+    written: usize,
+}
+
+/// A second connection, which readers use, so that the writer never waits for them, and that copies the log into the
+/// file: `fsync` takes what time it likes there.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    connection: Connection,
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        if let Some(file) = self.file {
+            OPEN.lock().unwrap_or_else(PoisonError::into_inner).remove(&file);
+        }
+    }
 }
 
 /// A row to write: position, moment in microseconds, the extended line.
@@ -49,28 +83,37 @@ pub(crate) struct Row {
 }
 
 impl Store {
-    pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
-        match Self::try_open(path) {
-            Ok(store) => Ok(store),
-            Err(error)
-                if matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)) =>
-            {
-                Err(OpenError::InUse { path: path.to_owned() })
-            }
-            Err(error)
+    /// Opens or makes the file, for the writer and for readers.
+    pub(crate) fn open(path: &Path) -> Result<(Self, Lines), OpenError> {
+        let opened = match Self::try_open(path) {
+            Err(OpenError::Sqlite { source: error, .. })
                 if matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)) =>
             {
                 let mut aside = path.as_os_str().to_owned();
                 aside.push(".damaged");
                 tracing::error!(path = %path.display(), %error, "journal is damaged, moved aside and begun anew");
                 let _ = std::fs::rename(path, aside);
-                Self::try_open(path).map_err(|source| OpenError::Sqlite { path: path.to_owned(), source })
+                Self::try_open(path)
             }
-            Err(source) => Err(OpenError::Sqlite { path: path.to_owned(), source }),
-        }
+            opened => opened,
+        };
+        opened.map_err(|error| match error {
+            OpenError::Sqlite { path, source }
+                if matches!(source.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)) =>
+            {
+                OpenError::InUse { path }
+            }
+            error => error,
+        })
     }
 
-    fn try_open(path: &Path) -> rusqlite::Result<Self> {
+    fn try_open(path: &Path) -> Result<(Self, Lines), OpenError> {
+        let failed = |source| OpenError::Sqlite { path: path.to_owned(), source };
+        let file = || std::fs::metadata(path).map(|there| (there.dev(), there.ino()));
+        let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+        if file().is_ok_and(|file| open.contains(&file)) {
+            return Err(OpenError::InUse { path: path.to_owned() });
+        }
         // The journal holds passwords; SQLite gives its log the mode of the file.
         // INVARIANT: closed again before SQLite locks the file: a process that closes any descriptor of
         // a file loses all its POSIX locks on it.
@@ -78,25 +121,26 @@ impl Store {
         if let Err(error) = made {
             tracing::debug!(%error, "journal file not made beforehand");
         }
-        let connection = Connection::open(path)?;
-        // Long enough for a canary that is being replaced to let go, short enough to say so at once.
-        connection.busy_timeout(std::time::Duration::from_millis(500))?;
-        // EXCLUSIVE keeps a second canary out and needs no shared memory file; the page cache is
-        // small because the writer appends and readers that keep up read from memory.
-        connection.execute_batch(
-            "PRAGMA locking_mode = EXCLUSIVE;
-             PRAGMA journal_mode = WAL;
+        let connection = connect(path).map_err(failed)?;
+        // The page cache is small because the writer appends and readers that keep up read from memory.
+        let begin = format!(
+            "PRAGMA journal_mode = WAL;
              PRAGMA synchronous = NORMAL;
+             PRAGMA wal_autocheckpoint = {LOG_PAGES_AT_MOST};
              PRAGMA cache_size = -512;
              PRAGMA auto_vacuum = INCREMENTAL;
              PRAGMA temp_store = MEMORY;
              BEGIN IMMEDIATE;
              CREATE TABLE IF NOT EXISTS events (seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, line TEXT NOT NULL);
              CREATE TABLE IF NOT EXISTS cursors (output TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID;
-             COMMIT;",
-        )?;
-        connection.execute_batch(crate::dead::TABLE)?;
-        Ok(Self { connection, path: path.to_owned() })
+             COMMIT;"
+        );
+        connection.execute_batch(&begin).map_err(failed)?;
+        connection.execute_batch(crate::dead::TABLE).map_err(failed)?;
+        let lines = Lines::open(path).map_err(failed)?;
+        let file = file().ok();
+        open.extend(file);
+        Ok((Self { connection, file, written: 0 }, lines))
     }
 
     pub(crate) const fn connection(&self) -> &Connection {
@@ -104,19 +148,16 @@ impl Store {
     }
 
     /// Newest sequence number ever given, events stored, and the cursors.
-    pub(crate) fn position(&self) -> Result<(u64, u64, BTreeMap<String, u64>), OpenError> {
-        let read = || -> rusqlite::Result<_> {
-            let (newest, stored): (u64, u64) =
-                self.connection.query_row("SELECT COALESCE(MAX(seq), 0), COUNT(*) FROM events", [], |row| {
-                    Ok((row.get(0)?, row.get(1)?))
-                })?;
-            let mut statement = self.connection.prepare("SELECT output, seq FROM cursors")?;
-            let cursors: BTreeMap<String, u64> =
-                statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<rusqlite::Result<_>>()?;
-            let head = cursors.values().copied().max().unwrap_or(0).max(newest);
-            Ok((head, stored, cursors))
-        };
-        read().map_err(|source| OpenError::Sqlite { path: self.path.clone(), source })
+    pub(crate) fn position(&self) -> rusqlite::Result<(u64, u64, BTreeMap<String, u64>)> {
+        let (newest, stored): (u64, u64) =
+            self.connection.query_row("SELECT COALESCE(MAX(seq), 0), COUNT(*) FROM events", [], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?;
+        let mut statement = self.connection.prepare("SELECT output, seq FROM cursors")?;
+        let cursors: BTreeMap<String, u64> =
+            statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<rusqlite::Result<_>>()?;
+        let head = cursors.values().copied().max().unwrap_or(0).max(newest);
+        Ok((head, stored, cursors))
     }
 
     /// Writes rows and cursors in one transaction.
@@ -128,6 +169,9 @@ impl Store {
             for row in rows {
                 insert.execute(params![row.seq, row.at, row.line])?;
             }
+            let bytes: usize = rows.iter().map(|row| row.line.len()).sum();
+            // The last page of the transaction before is written again.
+            self.written += 2 + bytes / PAGE;
         }
         if let Some(cursors) = cursors {
             transaction.prepare_cached("DELETE FROM cursors")?.execute([])?;
@@ -137,25 +181,6 @@ impl Store {
             }
         }
         transaction.commit()
-    }
-
-    /// Up to `limit` events after `after`, in order. A line that no longer parses is passed over
-    /// with an error in the log, since nothing could ever deliver it.
-    pub(crate) fn read(&self, after: u64, limit: usize) -> rusqlite::Result<Vec<Event>> {
-        let mut statement =
-            self.connection.prepare_cached("SELECT seq, line FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2")?;
-        let rows = statement.query_map(params![after, i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
-            Ok((row.get::<_, u64>(0)?, row.get::<_, String>(1)?))
-        })?;
-        let mut events = Vec::new();
-        for row in rows {
-            let (seq, line) = row?;
-            match Event::parse(&line) {
-                Ok(event) => events.push(event),
-                Err(error) => tracing::error!(seq, %error, "stored event cannot be read"),
-            }
-        }
-        Ok(events)
     }
 
     /// The oldest event's number.
@@ -209,8 +234,63 @@ impl Store {
         self.connection.execute_batch("PRAGMA incremental_vacuum(512)")
     }
 
+    /// Whether so much went into the log that [`Lines::copy_log`] is due; says so once.
+    pub(crate) const fn log_is_due(&mut self) -> bool {
+        let due = self.written >= LOG_PAGES;
+        if due {
+            self.written = 0;
+        }
+        due
+    }
+
     /// Writes the log into the file, so that a stopped canary leaves one file.
     pub(crate) fn checkpoint(&self) {
         let _ = self.connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
     }
+}
+
+impl Lines {
+    fn open(path: &Path) -> rusqlite::Result<Self> {
+        let connection = connect(path)?;
+        connection.execute_batch("PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -256; PRAGMA query_only = ON;")?;
+        Ok(Self { connection })
+    }
+
+    pub(crate) const fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Up to `limit` lines after `after` with their numbers, in order; fewer once they have `bytes` bytes.
+    pub(crate) fn read(&self, after: u64, limit: usize, bytes: usize) -> rusqlite::Result<Vec<(u64, String)>> {
+        let mut statement =
+            self.connection.prepare_cached("SELECT seq, line FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2")?;
+        let mut rows = statement.query(params![after, i64::try_from(limit).unwrap_or(i64::MAX)])?;
+        let mut lines = Vec::new();
+        let mut size = 0;
+        while let Some(row) = rows.next()? {
+            let line: String = row.get(1)?;
+            size += line.len();
+            lines.push((row.get(0)?, line));
+            if size >= bytes {
+                break;
+            }
+        }
+        Ok(lines)
+    }
+
+    /// Copies of the log into the file what is there by now. Who writes goes on meanwhile.
+    pub(crate) fn copy_log(&self) {
+        let copied = self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+        if let Err(error) = copied {
+            // The writer does it when the log is long, and says what is wrong with the file.
+            tracing::debug!(%error, "journal's log not copied");
+        }
+    }
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags_and_vfs(path, OpenFlags::default(), VFS)?;
+    // Long enough for a canary that is being replaced to let go, short enough to say so at once.
+    connection.busy_timeout(std::time::Duration::from_millis(500))?;
+    Ok(connection)
 }

@@ -184,7 +184,7 @@ async fn a_position_is_in_the_file_soon_even_when_nothing_else_happens() {
     let deadline = std::time::Instant::now() + Duration::from_millis(2500);
     loop {
         let copy = as_after_a_crash(dir.path());
-        let store = crate::store::Store::open(&copy.path().join("j.db")).unwrap();
+        let (store, _lines) = crate::store::Store::open(&copy.path().join("j.db")).unwrap();
         if store.position().unwrap().2.get("file") == Some(&last) {
             return;
         }
@@ -267,4 +267,28 @@ async fn writes_what_waits_when_it_is_closed() {
     }
     let (journal, _guard) = Journal::open(&options, now).unwrap();
     assert_eq!((journal.stats().head, journal.stats().stored), (500, 500));
+}
+
+#[tokio::test]
+async fn passes_over_what_is_no_event_and_what_was_removed_meanwhile() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _guard) = Journal::open(&Options::at(dir.path().join("j.db")), now).unwrap();
+    let mut reader = journal.reader("hook");
+    let receipts: Vec<_> = (0..1000).map(|n| journal.append_now(event(n))).collect();
+    for receipt in receipts {
+        receipt.wait().await;
+    }
+    let damage = "UPDATE events SET line = 'x' WHERE seq <= 300";
+    lock(&journal.shared.store).connection().execute(damage, []).unwrap();
+    assert_eq!(seqs(&reader.next(1).await), [301]);
+    assert_eq!(seqs(&reader.next(1).await), [302]);
+    journal.shared.set_removed_through(310);
+    assert_eq!(seqs(&reader.next(2).await), [311, 312]);
+    let mut rest = 312;
+    while rest < 1000 {
+        for seq in seqs(&reader.next(100).await) {
+            assert_eq!(seq, rest + 1);
+            rest = seq;
+        }
+    }
 }

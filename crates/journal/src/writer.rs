@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use aviary_event::Event;
@@ -64,6 +66,7 @@ impl Writer {
     }
 
     pub(crate) fn run(mut self) {
+        let copier = Copier::start(Arc::clone(&self.shared));
         loop {
             let (taken, moved, closed) = self.shared.take(self.patience(), self.cursors_due.is_some());
             let begun = Instant::now();
@@ -86,8 +89,12 @@ impl Writer {
             if !events.is_empty() {
                 self.shared.announce();
             }
+            if lock(&self.shared.store).log_is_due() {
+                copier.ring();
+            }
             if closed {
                 self.save_cursors();
+                drop(copier);
                 lock(&self.shared.store).checkpoint();
                 return;
             }
@@ -236,10 +243,43 @@ impl Writer {
                 count_lost(stats, &cursors, self.removed_through, through);
             });
             self.removed_through = self.removed_through.max(through);
+            self.shared.set_removed_through(self.removed_through);
         } else {
             self.shared.count(|stats| stats.bytes = bytes);
         }
         Ok(())
+    }
+}
+
+/// The thread that copies the log into the file: it waits for the disk, so that nobody else does.
+struct Copier {
+    bell: Option<SyncSender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Copier {
+    /// Without such a thread the writer copies the log when it is long.
+    fn start(shared: Arc<Shared>) -> Self {
+        let (bell, rings) = sync_channel(1);
+        let body = move || rings.iter().for_each(|()| lock(&shared.lines).copy_log());
+        let thread = std::thread::Builder::new().name("journal-log".to_owned()).stack_size(256 * 1024).spawn(body);
+        Self { bell: Some(bell), thread: thread.ok() }
+    }
+
+    fn ring(&self) {
+        // One that is rung for already will come to it.
+        if let Some(bell) = &self.bell {
+            let _ = bell.try_send(());
+        }
+    }
+}
+
+impl Drop for Copier {
+    fn drop(&mut self) {
+        self.bell = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
     }
 }
 
@@ -260,11 +300,11 @@ mod tests {
 
     fn writer(folder: &std::path::Path, first: u64) -> Writer {
         let options = Options::at(folder.join("j.db"));
-        let mut store = Store::open(&options.path).unwrap();
+        let (mut store, lines) = Store::open(&options.path).unwrap();
         let rows: Vec<Row> = (first..first + 3).map(|seq| Row { seq, at: 0, line: "{}".to_owned() }).collect();
         store.write(&rows, None).unwrap();
         let (head, stored, cursors) = store.position().unwrap();
-        Writer::new(Arc::new(Shared::new(store, head, stored, cursors)), options, || 0)
+        Writer::new(Arc::new(Shared::new(store, lines, head, stored, cursors)), options, || 0)
     }
 
     #[test]

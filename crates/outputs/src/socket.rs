@@ -66,7 +66,7 @@ fn build(blueprint: &Blueprint<'_>, kind: Kind, or_path: bool) -> Result<Box<dyn
     // The formatter is not used, but a mistake in it is one all the same.
     let lines = LineFormat::with_template(blueprint)?;
     let sender = Sender::new("receiver", target(options, or_path)?, kind);
-    Ok(Box::new(Socket { lines, datagrams: kind == Kind::Datagram, sender }))
+    Ok(Box::new(Socket { lines, sender }))
 }
 
 fn target(options: Options<'_>, or_path: bool) -> Result<Target, Rejection> {
@@ -91,16 +91,12 @@ fn target(options: Options<'_>, or_path: bool) -> Result<Target, Rejection> {
 
 struct Socket {
     lines: LineFormat,
-    datagrams: bool,
     sender: Sender,
 }
 
 impl Output for Socket {
     fn deliver<'a>(&'a mut self, batch: &'a [Arc<Event>]) -> Delivery<'a> {
-        Box::pin(async move {
-            let lines: Vec<String> = batch.iter().map(|event| self.lines.text_or_json(event)).collect();
-            self.sender.send(&lines).await
-        })
+        Box::pin(async move { self.sender.send(batch.iter().map(|event| self.lines.text_or_json(event))).await })
     }
 
     fn in_doubt(&mut self) -> Someday<'_> {
@@ -108,8 +104,7 @@ impl Output for Socket {
     }
 
     fn batch_limit(&self) -> usize {
-        // A burst of datagrams that no receiver's buffer holds would be lost.
-        if self.datagrams { 64 } else { 256 }
+        self.sender.batch_limit()
     }
 
     fn time_limit(&self) -> Duration {

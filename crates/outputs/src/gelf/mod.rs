@@ -124,10 +124,7 @@ struct OverStream {
 
 impl Output for OverStream {
     fn deliver<'a>(&'a mut self, batch: &'a [Arc<Event>]) -> Delivery<'a> {
-        Box::pin(async move {
-            let messages: Vec<_> = batch.iter().map(|event| self.encoder.encode(event)).collect();
-            self.sender.send(&messages).await
-        })
+        Box::pin(async move { self.sender.send(batch.iter().map(|event| self.encoder.encode(event))).await })
     }
 
     fn in_doubt(&mut self) -> Someday<'_> {
@@ -135,7 +132,7 @@ impl Output for OverStream {
     }
 
     fn batch_limit(&self) -> usize {
-        64
+        self.sender.batch_limit()
     }
 }
 

@@ -71,8 +71,11 @@ const RESOLVING: Duration = Duration::from_secs(5);
 /// Longest wait for one connection.
 const CONNECTING: Duration = Duration::from_secs(5);
 
-/// How long after sending a refusal is waited for: some round trips of a local network.
+/// How long after sending a refusal is waited for at most: some round trips of a local network.
 const REFUSING: Duration = Duration::from_millis(10);
+
+/// And at least: a refusal comes a round trip after what it refuses, and connecting took one.
+const REFUSING_AT_LEAST: Duration = Duration::from_millis(1);
 
 /// A TCP connection whose peer confirms nothing for this long is broken, milliseconds.
 const UNCONFIRMED: u32 = 20_000;
@@ -113,6 +116,8 @@ pub(crate) struct Sender {
     /// TLS, for streams over the network.
     tls: Option<Tls>,
     link: Option<Link>,
+    /// How long a refusal on the stream is waited for.
+    refusing: Duration,
     /// Which of a name's addresses comes first next time.
     turn: usize,
     /// What went out on the stream lately.
@@ -173,6 +178,7 @@ impl Sender {
             framing,
             tls,
             link: None,
+            refusing: REFUSING,
             turn: 0,
             recent,
             stays: false,
@@ -188,9 +194,14 @@ impl Sender {
     }
 
     /// Sends texts in order.
-    pub(crate) async fn send(&mut self, messages: &[String]) -> Result<(), Failure> {
-        let messages: Vec<_> = messages.iter().map(|text| Message::Text(text.clone())).collect();
+    pub(crate) async fn send(&mut self, messages: impl Iterator<Item = String>) -> Result<(), Failure> {
+        let messages: Vec<_> = messages.map(Message::Text).collect();
         self.send_messages(&messages).await
+    }
+
+    /// Most messages of a batch: a burst of datagrams that no daemon's buffer holds would be lost.
+    pub(crate) const fn batch_limit(&self) -> usize {
+        if matches!(self.kind, Kind::Stream) { 256 } else { 64 }
     }
 
     /// Sends messages in order.
@@ -341,7 +352,7 @@ impl Sender {
         }
         all.extend_from_slice(&bytes);
         stream.write_all(&all).await.map_err(|error| self.failure("send", &error))?;
-        let standing = stream.settled().await;
+        let standing = stream.settled(self.refusing).await;
         match standing {
             Standing::Open => {
                 if fresh {
@@ -397,14 +408,21 @@ impl Sender {
         for address in addresses.iter().cycle().skip(first).take(addresses.len()) {
             let attempt = async {
                 if self.kind == Kind::Stream {
+                    let begun = Instant::now();
                     let stream = TcpStream::connect(address).await?;
+                    let refusing = if address.ip().is_loopback() || stream.local_addr()?.ip() == address.ip() {
+                        // Within a machine an answer is there as soon as something was sent.
+                        REFUSING_AT_LEAST
+                    } else {
+                        (begun.elapsed() * 2).clamp(REFUSING_AT_LEAST, REFUSING)
+                    };
                     stream.set_nodelay(true)?;
                     setsockopt(&stream, TcpUserTimeout, &UNCONFIRMED)?;
                     if let Some((connector, name)) = &secure {
                         let stream = connector.connect(name.clone(), stream).await?;
-                        return Ok(stream_of(Wire::Tls(Box::new(stream))));
+                        return Ok((stream_of(Wire::Tls(Box::new(stream))), refusing));
                     }
-                    return Ok(stream_of(Wire::Tcp(stream)));
+                    return Ok((stream_of(Wire::Tcp(stream)), refusing));
                 }
                 let any: SocketAddr = match address {
                     SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
@@ -412,10 +430,13 @@ impl Sender {
                 };
                 let socket = UdpSocket::bind(any).await?;
                 socket.connect(address).await?;
-                Ok::<_, io::Error>(Link::Udp { socket, since: Instant::now() })
+                Ok::<_, io::Error>((Link::Udp { socket, since: Instant::now() }, REFUSING))
             };
             match timeout(CONNECTING, attempt).await {
-                Ok(Ok(link)) => return Ok(link),
+                Ok(Ok((link, refusing))) => {
+                    self.refusing = refusing;
+                    return Ok(link);
+                }
                 Ok(Err(error)) => last = error,
                 Err(_) => last = ErrorKind::TimedOut.into(),
             }
@@ -522,8 +543,8 @@ impl Stream {
 
     /// The same as [`Stream::standing`], a moment after sending. A peer that ended earlier answers what came too late
     /// with a reset; one that only ended its own side does not.
-    async fn settled(&mut self) -> Standing {
-        let _ = timeout(REFUSING, self.readable()).await;
+    async fn settled(&mut self, refusing: Duration) -> Standing {
+        let _ = timeout(refusing, self.readable()).await;
         match self.standing().await {
             Standing::Ended => {
                 sleep(REFUSING).await;
@@ -572,8 +593,10 @@ impl Framing {
                 return;
             }
         };
-        let bytes = pieces.iter().flat_map(|piece| piece.iter());
-        out.extend(bytes.map(|byte| if *byte == forbidden { b' ' } else { *byte }));
+        let begin = out.len();
+        pieces.iter().for_each(|piece| out.extend_from_slice(piece));
+        let message = out.get_mut(begin..).unwrap_or_default();
+        message.iter_mut().filter(|byte| **byte == forbidden).for_each(|byte| *byte = b' ');
         out.push(end);
     }
 }

@@ -162,10 +162,7 @@ struct Syslog {
 
 impl Output for Syslog {
     fn deliver<'a>(&'a mut self, batch: &'a [Arc<Event>]) -> Delivery<'a> {
-        Box::pin(async move {
-            let messages: Vec<String> = batch.iter().map(|event| self.encoder.encode(event)).collect();
-            self.sender.send(&messages).await
-        })
+        Box::pin(async move { self.sender.send(batch.iter().map(|event| self.encoder.encode(event))).await })
     }
 
     fn in_doubt(&mut self) -> Someday<'_> {
@@ -173,8 +170,7 @@ impl Output for Syslog {
     }
 
     fn batch_limit(&self) -> usize {
-        // A burst of datagrams that no daemon's buffer holds would be lost.
-        64
+        self.sender.batch_limit()
     }
 
     fn time_limit(&self) -> Duration {

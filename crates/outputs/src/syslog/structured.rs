@@ -296,7 +296,7 @@ impl Output for StructuredSyslog {
     }
 
     fn batch_limit(&self) -> usize {
-        BURST
+        self.sender.batch_limit()
     }
 
     fn time_limit(&self) -> Duration {
