@@ -108,6 +108,8 @@ struct Scripted {
     /// How often it is yet to come into doubt.
     doubts: Arc<Mutex<u32>>,
     in_trouble: bool,
+    /// Events that it says it passed over, when it is asked.
+    passed_over: Arc<Mutex<VecDeque<usize>>>,
     /// Keys that any handler may have.
     common: serde_json::Map<String, serde_json::Value>,
 }
@@ -157,6 +159,10 @@ impl Output for Scripted {
             return Box::pin(std::future::ready(()));
         }
         Box::pin(std::future::pending())
+    }
+
+    fn take_passed_over(&mut self) -> usize {
+        self.passed_over.lock().expect("no panic").pop_front().unwrap_or(0)
     }
 
     fn batch_limit(&self) -> usize {
@@ -226,6 +232,18 @@ async fn the_source_hears_what_became_of_each_event() {
             ("delivered", &[4]),
         ]
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_output_sends_nothing_of_counts_apart_and_hides_no_failure() {
+    let output = acting([Act::Refuse(0), Act::Take, Act::Take]);
+    output.passed_over.lock().expect("no panic").extend([1, 1]);
+    let outcome = played(output.clone(), vec![logins(1..=2)]).await;
+    assert_eq!((outcome.health.refused, outcome.health.passed_over, outcome.health.delivered), (1, 1, 0));
+    assert!(outcome.health.failing && outcome.health.last_success.is_none());
+    let outcome = played(output, vec![logins(3..=5)]).await;
+    assert_eq!((outcome.health.passed_over, outcome.health.delivered, outcome.health.failing), (1, 2, false));
+    assert_eq!(outcome.advanced, [2, 5]);
 }
 
 fn with(common: serde_json::Value) -> Scripted {
