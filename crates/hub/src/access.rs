@@ -99,11 +99,17 @@ pub async fn find_token(store: &dyn Store, text: &str) -> Result<Option<Token>, 
     Ok(found.and_then(|document| serde_json::from_value(document.body).ok()))
 }
 
-fn key(text: &str) -> String {
+/// Whether a token has this name: it must be clear who an entry of the audit log means.
+pub(crate) async fn is_token_name(store: &dyn Store, name: &str) -> Result<bool, StoreError> {
+    let named = |document: &Document| document.body.get("name").is_some_and(|other| other == name);
+    Ok(store.documents(KIND).await?.iter().any(named))
+}
+
+pub(crate) fn key(text: &str) -> String {
     hex(&Sha256::digest(text))
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::new(), |mut out, byte| {
         let _ = write!(out, "{byte:02x}");
