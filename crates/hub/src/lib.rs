@@ -17,5 +17,5 @@ pub use arrival::{Arrival, Refusal, Source};
 pub use certificate::{Certificate, CertificateError, own_certificate, read_certificate};
 pub use feed::{Feed, News};
 pub use intake::{Hub, Word};
-pub use people::{Attempt, Link, People, Person, PersonError, Role, Session, SignedIn};
+pub use people::{Attempt, Link, ListedToken, People, Person, PersonError, Role, Session, SignedIn};
 pub use rules::{Suppression, Suppressions};

@@ -9,6 +9,7 @@ mod link;
 mod password;
 mod person;
 mod session;
+mod tokens;
 mod totp;
 
 use std::net::IpAddr;
@@ -25,6 +26,7 @@ use password::Hashes;
 pub use link::Link;
 pub use person::Person;
 pub use session::{Session, SignedIn};
+pub use tokens::ListedToken;
 
 /// What somebody is allowed, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -105,6 +107,9 @@ pub enum PersonError {
         /// The name.
         name: String,
     },
+    /// There is no such token.
+    #[error("there is no such token; it may have been removed already")]
+    MissingToken,
     /// Nobody would be left who may change anything.
     #[error("`{name}` is the last admin who can sign in; make another one first")]
     LastAdmin {
@@ -152,6 +157,7 @@ pub struct People {
     clock: fn() -> Timestamp,
     hashes: Hashes,
     limits: Limits,
+    uses: tokens::Uses,
     /// Held while it is looked who is left and changed who is there.
     changing: tokio::sync::Mutex<()>,
 }
@@ -159,7 +165,7 @@ pub struct People {
 impl People {
     pub(crate) fn new(store: Arc<dyn Store>, clock: fn() -> Timestamp) -> Self {
         let changing = tokio::sync::Mutex::new(());
-        Self { store, clock, hashes: Hashes::default(), limits: Limits::default(), changing }
+        Self { store, clock, hashes: Hashes::default(), limits: Limits::default(), uses: tokens::Uses::default(), changing }
     }
 
     /// Whether there is nobody yet who could sign in.
