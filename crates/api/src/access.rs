@@ -73,7 +73,9 @@ impl Caller {
     pub(crate) fn session(&self) -> Result<&Session, Problem> {
         match self.0.as_ref() {
             Who::Person(session) => Ok(session),
-            Who::Token(_) => Err(Problem::new(StatusCode::FORBIDDEN, "this is for people who signed in, not for tokens")),
+            Who::Token(_) => {
+                Err(Problem::new(StatusCode::FORBIDDEN, "this is for people who signed in, not for tokens"))
+            }
         }
     }
 

@@ -22,7 +22,18 @@ const HIDDEN: &str = "***";
 
 /// Parts of names whose values are secrets, wherever they stand.
 const SECRETS: [&str; 13] = [
-    "auth", "code", "cookie", "credential", "epoch", "hash", "key", "pass", "pending", "private", "secret", "token",
+    "auth",
+    "code",
+    "cookie",
+    "credential",
+    "epoch",
+    "hash",
+    "key",
+    "pass",
+    "pending",
+    "private",
+    "secret",
+    "token",
     "totp",
 ];
 

@@ -15,7 +15,8 @@ impl Modify for Ways {
     fn modify(&self, document: &mut OpenApi) {
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("token", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
-        let about = "Of `POST /api/v1/session`. A request that changes something has the header `X-Aviary: console`, too.";
+        let about =
+            "Of `POST /api/v1/session`. A request that changes something has the header `X-Aviary: console`, too.";
         let cookie = ApiKey::Cookie(ApiKeyValue::with_description(cookie::NAME, about));
         components.add_security_scheme("session", SecurityScheme::ApiKey(cookie));
     }

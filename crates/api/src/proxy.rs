@@ -31,8 +31,7 @@ async fn believe(State(proxies): State<Arc<Vec<Networks>>>, mut request: Request
 /// The last address in the list that is no proxy of ours: everything before it may be invented.
 fn origin(peer: IpAddr, headers: &HeaderMap, proxies: &[Networks]) -> IpAddr {
     let is_proxy = |address: IpAddr| proxies.iter().any(|network| network.holds(address));
-    let lines: Vec<&str> =
-        headers.get_all("x-forwarded-for").iter().filter_map(|line| line.to_str().ok()).collect();
+    let lines: Vec<&str> = headers.get_all("x-forwarded-for").iter().filter_map(|line| line.to_str().ok()).collect();
     let mut origin = peer;
     for text in lines.iter().rev().flat_map(|line| line.rsplit(',')) {
         if !is_proxy(origin) {

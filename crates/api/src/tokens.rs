@@ -120,7 +120,11 @@ impl Wanted {
         let text = |field: &str, text: &str| {
             let text = text.trim();
             let good = !text.is_empty() && text.chars().count() <= LONGEST && !text.chars().any(char::is_control);
-            if good { Ok(text.to_owned()) } else { Err(Problem::bad(format!("`{field}` is not 1 to {LONGEST} characters"))) }
+            if good {
+                Ok(text.to_owned())
+            } else {
+                Err(Problem::bad(format!("`{field}` is not 1 to {LONGEST} characters")))
+            }
         };
         let mut scopes: Vec<Scope> = self.scopes.into_iter().map(Scope::from).collect();
         scopes.sort_unstable();

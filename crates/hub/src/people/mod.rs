@@ -165,7 +165,14 @@ pub struct People {
 impl People {
     pub(crate) fn new(store: Arc<dyn Store>, clock: fn() -> Timestamp) -> Self {
         let changing = tokio::sync::Mutex::new(());
-        Self { store, clock, hashes: Hashes::default(), limits: Limits::default(), uses: tokens::Uses::default(), changing }
+        Self {
+            store,
+            clock,
+            hashes: Hashes::default(),
+            limits: Limits::default(),
+            uses: tokens::Uses::default(),
+            changing,
+        }
     }
 
     /// Whether there is nobody yet who could sign in.

@@ -167,12 +167,7 @@ impl People {
     }
 
     /// Writes a person anew.
-    pub(super) async fn change(
-        &self,
-        document: Document,
-        body: &Body,
-        by: &str,
-    ) -> Result<Document, PersonError> {
+    pub(super) async fn change(&self, document: Document, body: &Body, by: &str) -> Result<Document, PersonError> {
         let body = serde_json::to_value(body).unwrap_or_default();
         self.put(Document { body, ..document }, by).await
     }

@@ -313,11 +313,7 @@ impl People {
 
     /// Changes what the hub noted of a person, unless `change` says that it does not. Two at a time do not write over
     /// each other.
-    async fn note(
-        &self,
-        name: &str,
-        change: impl Fn(&mut super::person::Noted) -> bool,
-    ) -> Result<bool, PersonError> {
+    async fn note(&self, name: &str, change: impl Fn(&mut super::person::Noted) -> bool) -> Result<bool, PersonError> {
         for _ in 0..TRIES {
             let (version, mut noted) = self.noted(name).await?;
             if !change(&mut noted) {

@@ -38,10 +38,7 @@ pub(super) fn put(
 }
 
 /// Writes a document if nobody changed it in between.
-pub(super) fn write(
-    connection: &Connection,
-    mut document: Document,
-) -> rusqlite::Result<Result<Document, PutError>> {
+pub(super) fn write(connection: &Connection, mut document: Document) -> rusqlite::Result<Result<Document, PutError>> {
     let now = version(connection, &document)?;
     if now != document.version {
         return Ok(Err(PutError::Conflict { now }));

@@ -21,8 +21,8 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::{
-    Answer, AuditQuery, AuditRow, Decision, Document, EventQuery, EventRow, IncidentQuery, IncidentRow, Page, PutError, Record, Store,
-    StoreError, Taken,
+    Answer, AuditQuery, AuditRow, Decision, Document, EventQuery, EventRow, IncidentQuery, IncidentRow, Page, PutError,
+    Record, Store, StoreError, Taken,
 };
 use readers::Readers;
 use writer::{Job, Writer};
