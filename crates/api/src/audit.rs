@@ -42,7 +42,7 @@ const SETTINGS: [&str; 3] = ["headers", "kwargs", "options"];
 
 /// A change.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Entry {
+pub(crate) struct AuditEntry {
     /// When.
     time: String,
     /// Who: a person, a token by its name, or `hub`.
@@ -61,7 +61,7 @@ pub(crate) struct Entry {
     after: Option<Value>,
 }
 
-impl From<AuditRow> for Entry {
+impl From<AuditRow> for AuditEntry {
     fn from(row: AuditRow) -> Self {
         Self {
             time: time(row.at),
@@ -77,9 +77,9 @@ impl From<AuditRow> for Entry {
 
 /// A page of changes.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Entries {
+pub(crate) struct AuditEntries {
     /// The newest first.
-    entries: Vec<Entry>,
+    entries: Vec<AuditEntry>,
     /// What `after` takes for the next page; nothing on the last.
     next: Option<String>,
 }
@@ -102,19 +102,19 @@ pub(crate) struct Query {
 /// Lists changes, the newest first
 #[utoipa::path(
     get, path = "/api/v1/audit", tag = "audit", params(Query), security(("token" = ["administer"])),
-    responses((status = 200, body = Entries)),
+    responses((status = 200, body = AuditEntries)),
 )]
 pub(crate) async fn list(
     State(hub): State<Arc<Hub>>,
     caller: Caller,
     Asked(query): Asked<Query>,
-) -> Result<Json<Entries>, Problem> {
+) -> Result<Json<AuditEntries>, Problem> {
     caller.may(Scope::Administer)?;
     let limit = query.limit.unwrap_or(ROWS).clamp(1, MOST);
     let query = AuditQuery { by: query.who, kind: query.kind, after: cursor(query.after.as_deref())?, limit };
     let page = hub.store().audit(query).await?;
     let next = page.next.map(Cursor::to_text);
-    Ok(Json(Entries { entries: page.rows.into_iter().map(Entry::from).collect(), next }))
+    Ok(Json(AuditEntries { entries: page.rows.into_iter().map(AuditEntry::from).collect(), next }))
 }
 
 /// A value without what nobody is to read.

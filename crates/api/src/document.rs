@@ -29,6 +29,11 @@ pub(crate) fn complete(document: &mut OpenApi) {
             if let Some(ways) = &mut operation.security {
                 also_by_session(ways);
             }
+            // Programs that are made of the document name what they call by this.
+            let tag = operation.tags.as_ref().and_then(|tags| tags.first());
+            if let (Some(tag), Some(name)) = (tag, &operation.operation_id) {
+                operation.operation_id = Some(format!("{tag}_{name}"));
+            }
             for status in statuses(operation) {
                 let said = operation.responses.responses.entry(status.as_str().to_owned());
                 said.or_insert_with(|| RefOr::T(problem(status)));

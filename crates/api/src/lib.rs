@@ -43,8 +43,13 @@ pub use serve::{Peer, serve};
 )]
 struct Whole;
 
-/// The routes, and the document that describes them.
-pub fn routes(hub: Arc<Hub>) -> (Router, Document) {
+/// The document that describes the routes, as `schema/openapi.json` has it.
+#[must_use]
+pub fn document() -> Document {
+    described().1
+}
+
+fn described() -> (Router<Arc<Hub>>, Document) {
     let (router, mut document) = OpenApiRouter::with_openapi(Whole::openapi())
         .routes(routes!(intake::post, events::list))
         .routes(routes!(events::one))
@@ -64,6 +69,12 @@ pub fn routes(hub: Arc<Hub>) -> (Router, Document) {
         .routes(routes!(audit::list))
         .split_for_parts();
     document::complete(&mut document);
+    (router, document)
+}
+
+/// The routes, and the document that describes them.
+pub fn routes(hub: Arc<Hub>) -> (Router, Document) {
+    let (router, document) = described();
     let shown = document.clone();
     let router = router
         .route("/api/v1/openapi.json", get(move || async move { Json(shown) }))

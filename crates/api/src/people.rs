@@ -126,7 +126,7 @@ pub(crate) async fn invite(
 /// Another role.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Given {
+pub(crate) struct RoleGiven {
     /// What they may do from now on.
     role: RoleWord,
 }
@@ -134,14 +134,14 @@ pub(crate) struct Given {
 /// Gives somebody another role, at once
 #[utoipa::path(
     patch, path = "/api/v1/people/{name}", tag = "people", params(("name" = String, Path)),
-    security(("token" = ["administer"])), request_body = Given,
+    security(("token" = ["administer"])), request_body = RoleGiven,
     responses((status = 204), (status = 404, body = Problem), (status = 409, body = Problem)),
 )]
 pub(crate) async fn give_role(
     State(hub): State<Arc<Hub>>,
     caller: Caller,
     Named(name): Named<String>,
-    Said(said): Said<Given>,
+    Said(said): Said<RoleGiven>,
 ) -> Result<StatusCode, Problem> {
     caller.may(Scope::Administer)?;
     hub.people().give_role(&name, said.role.into(), caller.name()).await?;

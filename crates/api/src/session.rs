@@ -150,7 +150,7 @@ pub(crate) async fn sign_out(
 /// A password for another.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Passwords {
+pub(crate) struct PasswordChange {
     /// The present one.
     old: String,
     /// The one that is to be: at least 12 characters.
@@ -159,14 +159,14 @@ pub(crate) struct Passwords {
 
 /// Changes one's own password; all other sessions end
 #[utoipa::path(
-    put, path = "/api/v1/session/password", tag = "session", security(("session" = [])), request_body = Passwords,
+    put, path = "/api/v1/session/password", tag = "session", security(("session" = [])), request_body = PasswordChange,
     responses((status = 204), (status = 409, body = Problem), (status = 429, body = Problem)),
 )]
 pub(crate) async fn change_password(
     State(hub): State<Arc<Hub>>,
     Origin(address): Origin,
     caller: Caller,
-    Said(said): Said<Passwords>,
+    Said(said): Said<PasswordChange>,
 ) -> Result<StatusCode, Problem> {
     let wrong = hub.people().change_password(caller.session()?, &said.old, &said.new, address).await;
     wrong.map_err(|error| Problem::of_proof(error, "`old` is not the password"))?;
@@ -195,20 +195,20 @@ pub(crate) async fn propose_factor(State(hub): State<Arc<Hub>>, caller: Caller) 
 /// A code.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Code {
+pub(crate) struct FactorCode {
     /// Six digits.
     code: String,
 }
 
 /// Turns the proposed second factor on
 #[utoipa::path(
-    put, path = "/api/v1/session/totp", tag = "session", security(("session" = [])), request_body = Code,
+    put, path = "/api/v1/session/totp", tag = "session", security(("session" = [])), request_body = FactorCode,
     responses((status = 204), (status = 409, body = Problem)),
 )]
 pub(crate) async fn confirm_factor(
     State(hub): State<Arc<Hub>>,
     caller: Caller,
-    Said(said): Said<Code>,
+    Said(said): Said<FactorCode>,
 ) -> Result<StatusCode, Problem> {
     let wrong = hub.people().confirm_factor(caller.session()?, &said.code).await;
     wrong.map_err(|error| Problem::of_proof(error, "`code` is wrong or was used"))?;
@@ -218,21 +218,21 @@ pub(crate) async fn confirm_factor(
 /// A password.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Password {
+pub(crate) struct OwnPassword {
     /// One's own.
     password: String,
 }
 
 /// Turns the second factor off
 #[utoipa::path(
-    delete, path = "/api/v1/session/totp", tag = "session", security(("session" = [])), request_body = Password,
+    delete, path = "/api/v1/session/totp", tag = "session", security(("session" = [])), request_body = OwnPassword,
     responses((status = 204), (status = 409, body = Problem), (status = 429, body = Problem)),
 )]
 pub(crate) async fn drop_factor(
     State(hub): State<Arc<Hub>>,
     Origin(address): Origin,
     caller: Caller,
-    Said(said): Said<Password>,
+    Said(said): Said<OwnPassword>,
 ) -> Result<StatusCode, Problem> {
     let wrong = hub.people().drop_factor(caller.session()?, &said.password, address).await;
     wrong.map_err(|error| Problem::of_proof(error, "`password` is not the password"))?;

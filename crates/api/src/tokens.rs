@@ -101,7 +101,7 @@ impl From<ScopeWord> for Scope {
 /// A token that is to be.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Wanted {
+pub(crate) struct TokenWanted {
     /// What it is for.
     name: String,
     /// What it is to allow.
@@ -115,7 +115,7 @@ pub(crate) struct Wanted {
     nodes: Vec<String>,
 }
 
-impl Wanted {
+impl TokenWanted {
     fn read(self) -> Result<aviary_hub::Token, Problem> {
         let text = |field: &str, text: &str| {
             let text = text.trim();
@@ -148,7 +148,7 @@ impl Wanted {
 
 /// A new token.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct Made {
+pub(crate) struct TokenMade {
     /// The token. Nobody can read it again.
     token: String,
     /// What it is listed as.
@@ -158,17 +158,17 @@ pub(crate) struct Made {
 
 /// Makes a token
 #[utoipa::path(
-    post, path = "/api/v1/tokens", tag = "tokens", security(("token" = ["administer"])), request_body = Wanted,
-    responses((status = 201, body = Made), (status = 409, body = Problem)),
+    post, path = "/api/v1/tokens", tag = "tokens", security(("token" = ["administer"])), request_body = TokenWanted,
+    responses((status = 201, body = TokenMade), (status = 409, body = Problem)),
 )]
 pub(crate) async fn make(
     State(hub): State<Arc<Hub>>,
     caller: Caller,
-    Said(said): Said<Wanted>,
-) -> Result<(StatusCode, Json<Made>), Problem> {
+    Said(said): Said<TokenWanted>,
+) -> Result<(StatusCode, Json<TokenMade>), Problem> {
     caller.may(Scope::Administer)?;
     let (token, listed) = hub.people().make_token(said.read()?, caller.name()).await?;
-    Ok((StatusCode::CREATED, Json(Made { token, listed: listed.into() })))
+    Ok((StatusCode::CREATED, Json(TokenMade { token, listed: listed.into() })))
 }
 
 /// Removes a token: from now on nobody knows it
