@@ -1,4 +1,5 @@
-//! `docs/events.md`, `schema/event.json` and `docs/metrics.md`: written from the kinds and metrics that the code declares.
+//! `docs/events.md`, `schema/event.json`, `docs/metrics.md` and `schema/openapi.json`: written from the kinds, metrics and
+//! routes that the code declares.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -12,6 +13,7 @@ use serde_json::{Map, Value, json};
 const PAGE: &str = "docs/events.md";
 const METRICS: &str = "docs/metrics.md";
 const SCHEMA: &str = "schema/event.json";
+const ROUTES: &str = "schema/openapi.json";
 const BEGIN: &str = "<!-- generated: begin -->\n";
 const END: &str = "<!-- generated: end -->\n";
 
@@ -78,14 +80,15 @@ pub fn check(root: &Path) -> Result<()> {
     Ok(())
 }
 
-fn generated(root: &Path) -> Result<[(&'static str, String); 3]> {
+fn generated(root: &Path) -> Result<[(&'static str, String); 4]> {
     let groups = groups();
     let page = |name, tables: &str| {
         let page = fs::read_to_string(root.join(name)).with_context(|| format!("read {name}"))?;
         with_tables(&page, tables).with_context(|| format!("write the table of {name}"))
     };
     let (events, metrics) = (page(PAGE, &tables(&groups))?, page(METRICS, &metrics())?);
-    Ok([(PAGE, events), (SCHEMA, schema(&groups)), (METRICS, metrics)])
+    let routes = serde_json::to_string_pretty(&aviary_api::document())? + "\n";
+    Ok([(PAGE, events), (SCHEMA, schema(&groups)), (METRICS, metrics), (ROUTES, routes)])
 }
 
 fn with_tables(page: &str, tables: &str) -> Result<String> {

@@ -1,43 +1,47 @@
 //! Who asks, and whether they may.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use aviary_hub::{Hub, Scope, Token, find_token};
+use aviary_hub::{Hub, Scope, Session, Source, Token};
 use axum::extract::FromRequestParts;
-use axum::http::{StatusCode, header, request::Parts};
-use utoipa::Modify;
-use utoipa::openapi::OpenApi;
-use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use axum::http::{HeaderMap, Method, StatusCode, header, request::Parts};
 
 use crate::Problem;
+use crate::cookie;
+use crate::serve::Peer;
 
-/// Whoever asks, known by a token.
+/// The header that a request with a cookie must have to change anything: no other site's page can send it.
+pub(crate) const MARK: (&str, &str) = ("x-aviary", "console");
+
+/// Whoever asks.
 #[derive(Clone, Debug)]
-pub(crate) struct Caller(Token);
+pub(crate) struct Caller(Arc<Who>);
 
-impl Caller {
-    /// Refuses whoever may not.
-    pub(crate) fn may(&self, scope: Scope) -> Result<&Token, Problem> {
-        if self.0.scopes.contains(&scope) {
-            return Ok(&self.0);
-        }
-        let detail = format!("the token `{}` does not allow this; it takes the scope `{}`", self.0.name, word(scope));
-        Err(Problem::new(StatusCode::FORBIDDEN, detail))
-    }
-
-    /// Who it is, for the audit log.
-    pub(crate) fn name(&self) -> &str {
-        &self.0.name
-    }
+#[derive(Debug)]
+enum Who {
+    /// A program with a token.
+    Token(Token),
+    /// A person who signed in.
+    Person(Session),
 }
 
-impl FromRequestParts<Arc<Hub>> for Caller {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, hub: &Arc<Hub>) -> Result<Self, Problem> {
+impl Caller {
+    /// Whom the headers of a request name.
+    pub(crate) async fn of(hub: &Hub, method: &Method, headers: &HeaderMap) -> Result<Self, Problem> {
         let unknown = |detail: &str| Problem::new(StatusCode::UNAUTHORIZED, detail);
-        let Some(value) = parts.headers.get(header::AUTHORIZATION) else {
-            return Err(unknown("a token is missing: `Authorization: Bearer avt_…`"));
+        let Some(value) = headers.get(header::AUTHORIZATION) else {
+            let Some(secret) = cookie::read(headers) else {
+                return Err(unknown("nobody is signed in, and a token is missing: `Authorization: Bearer avt_…`"));
+            };
+            let session = hub.people().session(&secret).await?;
+            let session = session.ok_or_else(|| unknown("the session has ended; sign in again"))?;
+            let marked = headers.get(MARK.0).is_some_and(|value| value == MARK.1);
+            if !method.is_safe() && !marked {
+                let detail = "a request with a cookie that changes something takes the header `X-Aviary: console`";
+                return Err(Problem::new(StatusCode::FORBIDDEN, detail));
+            }
+            return Ok(Self(Arc::new(Who::Person(session))));
         };
         let token = value.to_str().ok().and_then(|value| {
             let (scheme, token) = value.split_once(' ')?;
@@ -46,29 +50,73 @@ impl FromRequestParts<Arc<Hub>> for Caller {
         let Some(token) = token else {
             return Err(unknown("`Authorization` is not `Bearer` and a token"));
         };
-        match find_token(hub.store().as_ref(), token).await? {
-            Some(token) => Ok(Self(token)),
+        match hub.people().token(token).await? {
+            Some(token) => Ok(Self(Arc::new(Who::Token(token)))),
             None => Err(unknown("the token is not known; it may have been revoked")),
+        }
+    }
+
+    /// Refuses whoever may not.
+    pub(crate) fn may(&self, scope: Scope) -> Result<&Self, Problem> {
+        let (scopes, who) = match self.0.as_ref() {
+            Who::Token(token) => (token.scopes.as_slice(), format!("the token `{}`", token.name)),
+            Who::Person(session) => (session.role.scopes(), format!("the role `{}`", session.role.word())),
+        };
+        if scopes.contains(&scope) {
+            return Ok(self);
+        }
+        let detail = format!("{who} does not allow this; it takes the scope `{}`", scope.word());
+        Err(Problem::new(StatusCode::FORBIDDEN, detail))
+    }
+
+    /// The session, or a refusal of tokens.
+    pub(crate) fn session(&self) -> Result<&Session, Problem> {
+        match self.0.as_ref() {
+            Who::Person(session) => Ok(session),
+            Who::Token(_) => {
+                Err(Problem::new(StatusCode::FORBIDDEN, "this is for people who signed in, not for tokens"))
+            }
+        }
+    }
+
+    /// The source whose events it may send.
+    pub(crate) fn source(&self) -> Option<Source> {
+        match self.0.as_ref() {
+            Who::Token(token) => token.source(),
+            Who::Person(_) => None,
+        }
+    }
+
+    /// Who it is, for the audit log.
+    pub(crate) fn name(&self) -> &str {
+        match self.0.as_ref() {
+            Who::Token(token) => &token.name,
+            Who::Person(session) => &session.name,
         }
     }
 }
 
-const fn word(scope: Scope) -> &'static str {
-    match scope {
-        Scope::Ingest => "ingest",
-        Scope::Read => "read",
-        Scope::Act => "act",
-        Scope::Administer => "administer",
+impl FromRequestParts<Arc<Hub>> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, hub: &Arc<Hub>) -> Result<Self, Problem> {
+        match parts.extensions.get::<Self>() {
+            // The gate has asked already.
+            Some(caller) => Ok(caller.clone()),
+            None => Self::of(hub, &parts.method, &parts.headers).await,
+        }
     }
 }
 
-/// Tells the document that tokens are needed.
-pub(crate) struct Bearer;
+/// The address that a request comes from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin(pub(crate) IpAddr);
 
-impl Modify for Bearer {
-    fn modify(&self, document: &mut OpenApi) {
-        let components = document.components.get_or_insert_default();
-        let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
-        components.add_security_scheme("token", scheme);
+impl<S: Send + Sync> FromRequestParts<S> for Origin {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        let peer = parts.extensions.get::<Peer>();
+        Ok(Self(peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip())))
     }
 }

@@ -3,53 +3,84 @@
 //! The OpenAPI document is made from the routes; a test compares it with `schema/openapi.json`.
 
 mod access;
+mod audit;
+mod cookie;
+mod document;
 mod events;
+mod gate;
 mod incidents;
 mod intake;
 mod live;
+mod people;
 mod problem;
+mod proxy;
 mod serve;
+mod session;
+mod tokens;
 mod wire;
 
 use std::sync::Arc;
 
-use access::Bearer;
 use aviary_hub::Hub;
 use axum::Router;
 use axum::response::Json;
 use axum::routing::get;
+use document::Ways;
 use utoipa::OpenApi;
 use utoipa::openapi::OpenApi as Document;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub use problem::Problem;
+pub use proxy::behind;
 pub use serve::{Peer, serve};
 
 /// What is said of the whole.
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Aviary hub", description = "Events of canaries, and the incidents that they come to."),
-    modifiers(&Bearer)
+    modifiers(&Ways)
 )]
 struct Whole;
 
-/// The routes, and the document that describes them.
-pub fn routes(hub: Arc<Hub>) -> (Router, Document) {
-    let (router, document) = OpenApiRouter::with_openapi(Whole::openapi())
+/// The document that describes the routes, as `schema/openapi.json` has it.
+#[must_use]
+pub fn document() -> Document {
+    described().1
+}
+
+fn described() -> (Router<Arc<Hub>>, Document) {
+    let (router, mut document) = OpenApiRouter::with_openapi(Whole::openapi())
         .routes(routes!(intake::post, events::list))
         .routes(routes!(events::one))
         .routes(routes!(incidents::list))
         .routes(routes!(incidents::one))
         .routes(routes!(incidents::decide))
         .routes(routes!(live::stream))
+        .routes(routes!(session::needed, session::set_up))
+        .routes(routes!(session::sign_in, session::show, session::sign_out))
+        .routes(routes!(session::change_password))
+        .routes(routes!(session::propose_factor, session::confirm_factor, session::drop_factor))
+        .routes(routes!(people::list, people::invite))
+        .routes(routes!(people::give_role, people::remove))
+        .routes(routes!(people::reset))
+        .routes(routes!(tokens::list, tokens::make))
+        .routes(routes!(tokens::revoke))
+        .routes(routes!(audit::list))
         .split_for_parts();
+    document::complete(&mut document);
+    (router, document)
+}
+
+/// The routes, and the document that describes them.
+pub fn routes(hub: Arc<Hub>) -> (Router, Document) {
+    let (router, document) = described();
     let shown = document.clone();
     let router = router
         .route("/api/v1/openapi.json", get(move || async move { Json(shown) }))
         .route("/health", get(|| async { "ok" }))
         .fallback(|| async { Problem::not_found("there is nothing at this address") })
         .method_not_allowed_fallback(|| async { Problem::method() })
-        .with_state(hub);
-    (router, document)
+        .with_state(Arc::clone(&hub));
+    (gate::around(router, hub, &document), document)
 }

@@ -1,5 +1,6 @@
 //! What went wrong, as RFC 9457 has it.
 
+use aviary_hub::PersonError;
 use aviary_store::StoreError;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -7,7 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 /// Seconds after which a busy or full hub may be asked again.
-const AGAIN: u16 = 5;
+const AGAIN: u64 = 5;
 
 /// Why a request was not answered.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -18,12 +19,18 @@ pub struct Problem {
     title: &'static str,
     /// What is wrong with this request.
     detail: String,
+    /// The password is right, and a code of the second factor is missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code_needed: Option<bool>,
+    /// Seconds after which to ask again.
+    #[serde(skip)]
+    again: Option<u64>,
 }
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         let title = status.canonical_reason().unwrap_or("error");
-        Self { status: status.as_u16(), title, detail: detail.into() }
+        Self { status: status.as_u16(), title, detail: detail.into(), code_needed: None, again: None }
     }
 
     pub(crate) fn bad(detail: impl Into<String>) -> Self {
@@ -36,6 +43,40 @@ impl Problem {
 
     pub(crate) fn method() -> Self {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "this address does not take that method")
+    }
+}
+
+impl Problem {
+    /// What failed with a person, in other words where a password or code of who is signed in is wrong: they stay so.
+    pub(crate) fn of_proof(error: PersonError, wrong: &str) -> Self {
+        match error {
+            PersonError::Wrong => Self::new(StatusCode::FORBIDDEN, wrong),
+            error => error.into(),
+        }
+    }
+}
+
+impl From<PersonError> for Problem {
+    fn from(error: PersonError) -> Self {
+        let status = match &error {
+            PersonError::Store(error) => return error.clone().into(),
+            PersonError::Wrong | PersonError::CodeNeeded => StatusCode::UNAUTHORIZED,
+            PersonError::Limited { .. } => StatusCode::TOO_MANY_REQUESTS,
+            PersonError::Busy | PersonError::NoRandomness { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            PersonError::Weak { .. } | PersonError::Name | PersonError::OthersLink { .. } => StatusCode::BAD_REQUEST,
+            PersonError::Missing { .. } | PersonError::MissingToken => StatusCode::NOT_FOUND,
+            PersonError::Link => StatusCode::GONE,
+            PersonError::Exists { .. }
+            | PersonError::LastAdmin { .. }
+            | PersonError::Factor { .. }
+            | PersonError::Changed => StatusCode::CONFLICT,
+        };
+        let mut problem = Self::new(status, error.to_string());
+        problem.code_needed = matches!(error, PersonError::CodeNeeded).then_some(true);
+        if let PersonError::Limited { seconds } = error {
+            problem.again = Some(seconds);
+        }
+        problem
     }
 }
 
@@ -62,7 +103,7 @@ impl IntoResponse for Problem {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(AGAIN));
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(self.again.unwrap_or(AGAIN)));
         }
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

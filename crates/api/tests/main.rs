@@ -1,5 +1,9 @@
 //! The hub over HTTP: real requests against a real socket.
 
+mod document;
+mod matrix;
+mod people;
+
 use std::sync::Arc;
 
 use aviary_api::routes;

@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use crate::Source;
 
 /// The kind of their documents.
-const KIND: &str = "token";
+pub(crate) const KIND: &str = "token";
 
 /// What a token begins with, so that whoever finds one in a file knows what it is.
 const PREFIX: &str = "avt_";
@@ -25,6 +25,28 @@ pub enum Scope {
     Act,
     /// Change everything else.
     Administer,
+}
+
+impl Scope {
+    /// Each.
+    pub const ALL: [Self; 4] = [Self::Ingest, Self::Read, Self::Act, Self::Administer];
+
+    /// The word for it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Ingest => "ingest",
+            Self::Read => "read",
+            Self::Act => "act",
+            Self::Administer => "administer",
+        }
+    }
+
+    /// The scope of a word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|scope| scope.word() == word)
+    }
 }
 
 /// A token as it is stored: not itself, but its hash.
@@ -79,7 +101,10 @@ pub async fn make_token(store: &dyn Store, token: &Token, by: &str, now: Timesta
     let mut secret = [0; 32];
     getrandom::fill(&mut secret).map_err(|error| TokenError::NoRandomness { reason: error.to_string() })?;
     let text = format!("{PREFIX}{}", hex(&secret));
-    let body = serde_json::to_value(token).unwrap_or_default();
+    let mut body = serde_json::to_value(token).unwrap_or_default();
+    if let Some(members) = body.as_object_mut() {
+        members.insert("created".to_owned(), now.as_micros().into());
+    }
     let document = Document { kind: KIND.to_owned(), key: key(&text), version: 0, body };
     match store.put(document, by.to_owned(), now).await? {
         Ok(_) => Ok(text),
@@ -99,11 +124,17 @@ pub async fn find_token(store: &dyn Store, text: &str) -> Result<Option<Token>, 
     Ok(found.and_then(|document| serde_json::from_value(document.body).ok()))
 }
 
-fn key(text: &str) -> String {
+/// Whether a token has this name: it must be clear who an entry of the audit log means.
+pub(crate) async fn is_token_name(store: &dyn Store, name: &str) -> Result<bool, StoreError> {
+    let named = |document: &Document| document.body.get("name").is_some_and(|other| other == name);
+    Ok(store.documents(KIND).await?.iter().any(named))
+}
+
+pub(crate) fn key(text: &str) -> String {
     hex(&Sha256::digest(text))
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::new(), |mut out, byte| {
         let _ = write!(out, "{byte:02x}");

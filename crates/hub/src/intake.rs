@@ -7,7 +7,7 @@ use aviary_event::Timestamp;
 use aviary_store::{Record, Store, StoreError};
 use uuid::Uuid;
 
-use crate::{Arrival, Feed, News, Refusal, Source, Suppressions, rules};
+use crate::{Arrival, Feed, News, People, Refusal, Source, Suppressions, rules};
 
 /// What became of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +25,7 @@ pub struct Hub {
     store: Arc<dyn Store>,
     feed: Feed,
     rules: RwLock<Arc<Suppressions>>,
+    people: People,
     clock: fn() -> Timestamp,
 }
 
@@ -34,7 +35,8 @@ impl Hub {
     /// # Errors
     /// When the store cannot be read.
     pub async fn new(store: Arc<dyn Store>, clock: fn() -> Timestamp) -> Result<Self, StoreError> {
-        let hub = Self { store, feed: Feed::default(), rules: RwLock::default(), clock };
+        let people = People::new(Arc::clone(&store), clock);
+        let hub = Self { store, people, feed: Feed::default(), rules: RwLock::default(), clock };
         hub.reload().await?;
         Ok(hub)
     }
@@ -59,6 +61,12 @@ impl Hub {
     #[must_use]
     pub const fn feed(&self) -> &Feed {
         &self.feed
+    }
+
+    /// The people who may sign in.
+    #[must_use]
+    pub const fn people(&self) -> &People {
+        &self.people
     }
 
     /// Now, by the hub's clock.

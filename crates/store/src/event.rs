@@ -138,6 +138,13 @@ impl Networks {
         Some(Self { first: (bits & mask).to_be_bytes(), last: (bits | !mask).to_be_bytes() })
     }
 
+    /// Whether an address is in it.
+    #[must_use]
+    pub fn holds(&self, address: IpAddr) -> bool {
+        let key = key_of(address);
+        self.first <= key && key <= self.last
+    }
+
     /// Whether it is one address.
     #[must_use]
     pub fn is_one(&self) -> bool {
@@ -162,8 +169,7 @@ mod tests {
     fn networks_of_both_families_are_ranges() {
         let holds = |network: &str, address: &str| {
             let network = Networks::parse(network).expect("a network");
-            let key = key_of(address.parse().expect("an address"));
-            network.first <= key && key <= network.last
+            network.holds(address.parse().expect("an address"))
         };
         assert!(holds("10.0.0.1", "10.0.0.1") && !holds("10.0.0.1", "10.0.0.12"));
         assert!(holds("10.0.0.0/8", "10.255.255.255") && !holds("10.0.0.0/8", "11.0.0.0"));

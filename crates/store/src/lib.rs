@@ -4,6 +4,7 @@
 //! Everything that people decide (sensors, rules, channels, people) is a [`Document`]: a small JSON object with a
 //! version, so that a backend has one table for all of them. One battery of tests holds for every backend.
 
+mod audit;
 mod document;
 mod event;
 mod incident;
@@ -17,6 +18,7 @@ use aviary_event::Timestamp;
 use aviary_insight::Fact;
 use uuid::Uuid;
 
+pub use audit::{AuditQuery, AuditRow, Change};
 pub use document::{Document, PutError};
 pub use event::{EventQuery, EventRow, Networks, Record, Taken};
 pub use incident::{Changed, Decision, IncidentQuery, IncidentRow, Note, State};
@@ -94,6 +96,15 @@ pub trait Store: Send + Sync + 'static {
 
     /// Removes a document, if its version is still the one that is there.
     fn remove(&self, document: Document, by: String, at: Timestamp) -> Answer<'_, Result<(), PutError>>;
+
+    /// Writes a document as [`Store::put`] does, but not to the audit log: what the hub itself notes, and nobody decided.
+    fn keep(&self, document: Document) -> Answer<'_, Result<Document, PutError>>;
+
+    /// Removes a document as [`Store::remove`] does, but without a word in the audit log.
+    fn forget(&self, document: Document) -> Answer<'_, Result<(), PutError>>;
+
+    /// Entries of the audit log that a query asks for, the newest first.
+    fn audit(&self, query: AuditQuery) -> Answer<'_, Page<AuditRow>>;
 
     /// Removes events older than a moment that are no evidence of an incident which is kept; gives how many.
     fn expire(&self, before: Timestamp) -> Answer<'_, u64>;

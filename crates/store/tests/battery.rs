@@ -3,7 +3,8 @@
 use aviary_event::{Severity, Timestamp};
 use aviary_insight::{Actor, Fact, Stage};
 use aviary_store::{
-    Decision, Document, EventQuery, IncidentQuery, Networks, PutError, Record, State, Store, StoreError,
+    AuditQuery, AuditRow, Decision, Document, EventQuery, IncidentQuery, Networks, PutError, Record, State, Store,
+    StoreError,
 };
 use serde_json::json;
 use uuid::Uuid;
@@ -232,4 +233,52 @@ async fn old_events_go_and_evidence_stays() {
     assert_eq!(removed, 1, "2 belongs to an open incident, 3 was grave");
     assert_eq!(found(&store, EventQuery::default()).await, [4, 3, 2]);
     assert_eq!(found(&store, EventQuery { text: Some("root".to_owned()), ..EventQuery::default() }).await, [4, 3, 2]);
+}
+
+#[tokio::test]
+async fn the_audit_log_says_who_changed_what_from_what_to_what() {
+    let (_folder, store) = fresh();
+    let new = |key: &str, version, body| Document { kind: "person".to_owned(), key: key.to_owned(), version, body };
+    let at = |seconds: i64| Timestamp::from_micros(seconds * SECOND);
+    let put = |document, by: &str, seconds| store.put(document, by.to_owned(), at(seconds));
+    put(new("bert", 0, json!({"role": "viewer"})), "anna", 1).await.expect("done").expect("written");
+    put(new("carl", 0, json!({"role": "admin"})), "anna", 2).await.expect("done").expect("written");
+    put(new("bert", 1, json!({"role": "admin"})), "anna", 3).await.expect("done").expect("written");
+    put(new("bert", 1, json!({})), "eve", 4).await.expect("done").expect_err("too late");
+    store.keep(new("bert", 2, json!({"seen": 1}))).await.expect("done").expect("written");
+    assert_eq!(store.keep(new("bert", 2, json!({}))).await.expect("done"), Err(PutError::Conflict { now: 3 }));
+    store.remove(new("bert", 3, json!(null)), "carl".to_owned(), at(5)).await.expect("done").expect("removed");
+    assert_eq!(store.forget(new("carl", 9, json!(null))).await.expect("done"), Err(PutError::Conflict { now: 1 }));
+    assert_eq!(store.forget(new("carl", 1, json!(null))).await.expect("done"), Ok(()));
+    assert_eq!(store.documents("person").await.expect("a list"), []);
+    put(new("bert", 0, json!({"role": "viewer"})), "carl", 6).await.expect("done").expect("written");
+    let page = |query: AuditQuery| {
+        let store = &store;
+        async move { store.audit(AuditQuery { limit: 2, ..query }).await.expect("a page") }
+    };
+    let told = |rows: &[AuditRow]| -> Vec<String> {
+        let text = |value: &Option<serde_json::Value>| value.as_ref().map_or("-".to_owned(), ToString::to_string);
+        let one = |row: &AuditRow| {
+            let (before, after) = (text(&row.before), text(&row.after));
+            format!("{} {} {} {before} {after} {}", row.by, row.change.word(), row.key, row.at.as_seconds())
+        };
+        rows.iter().map(one).collect()
+    };
+    let first = page(AuditQuery::default()).await;
+    let admin = r#"{"role":"admin"}"#;
+    let viewer = r#"{"role":"viewer"}"#;
+    assert_eq!(
+        told(&first.rows),
+        [format!("carl created bert - {viewer} 6"), format!("carl removed bert {admin} - 5")],
+        "what was there before it was removed is not before it was made again"
+    );
+    let second = page(AuditQuery { after: first.next, ..AuditQuery::default() }).await;
+    assert_eq!(
+        told(&second.rows),
+        [format!("anna changed bert {viewer} {admin} 3"), format!("anna created carl - {admin} 2")]
+    );
+    let third = page(AuditQuery { after: second.next, ..AuditQuery::default() }).await;
+    assert_eq!((told(&third.rows), third.next), (vec![format!("anna created bert - {viewer} 1")], None));
+    assert_eq!(page(AuditQuery { by: Some("carl".to_owned()), ..AuditQuery::default() }).await.rows.len(), 2);
+    assert_eq!(page(AuditQuery { kind: Some("token".to_owned()), ..AuditQuery::default() }).await.rows.len(), 0);
 }

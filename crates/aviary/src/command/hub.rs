@@ -7,17 +7,22 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use aviary_hub::{Certificate, Hub, Scope, Token, make_token, own_certificate, read_certificate};
-use aviary_store::{Options, Sqlite};
+use aviary_store::{Networks, Options, Sqlite};
 
+use super::reset_password;
 use crate::process;
 
 /// Start a hub: events of many canaries in, incidents out
 ///
 /// Without a certificate of your own it makes one at its first start, and prints its fingerprint.
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 #[command(after_help = "Examples:\n  aviary hub\n  aviary hub --listen 0.0.0.0:8443 --name hub.example\n  \
-    aviary hub --certificate hub.crt --key hub.key")]
+    aviary hub --certificate hub.crt --key hub.key\n  \
+    aviary hub --proxy 10.0.0.5\n  aviary hub reset-password anna")]
 pub(super) struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// Where to listen
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8443")]
     listen: SocketAddr,
@@ -30,14 +35,34 @@ pub(super) struct Arguments {
     /// Its key
     #[arg(long, value_name = "FILE", requires = "certificate")]
     key: Option<PathBuf>,
+    /// An address or network of proxies whose X-Forwarded-For is believed
+    #[arg(long, value_name = "CIDR", value_parser = network)]
+    proxy: Vec<Networks>,
     /// State folder
     #[arg(long, value_name = "FOLDER")]
     state: Option<PathBuf>,
 }
 
+#[derive(clap::Subcommand)]
+enum Command {
+    ResetPassword(reset_password::Arguments),
+}
+
+fn network(text: &str) -> Result<Networks, String> {
+    Networks::parse(text).ok_or_else(|| "no address or network such as 10.0.0.0/8".to_owned())
+}
+
+/// Where a hub's state is.
+pub(super) fn folder(given: Option<&PathBuf>) -> PathBuf {
+    given.cloned().unwrap_or_else(|| process::state_dir(None).join("hub"))
+}
+
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    if let Some(Command::ResetPassword(arguments)) = &arguments.command {
+        return reset_password::run(arguments);
+    }
     process::start_logging();
-    let folder = arguments.state.clone().unwrap_or_else(|| process::state_dir(None).join("hub"));
+    let folder = folder(arguments.state.as_ref());
     process::make_private(&folder)?;
     let certificate = certificate(arguments, &folder)?;
     let store = Sqlite::open(Options::at(folder.join("hub.db")))?;
@@ -52,12 +77,27 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         if let Some(token) = first_token(&hub).await? {
             println!("\nA token for everything, shown this once:\n  {token}");
         }
+        if let Some(token) = hub.people().first_link().await? {
+            let host = reached(arguments, address);
+            println!("\nNobody can sign in yet. Make the first admin here, within a day; the link works once:");
+            println!("  https://{host}/console/#/setup/{token}");
+        }
         let (router, _) = aviary_api::routes(hub);
+        let router = aviary_api::behind(router, arguments.proxy.clone());
         aviary_api::serve(listener, Some(certificate.config), router, process::told_to_stop()).await;
         anyhow::Ok(())
     })?;
     process::end(runtime);
     Ok(ExitCode::SUCCESS)
+}
+
+/// Host and port by which people reach the hub.
+fn reached(arguments: &Arguments, address: SocketAddr) -> String {
+    match arguments.name.first() {
+        Some(name) => format!("{name}:{}", address.port()),
+        None if address.ip().is_unspecified() => format!("localhost:{}", address.port()),
+        None => address.to_string(),
+    }
 }
 
 fn certificate(arguments: &Arguments, folder: &std::path::Path) -> anyhow::Result<Certificate> {

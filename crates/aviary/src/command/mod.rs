@@ -7,6 +7,7 @@ mod hub;
 mod module;
 mod outputs;
 mod reload;
+mod reset_password;
 mod sensor;
 mod status;
 mod tail;

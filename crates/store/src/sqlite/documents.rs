@@ -22,41 +22,56 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Document> {
     Ok(Document { kind: row.get(0)?, key: row.get(1)?, version: row.get(2)?, body })
 }
 
-/// Writes a document if nobody changed it in between.
+/// Writes a document if nobody changed it in between, and notes who did.
 pub(super) fn put(
     connection: &Connection,
-    mut document: Document,
+    document: Document,
     by: &str,
     at: Timestamp,
 ) -> rusqlite::Result<Result<Document, PutError>> {
+    let written = write(connection, document)?;
+    if let Ok(document) = &written {
+        let what = if document.version == 1 { "create" } else { "change" };
+        note(connection, document, by, at, what, Some(&document.body.to_string()))?;
+    }
+    Ok(written)
+}
+
+/// Writes a document if nobody changed it in between.
+pub(super) fn write(connection: &Connection, mut document: Document) -> rusqlite::Result<Result<Document, PutError>> {
     let now = version(connection, &document)?;
     if now != document.version {
         return Ok(Err(PutError::Conflict { now }));
     }
     document.version = now.saturating_add(1);
-    let body = document.body.to_string();
     connection
         .prepare_cached("INSERT OR REPLACE INTO documents (kind, key, version, body) VALUES (?1, ?2, ?3, ?4)")?
-        .execute(params![document.kind, document.key, document.version, body])?;
-    let what = if now == 0 { "create" } else { "change" };
-    note(connection, &document, by, at, what, Some(&body))?;
+        .execute(params![document.kind, document.key, document.version, document.body.to_string()])?;
     Ok(Ok(document))
 }
 
-/// Removes a document if nobody changed it in between.
+/// Removes a document if nobody changed it in between, and notes who did.
 pub(super) fn remove(
     connection: &Connection,
     document: &Document,
     by: &str,
     at: Timestamp,
 ) -> rusqlite::Result<Result<(), PutError>> {
+    let erased = erase(connection, document)?;
+    if erased.is_ok() {
+        note(connection, document, by, at, "remove", None)?;
+    }
+    Ok(erased)
+}
+
+/// Removes a document if nobody changed it in between.
+pub(super) fn erase(connection: &Connection, document: &Document) -> rusqlite::Result<Result<(), PutError>> {
     let now = version(connection, document)?;
     if now != document.version || now == 0 {
         return Ok(Err(PutError::Conflict { now }));
     }
     let sql = "DELETE FROM documents WHERE kind = ?1 AND key = ?2";
     connection.prepare_cached(sql)?.execute([&document.kind, &document.key])?;
-    note(connection, document, by, at, "remove", None)?;
     Ok(Ok(()))
 }
 

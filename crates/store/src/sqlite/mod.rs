@@ -1,5 +1,6 @@
 //! The embedded store: one SQLite file, a thread that writes, connections that read.
 
+mod audit;
 mod documents;
 mod events;
 mod incidents;
@@ -20,8 +21,8 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::{
-    Answer, Decision, Document, EventQuery, EventRow, IncidentQuery, IncidentRow, Page, PutError, Record, Store,
-    StoreError, Taken,
+    Answer, AuditQuery, AuditRow, Decision, Document, EventQuery, EventRow, IncidentQuery, IncidentRow, Page, PutError,
+    Record, Store, StoreError, Taken,
 };
 use readers::Readers;
 use writer::{Job, Writer};
@@ -209,6 +210,18 @@ impl Store for Sqlite {
 
     fn remove(&self, document: Document, by: String, at: Timestamp) -> Answer<'_, Result<(), PutError>> {
         self.write(|answer| Job::Remove(document, by, at, answer))
+    }
+
+    fn keep(&self, document: Document) -> Answer<'_, Result<Document, PutError>> {
+        self.write(|answer| Job::Keep(document, answer))
+    }
+
+    fn forget(&self, document: Document) -> Answer<'_, Result<(), PutError>> {
+        self.write(|answer| Job::Forget(document, answer))
+    }
+
+    fn audit(&self, query: AuditQuery) -> Answer<'_, Page<AuditRow>> {
+        self.read(move |connection| audit::page(connection, &query))
     }
 
     fn expire(&self, before: Timestamp) -> Answer<'_, u64> {

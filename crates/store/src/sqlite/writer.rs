@@ -31,6 +31,8 @@ pub(super) enum Job {
     Told(i64, Vec<Fact>, Asker<()>),
     Put(Document, String, Timestamp, Asker<Result<Document, PutError>>),
     Remove(Document, String, Timestamp, Asker<Result<(), PutError>>),
+    Keep(Document, Asker<Result<Document, PutError>>),
+    Forget(Document, Asker<Result<(), PutError>>),
     Expire(Timestamp, Asker<u64>),
 }
 
@@ -123,6 +125,8 @@ impl Writer {
             Job::Remove(document, by, at, asker) => {
                 later(documents::remove(&self.connection, &document, &by, at), asker)
             }
+            Job::Keep(document, asker) => later(documents::write(&self.connection, document), asker),
+            Job::Forget(document, asker) => later(documents::erase(&self.connection, &document), asker),
             Job::Expire(before, asker) => later(events::expire(&self.connection, before, REMOVED), asker),
         }
     }

@@ -1,0 +1,81 @@
+//! What the OpenAPI document says of all routes alike: the ways in, and the answers that any of them may give.
+
+use axum::http::StatusCode;
+use utoipa::Modify;
+use utoipa::openapi::path::Operation;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{ContentBuilder, OpenApi, PathItem, Ref, RefOr, ResponseBuilder};
+
+use crate::cookie;
+
+/// The ways in.
+pub(crate) struct Ways;
+
+impl Modify for Ways {
+    fn modify(&self, document: &mut OpenApi) {
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("token", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
+        let about =
+            "Of `POST /api/v1/session`. A request that changes something has the header `X-Aviary: console`, too.";
+        let cookie = ApiKey::Cookie(ApiKeyValue::with_description(cookie::NAME, about));
+        components.add_security_scheme("session", SecurityScheme::ApiKey(cookie));
+    }
+}
+
+/// Adds to each operation what holds for all.
+pub(crate) fn complete(document: &mut OpenApi) {
+    for item in document.paths.paths.values_mut() {
+        for operation in operations(item) {
+            if let Some(ways) = &mut operation.security {
+                also_by_session(ways);
+            }
+            // Programs that are made of the document name what they call by this.
+            let tag = operation.tags.as_ref().and_then(|tags| tags.first());
+            if let (Some(tag), Some(name)) = (tag, &operation.operation_id) {
+                operation.operation_id = Some(format!("{tag}_{name}"));
+            }
+            for status in statuses(operation) {
+                let said = operation.responses.responses.entry(status.as_str().to_owned());
+                said.or_insert_with(|| RefOr::T(problem(status)));
+            }
+        }
+    }
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    let all = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
+    all.into_iter().flatten()
+}
+
+/// What a token may, a session may whose role has the scope; but nobody sends events with a browser.
+fn also_by_session(ways: &mut Vec<SecurityRequirement>) {
+    let by_token = |scope: &str| SecurityRequirement::new("token", [scope]);
+    for scope in ["read", "act", "administer"] {
+        if *ways == [by_token(scope)] {
+            ways.push(SecurityRequirement::new("session", [scope]));
+        }
+    }
+}
+
+/// Statuses that an operation may answer with because of what it takes.
+fn statuses(operation: &Operation) -> Vec<StatusCode> {
+    let mut all = vec![StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT];
+    if operation.security.as_ref().is_none_or(|ways| *ways != [SecurityRequirement::default()]) {
+        all.extend([StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN]);
+    }
+    if operation.request_body.is_some() {
+        all.extend([StatusCode::BAD_REQUEST, StatusCode::PAYLOAD_TOO_LARGE]);
+        all.extend([StatusCode::UNSUPPORTED_MEDIA_TYPE, StatusCode::UNPROCESSABLE_ENTITY]);
+    }
+    if operation.parameters.as_ref().is_some_and(|parameters| !parameters.is_empty()) {
+        all.push(StatusCode::BAD_REQUEST);
+    }
+    all
+}
+
+fn problem(status: StatusCode) -> utoipa::openapi::Response {
+    let schema = RefOr::Ref(Ref::from_schema_name("Problem"));
+    let content = ContentBuilder::new().schema(Some(schema)).build();
+    let words = status.canonical_reason().unwrap_or("error");
+    ResponseBuilder::new().description(words).content("application/problem+json", content).build()
+}
