@@ -4,11 +4,13 @@
 
 mod access;
 mod events;
+mod grpc;
 mod incidents;
 mod intake;
 mod live;
 mod problem;
 mod serve;
+mod unfold;
 mod wire;
 
 use std::sync::Arc;
@@ -45,11 +47,13 @@ pub fn routes(hub: Arc<Hub>) -> (Router, Document) {
         .routes(routes!(live::stream))
         .split_for_parts();
     let shown = document.clone();
+    let calls = grpc::services(&hub);
     let router = router
         .route("/api/v1/openapi.json", get(move || async move { Json(shown) }))
         .route("/health", get(|| async { "ok" }))
         .fallback(|| async { Problem::not_found("there is nothing at this address") })
         .method_not_allowed_fallback(|| async { Problem::method() })
-        .with_state(hub);
+        .with_state(hub)
+        .merge(calls);
     (router, document)
 }

@@ -1,5 +1,7 @@
 //! The hub over HTTP: real requests against a real socket.
 
+mod grpc;
+
 use std::sync::Arc;
 
 use aviary_api::routes;
@@ -35,7 +37,7 @@ async fn run() -> Running {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let base = format!("http://{}", listener.local_addr().expect("an address"));
     let (router, _) = routes(hub);
-    drop(spawn(async move { axum::serve(listener, router).await }));
+    drop(spawn(aviary_api::serve(listener, None, router, std::future::pending())));
     Running { _folder: folder, base, client: Client::new(), tokens: tokens.try_into().expect("three") }
 }
 
