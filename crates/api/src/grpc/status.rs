@@ -32,7 +32,7 @@ pub(super) fn text(metadata: &MetadataMap) -> Option<&str> {
 /// What the store said.
 pub(super) fn of_store(error: &StoreError) -> Status {
     match error {
-        StoreError::Full { .. } | StoreError::Closed => {
+        StoreError::Full { .. } | StoreError::Busy | StoreError::Closed => {
             let mut status = Status::unavailable(error.to_string());
             status.metadata_mut().insert("grpc-retry-pushback-ms", MetadataValue::from(AGAIN));
             status

@@ -195,13 +195,15 @@ impl Store for Sqlite {
     fn take(&self, records: Vec<Record>) -> Answer<'_, Taken> {
         let Some(held) = self.backlog.hold(&records) else { return Box::pin(async { Err(StoreError::Busy) }) };
         let (sender, answer) = oneshot::channel();
-        let sent = self.jobs.as_ref().map(|jobs| jobs.try_send(Job::Take(records, held, sender)));
+        let sent = self.jobs.as_ref().map_or(Err(StoreError::Closed), |jobs| {
+            jobs.try_send(Job::Take(records, held, sender)).map_err(|error| match error {
+                mpsc::TrySendError::Full(_) => StoreError::Busy,
+                mpsc::TrySendError::Disconnected(_) => StoreError::Closed,
+            })
+        });
         Box::pin(async move {
-            match sent {
-                Some(Ok(())) => answer.await.unwrap_or(Err(StoreError::Closed)),
-                Some(Err(mpsc::TrySendError::Full(_))) => Err(StoreError::Busy),
-                Some(Err(mpsc::TrySendError::Disconnected(_))) | None => Err(StoreError::Closed),
-            }
+            sent?;
+            answer.await.unwrap_or(Err(StoreError::Closed))
         })
     }
 
