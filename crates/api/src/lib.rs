@@ -8,8 +8,11 @@ mod grpc;
 mod incidents;
 mod intake;
 mod live;
+mod opencanary;
 mod problem;
+mod senders;
 mod serve;
+mod tally;
 mod unfold;
 mod wire;
 
@@ -19,7 +22,7 @@ use access::Bearer;
 use aviary_hub::Hub;
 use axum::Router;
 use axum::response::Json;
-use axum::routing::get;
+use axum::routing::{get, post};
 use utoipa::OpenApi;
 use utoipa::openapi::OpenApi as Document;
 use utoipa_axum::router::OpenApiRouter;
@@ -45,11 +48,17 @@ pub fn routes(hub: Arc<Hub>) -> (Router, Document) {
         .routes(routes!(incidents::one))
         .routes(routes!(incidents::decide))
         .routes(routes!(live::stream))
+        .routes(routes!(opencanary::post))
+        .routes(routes!(senders::list))
+        .routes(routes!(senders::put, senders::remove))
+        .routes(routes!(tally::show))
         .split_for_parts();
     let shown = document.clone();
     let calls = grpc::services(&hub);
     let router = router
         .route("/api/v1/openapi.json", get(move || async move { Json(shown) }))
+        .route("/log", post(opencanary::log))
+        .route("/log/", post(opencanary::log))
         .route("/health", get(|| async { "ok" }))
         .fallback(|| async { Problem::not_found("there is nothing at this address") })
         .method_not_allowed_fallback(|| async { Problem::method() })

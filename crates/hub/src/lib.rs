@@ -24,6 +24,6 @@ pub use feed::{Feed, News};
 pub use intake::{Hub, Word};
 pub use room::{Place, Room};
 pub use rules::{Suppression, Suppressions};
-pub use senders::{Sender, SenderError, Senders};
+pub use senders::{ChangeError, Sender, SenderError, Senders};
 pub use tally::{Intake, Stranger, Tally};
 pub use ways::{Way, Ways, WaysError};

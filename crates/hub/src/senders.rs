@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use aviary_store::{Document, Networks};
+use aviary_store::{Document, Networks, PutError, StoreError};
 use serde::{Deserialize, Serialize};
 
-use crate::Source;
+use crate::{Hub, Source};
 
 /// The kind of their documents. The key is the sensor's name.
 pub(crate) const KIND: &str = "sender";
@@ -62,6 +62,26 @@ pub enum SenderError {
         /// Whose it is.
         sensor: String,
     },
+}
+
+/// Why a change of a sender is not made.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    /// It is wrong.
+    #[error(transparent)]
+    Wrong(#[from] SenderError),
+    /// There is none of this name.
+    #[error("there is no sender `{name}`")]
+    Missing {
+        /// The name.
+        name: String,
+    },
+    /// Somebody changed it at the same time.
+    #[error(transparent)]
+    Conflict(#[from] PutError),
+    /// The store did not take it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// All senders, for questions.
@@ -124,6 +144,42 @@ impl Senders {
     pub fn find(&self, address: IpAddr) -> Option<&Arc<Source>> {
         let Networks { first: key, .. } = Networks::one(address);
         self.known.iter().find(|(network, _)| network.first <= key && key <= network.last).map(|(_, source)| source)
+    }
+}
+
+impl Hub {
+    /// The senders as they are stored, by name.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn stored_senders(&self) -> Result<Vec<(String, Sender)>, StoreError> {
+        let read = |document: Document| Some((document.key, serde_json::from_value(document.body).ok()?));
+        Ok(self.store().documents(KIND).await?.into_iter().filter_map(read).collect())
+    }
+
+    /// Says whose lines come from where, from now on.
+    ///
+    /// # Errors
+    /// When it is wrong, was changed at the same time, or is not stored.
+    pub async fn put_sender(&self, name: &str, sender: &Sender, by: &str) -> Result<(), ChangeError> {
+        sender.check(name, &self.senders())?;
+        let version = self.store().document(KIND, name).await?.map_or(0, |document| document.version);
+        let body = serde_json::to_value(sender).unwrap_or_default();
+        let document = Document { kind: KIND.to_owned(), key: name.to_owned(), version, body };
+        self.store().put(document, by.to_owned(), self.now()).await??;
+        Ok(self.reload().await?)
+    }
+
+    /// Takes nothing more from where a sender was.
+    ///
+    /// # Errors
+    /// When there is none, it was changed at the same time, or the store takes nothing.
+    pub async fn remove_sender(&self, name: &str, by: &str) -> Result<(), ChangeError> {
+        let Some(document) = self.store().document(KIND, name).await? else {
+            return Err(ChangeError::Missing { name: name.chars().take(LONGEST).collect() });
+        };
+        self.store().remove(document, by.to_owned(), self.now()).await??;
+        Ok(self.reload().await?)
     }
 }
 

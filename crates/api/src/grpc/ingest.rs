@@ -100,6 +100,13 @@ impl Conversation {
             self.source = source(&self.hub, &self.metadata).await?;
             self.known = Instant::now();
         }
+        let bytes = batch.events.iter().map(bytes::Bytes::len).fold(0, usize::saturating_add);
+        let mut place = self.hub.room().place(&self.source.sensor);
+        if !place.grow(bytes) {
+            let reason = "too much of this sensor waits to be stored".to_owned();
+            let outcome = Outcome::NotNow(NotNow { retry_after_ms: AGAIN, reason });
+            return Ok(Answer { sequence: batch.sequence, outcome: Some(outcome) });
+        }
         let outcome = match self.hub.take(&self.source, &batch.events).await {
             Ok(words) => Outcome::Taken(taken(&words)),
             Err(error) => {
