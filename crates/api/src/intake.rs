@@ -1,13 +1,17 @@
 //! `POST /api/v1/events`: the way in for events.
 
+use std::future::poll_fn;
 use std::io::Read;
+use std::pin::Pin;
 use std::sync::Arc;
 
-use aviary_hub::{Hub, Scope, Word};
-use axum::body::{Bytes, to_bytes};
+use aviary_hub::{Hub, Place, Scope, Source, Word};
+use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::Json;
+use bytes::BytesMut;
+use futures_core::Stream as _;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -53,6 +57,7 @@ pub(crate) struct Rejected {
         (status = 401, body = Problem), (status = 403, body = Problem),
         (status = 413, body = Problem, description = "More than 16 MiB or 10,000 lines"),
         (status = 415, body = Problem, description = "An encoding that is not known"),
+        (status = 429, body = Problem, description = "Too much waits to be stored; nothing was taken. `Retry-After` says when to ask again"),
         (status = 503, body = Problem, description = "Nothing can be stored now; nothing was taken"),
     ),
 )]
@@ -64,24 +69,7 @@ pub(crate) async fn post(
     let Some(source) = caller.may(Scope::Ingest)?.source() else {
         return Err(Problem::new(StatusCode::FORBIDDEN, "the token stands for no sensor"));
     };
-    let encoding = request.headers().get(header::CONTENT_ENCODING).cloned();
-    let body = to_bytes(request.into_body(), LONGEST).await.map_err(|_| too_large())?;
-    let body = match encoding.as_ref().map(axum::http::HeaderValue::as_bytes) {
-        None | Some(b"identity") => body,
-        // Unpacking is work for a thread of its own.
-        Some(b"gzip") => unpack(body, |body| inflate(flate2::read::MultiGzDecoder::new(body))).await?,
-        Some(b"zstd") => {
-            unpack(body, |body| match ruzstd::decoding::StreamingDecoder::new(body) {
-                Ok(decoder) => inflate(decoder),
-                Err(error) => Err(Problem::bad(format!("the body is not zstd: {error}"))),
-            })
-            .await?
-        }
-        Some(_) => {
-            let detail = "`Content-Encoding` is none of gzip, zstd, identity";
-            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
-        }
-    };
+    let (body, _place) = read(&hub, &source, request).await?;
     // Empty lines count, so that an index is a line's number.
     let lines: Vec<&[u8]> = body.split(|byte| *byte == b'\n').collect();
     if lines.len() > EVENTS + 1 {
@@ -91,43 +79,91 @@ pub(crate) async fn post(
         lines.into_iter().enumerate().filter(|(_, line)| !line.trim_ascii().is_empty()).collect();
     let events: Vec<&[u8]> = numbered.iter().map(|(_, line)| *line).collect();
     let words = hub.take(&source, &events).await?;
-    let mut answer = Answer { accepted: 0, duplicate: 0, rejected: Vec::new() };
-    for ((index, _), word) in numbered.iter().zip(words) {
-        match word {
-            Word::Accepted(_) => answer.accepted += 1,
-            Word::Duplicate(_) => answer.duplicate += 1,
-            Word::Refused(why) => answer.rejected.push(Rejected { index: *index, reason: why.to_string() }),
+    Ok(Answer::new(numbered.iter().map(|(index, _)| *index).zip(words)))
+}
+
+impl Answer {
+    /// What is said of lines, each with its number.
+    pub(crate) fn new(words: impl Iterator<Item = (usize, Word)>) -> (StatusCode, Json<Self>) {
+        let mut answer = Self { accepted: 0, duplicate: 0, rejected: Vec::new() };
+        for (index, word) in words {
+            match word {
+                Word::Accepted(_) => answer.accepted += 1,
+                Word::Duplicate(_) => answer.duplicate += 1,
+                Word::Refused(why) => answer.rejected.push(Rejected { index, reason: why.to_string() }),
+            }
+        }
+        let nothing = answer.accepted + answer.duplicate == 0 && !answer.rejected.is_empty();
+        (if nothing { StatusCode::BAD_REQUEST } else { StatusCode::OK }, Json(answer))
+    }
+}
+
+/// Reads a body and unpacks it, and gives it with the room that it takes until it is stored.
+pub(crate) async fn read(hub: &Hub, source: &Source, request: Request) -> Result<(Bytes, Place), Problem> {
+    let encoding = request.headers().get(header::CONTENT_ENCODING).cloned();
+    let mut place = hub.room().place(&source.sensor);
+    let mut stream = request.into_body().into_data_stream();
+    let mut body = BytesMut::new();
+    while let Some(piece) = poll_fn(|context| Pin::new(&mut stream).poll_next(context)).await {
+        let piece = piece.map_err(|_| Problem::bad("the body broke off"))?;
+        if body.len().saturating_add(piece.len()) > LONGEST {
+            return Err(too_large());
+        }
+        if !place.grow(piece.len()) {
+            return Err(busy());
+        }
+        body.extend_from_slice(&piece);
+    }
+    let body = body.freeze();
+    match encoding.as_ref().map(axum::http::HeaderValue::as_bytes) {
+        None | Some(b"identity") => Ok((body, place)),
+        // Unpacking is work for a thread of its own.
+        Some(b"gzip") => {
+            unpack(body, place, |body, place| inflate(flate2::read::MultiGzDecoder::new(body), place)).await
+        }
+        Some(b"zstd") => {
+            unpack(body, place, |body, place| match ruzstd::decoding::StreamingDecoder::new(body) {
+                Ok(decoder) => inflate(decoder, place),
+                Err(error) => Err(Problem::bad(format!("the body is not zstd: {error}"))),
+            })
+            .await
+        }
+        Some(_) => {
+            let detail = "`Content-Encoding` is none of gzip, zstd, identity";
+            Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail))
         }
     }
-    let nothing = answer.accepted + answer.duplicate == 0 && !answer.rejected.is_empty();
-    Ok((if nothing { StatusCode::BAD_REQUEST } else { StatusCode::OK }, Json(answer)))
 }
 
 fn too_large() -> Problem {
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "a request takes up to 16 MiB, unpacked, and 10,000 lines")
 }
 
+fn busy() -> Problem {
+    Problem::new(StatusCode::TOO_MANY_REQUESTS, "too much of this sensor waits to be stored; nothing was taken")
+}
+
 async fn unpack(
     body: Bytes,
-    work: impl FnOnce(&[u8]) -> Result<Vec<u8>, Problem> + Send + 'static,
-) -> Result<Bytes, Problem> {
-    let done = tokio::task::spawn_blocking(move || work(&body)).await;
-    let failed = |_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the body could not be unpacked");
-    done.map_err(failed)?.map(Bytes::from)
+    mut place: Place,
+    work: impl FnOnce(&[u8], &mut Place) -> Result<Vec<u8>, Problem> + Send + 'static,
+) -> Result<(Bytes, Place), Problem> {
+    let done =
+        tokio::task::spawn_blocking(move || work(&body, &mut place).map(|body| (Bytes::from(body), place))).await;
+    done.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the body could not be unpacked"))?
 }
 
 /// Reads all that is packed, up to the limit.
-fn inflate(decoder: impl Read) -> Result<Vec<u8>, Problem> {
+fn inflate(mut decoder: impl Read, place: &mut Place) -> Result<Vec<u8>, Problem> {
     let mut out = Vec::new();
-    let limit = u64::try_from(LONGEST).unwrap_or(u64::MAX);
-    let mut decoder = decoder.take(limit.saturating_add(1));
     let mut piece = [0; 16 << 10];
     loop {
         match decoder.read(&mut piece) {
-            Ok(0) => break,
+            Ok(0) => return Ok(out),
+            Ok(count) if out.len().saturating_add(count) > LONGEST => return Err(too_large()),
+            Ok(count) if !place.grow(count) => return Err(busy()),
             Ok(count) => out.extend_from_slice(piece.get(..count).unwrap_or_default()),
             Err(error) => return Err(Problem::bad(format!("the body cannot be unpacked: {error}"))),
         }
     }
-    if out.len() > LONGEST { Err(too_large()) } else { Ok(out) }
 }

@@ -8,15 +8,20 @@ mod cookie;
 mod document;
 mod events;
 mod gate;
+mod grpc;
 mod incidents;
 mod intake;
 mod live;
+mod opencanary;
 mod people;
 mod problem;
 mod proxy;
+mod senders;
 mod serve;
 mod session;
+mod tally;
 mod tokens;
+mod unfold;
 mod wire;
 
 use std::sync::Arc;
@@ -24,7 +29,7 @@ use std::sync::Arc;
 use aviary_hub::Hub;
 use axum::Router;
 use axum::response::Json;
-use axum::routing::get;
+use axum::routing::{get, post};
 use document::Ways;
 use utoipa::OpenApi;
 use utoipa::openapi::OpenApi as Document;
@@ -67,6 +72,10 @@ fn described() -> (Router<Arc<Hub>>, Document) {
         .routes(routes!(tokens::list, tokens::make))
         .routes(routes!(tokens::revoke))
         .routes(routes!(audit::list))
+        .routes(routes!(opencanary::post))
+        .routes(routes!(senders::list))
+        .routes(routes!(senders::put, senders::remove))
+        .routes(routes!(tally::show))
         .split_for_parts();
     document::complete(&mut document);
     (router, document)
@@ -76,11 +85,14 @@ fn described() -> (Router<Arc<Hub>>, Document) {
 pub fn routes(hub: Arc<Hub>) -> (Router, Document) {
     let (router, document) = described();
     let shown = document.clone();
+    let calls = grpc::services(&hub);
     let router = router
         .route("/api/v1/openapi.json", get(move || async move { Json(shown) }))
+        .route("/log", post(opencanary::log))
+        .route("/log/", post(opencanary::log))
         .route("/health", get(|| async { "ok" }))
         .fallback(|| async { Problem::not_found("there is nothing at this address") })
         .method_not_allowed_fallback(|| async { Problem::method() })
         .with_state(Arc::clone(&hub));
-    (gate::around(router, hub, &document), document)
+    (gate::around(router, hub, &document).merge(calls), document)
 }

@@ -84,6 +84,7 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         let status = match &error {
             StoreError::Full { .. } | StoreError::Closed => StatusCode::SERVICE_UNAVAILABLE,
+            StoreError::Busy => StatusCode::TOO_MANY_REQUESTS,
             StoreError::TooSlow { .. } => StatusCode::GATEWAY_TIMEOUT,
             StoreError::Missing { .. } => StatusCode::NOT_FOUND,
             StoreError::Failed { .. } => {

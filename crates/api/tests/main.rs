@@ -1,8 +1,11 @@
 //! The hub over HTTP: real requests against a real socket.
 
 mod document;
+mod grpc;
 mod matrix;
 mod people;
+mod questions;
+mod ways;
 
 use std::sync::Arc;
 
@@ -15,6 +18,7 @@ use tempfile::TempDir;
 
 struct Running {
     _folder: TempDir,
+    hub: Arc<Hub>,
     base: String,
     client: Client,
     tokens: [String; 3],
@@ -25,9 +29,13 @@ const READ: usize = 1;
 const ACT: usize = 2;
 
 async fn run() -> Running {
+    run_on(|options| options).await
+}
+
+async fn run_on(change: impl FnOnce(Options) -> Options) -> Running {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let folder = tempfile::tempdir().expect("a folder");
-    let store = Arc::new(Sqlite::open(Options::at(folder.path().join("hub.db"))).expect("a store"));
+    let store = Arc::new(Sqlite::open(change(Options::at(folder.path().join("hub.db")))).expect("a store"));
     let hub = Arc::new(Hub::new(store, aviary_hub::clock::now).await.expect("a hub"));
     let mut tokens = Vec::new();
     for scopes in [vec![Scope::Ingest], vec![Scope::Read], vec![Scope::Read, Scope::Act]] {
@@ -38,9 +46,9 @@ async fn run() -> Running {
     }
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let base = format!("http://{}", listener.local_addr().expect("an address"));
-    let (router, _) = routes(hub);
-    drop(spawn(async move { axum::serve(listener, router).await }));
-    Running { _folder: folder, base, client: Client::new(), tokens: tokens.try_into().expect("three") }
+    let (router, _) = routes(Arc::clone(&hub));
+    drop(spawn(aviary_api::serve(listener, None, router, std::future::pending())));
+    Running { _folder: folder, hub, base, client: Client::new(), tokens: tokens.try_into().expect("three") }
 }
 
 #[expect(clippy::disallowed_methods, reason = "ends with the test's runtime")]

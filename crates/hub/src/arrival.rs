@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 /// Longest line, bytes. The longest that a canary of ours writes is a tenth of it.
-const LONGEST: usize = 1 << 20;
+pub(crate) const LONGEST: usize = 1 << 20;
 
 /// How far in the future an event may be, microseconds: a day. Clocks are wrong by hours, not by days; what is further
 /// ahead would stand first in every list for as long.

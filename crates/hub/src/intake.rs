@@ -7,7 +7,7 @@ use aviary_event::Timestamp;
 use aviary_store::{Record, Store, StoreError};
 use uuid::Uuid;
 
-use crate::{Arrival, Feed, News, People, Refusal, Source, Suppressions, rules};
+use crate::{Arrival, Feed, News, People, Refusal, Room, Senders, Source, Suppressions, Tally, rules, senders};
 
 /// What became of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +26,9 @@ pub struct Hub {
     feed: Feed,
     rules: RwLock<Arc<Suppressions>>,
     people: People,
+    senders: RwLock<Arc<Senders>>,
+    tally: Tally,
+    room: Room,
     clock: fn() -> Timestamp,
 }
 
@@ -36,7 +39,16 @@ impl Hub {
     /// When the store cannot be read.
     pub async fn new(store: Arc<dyn Store>, clock: fn() -> Timestamp) -> Result<Self, StoreError> {
         let people = People::new(Arc::clone(&store), clock);
-        let hub = Self { store, people, feed: Feed::default(), rules: RwLock::default(), clock };
+        let hub = Self {
+            store,
+            people,
+            feed: Feed::default(),
+            rules: RwLock::default(),
+            senders: RwLock::default(),
+            tally: Tally::default(),
+            room: Room::default(),
+            clock,
+        };
         hub.reload().await?;
         Ok(hub)
     }
@@ -48,6 +60,8 @@ impl Hub {
     pub async fn reload(&self) -> Result<(), StoreError> {
         let rules = Suppressions::read(&self.store.documents(rules::KIND).await?);
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+        let senders = Senders::read(self.store.documents(senders::KIND).await?);
+        *self.senders.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(senders);
         Ok(())
     }
 
@@ -69,6 +83,24 @@ impl Hub {
         &self.people
     }
 
+    /// Who may send without a token.
+    #[must_use]
+    pub fn senders(&self) -> Arc<Senders> {
+        Arc::clone(&self.senders.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What came in since the start.
+    #[must_use]
+    pub const fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// Room for what is read and not stored yet.
+    #[must_use]
+    pub const fn room(&self) -> &Room {
+        &self.room
+    }
+
     /// Now, by the hub's clock.
     #[must_use]
     pub fn now(&self) -> Timestamp {
@@ -85,9 +117,11 @@ impl Hub {
         let rules = Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner));
         let mut records: Vec<Record> = Vec::with_capacity(lines.len());
         let mut words: Vec<Word> = Vec::with_capacity(lines.len());
+        let mut newest = None;
         for line in lines {
             match Arrival::read(line.as_ref(), source, now) {
                 Ok(Arrival { mut record, event }) => {
+                    newest = newest.max(Some(record.at).filter(|at| *at != now));
                     let sighting = record.sighting.as_ref();
                     let rule = sighting.and_then(|sighting| rules.hiding(&event, sighting, now));
                     record.hidden = rule.map(|rule| rule.name.clone());
@@ -98,6 +132,7 @@ impl Hub {
             }
         }
         if records.is_empty() {
+            self.tally.took(&source.sensor, &words, None, now);
             return Ok(words);
         }
         let told: HashMap<Uuid, Arc<Record>> =
@@ -117,6 +152,7 @@ impl Hub {
         for changed in taken.changed {
             self.feed.tell(News::Incident(Arc::new(changed)));
         }
+        self.tally.took(&source.sensor, &words, newest, now);
         Ok(words)
     }
 }

@@ -34,6 +34,9 @@ pub enum StoreError {
         /// In the backend's words.
         reason: String,
     },
+    /// More waits to be written than the store holds; this was not taken.
+    #[error("the hub is busy: more waits to be stored than it holds")]
+    Busy,
     /// The backend failed otherwise.
     #[error("the store failed: {reason}")]
     Failed {
@@ -63,7 +66,7 @@ pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Se
 /// Where the hub keeps what it knows.
 pub trait Store: Send + Sync + 'static {
     /// Takes events, each once by id, and merges those that nobody hid into incidents. All or nothing; when it answers,
-    /// they are durable.
+    /// they are durable. It does not wait without end: when too much waits to be written, it says [`StoreError::Busy`].
     fn take(&self, records: Vec<Record>) -> Answer<'_, Taken>;
 
     /// One event.

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use aviary_store::{EventQuery, IncidentQuery, OpenError, Options, Sqlite, Store, StoreError};
+use aviary_event::Timestamp;
+use aviary_store::{Document, EventQuery, IncidentQuery, OpenError, Options, Sqlite, Store, StoreError};
+use serde_json::json;
 use tempfile::TempDir;
 
 use crate::Made;
@@ -77,4 +79,69 @@ async fn many_at_once_lose_nothing() {
     let page = store.incidents(IncidentQuery { limit: 9, ..IncidentQuery::default() }).await.expect("a page");
     assert_eq!(page.rows.iter().map(|row| row.incident.events).sum::<u64>(), 1000);
     assert_eq!(page.rows.len(), 3);
+}
+
+#[tokio::test]
+async fn a_full_disk_takes_nothing_and_loses_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let options = Options { largest: Some(1 << 20), ..Options::at(folder.path().join("hub.db")) };
+    let store = std::sync::Arc::new(Sqlite::open(options.clone()).expect("a store"));
+    let sources = ["10.0.0.1", "10.0.0.2", "10.0.0.3"];
+    let batch = |part: u128| {
+        (0..200).map(|n| Made::new(part * 200 + n, 0, sources[(n % 3) as usize]).record()).collect::<Vec<_>>()
+    };
+    let mut taken = Vec::new();
+    let mut full = 0;
+    // Several at a time, so that some share a transaction with the one that does not fit.
+    for round in 0..20_u128 {
+        let mut tasks = tokio::task::JoinSet::new();
+        for part in (round * 4)..(round * 4 + 4) {
+            let (store, records) = (std::sync::Arc::clone(&store), batch(part));
+            tasks.spawn(async move { (part, store.take(records).await) });
+        }
+        for (part, answer) in tasks.join_all().await {
+            match answer {
+                Ok(answer) => {
+                    assert!(answer.fresh.iter().all(|fresh| *fresh));
+                    taken.push(part);
+                }
+                Err(StoreError::Full { .. }) => full += 1,
+                Err(other) => panic!("not told as full: {other}"),
+            }
+        }
+    }
+    assert!(!taken.is_empty() && full > 0, "{} taken, {full} not", taken.len());
+    let document = Document { kind: "sensor".to_owned(), key: "x".repeat(1 << 20), version: 0, body: json!({}) };
+    let put = store.put(document, "test".to_owned(), Timestamp::from_micros(0)).await;
+    assert!(matches!(put, Err(StoreError::Full { .. })), "{put:?}");
+    // With room again it goes on, and has what it answered for and nothing else.
+    drop(std::sync::Arc::into_inner(store).expect("the last"));
+    let store = Sqlite::open(Options { largest: None, ..options }).expect("a store");
+    for part in 0..80_u128 {
+        let answer = store.take(batch(part)).await.expect("taken");
+        let fresh = !taken.contains(&part);
+        assert!(answer.fresh.iter().all(|one| *one == fresh), "batch {part} is there in part");
+    }
+    let page = store.incidents(IncidentQuery { limit: 9, ..IncidentQuery::default() }).await.expect("a page");
+    assert_eq!(page.rows.iter().map(|row| row.incident.events).sum::<u64>(), 80 * 200);
+}
+
+#[tokio::test]
+async fn what_waits_is_bounded_and_who_comes_then_is_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let options = Options { backlog: 100_000, ..Options::at(folder.path().join("hub.db")) };
+    let store = Sqlite::open(options).expect("a store");
+    let batch = |part: u128| (0..500).map(|n| Made::new(part * 500 + n, 0, "10.0.0.1").record()).collect::<Vec<_>>();
+    // Each is larger than what may wait, so one is taken, and the others as far as the writer keeps up.
+    let answers: Vec<_> = (0..50).map(|part| store.take(batch(part))).collect();
+    let (mut taken, mut busy) = (0, 0);
+    for answer in answers {
+        match answer.await {
+            Ok(_) => taken += 1,
+            Err(StoreError::Busy) => busy += 1,
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert!(taken > 0 && busy > 0, "{taken} taken, {busy} not");
+    store.take(batch(99)).await.expect("there is room again");
 }

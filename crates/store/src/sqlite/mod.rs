@@ -1,6 +1,7 @@
 //! The embedded store: one SQLite file, a thread that writes, connections that read.
 
 mod audit;
+mod backlog;
 mod documents;
 mod events;
 mod incidents;
@@ -24,11 +25,14 @@ use crate::{
     Answer, AuditQuery, AuditRow, Decision, Document, EventQuery, EventRow, IncidentQuery, IncidentRow, Page, PutError,
     Record, Store, StoreError, Taken,
 };
+use backlog::Backlog;
 use readers::Readers;
 use writer::{Job, Writer};
 
-/// Jobs that wait for the writer, at most; who brings more waits.
-const WAITING: usize = 64;
+/// Jobs that wait for the writer, at most; who brings more waits, or is told so if it brings events.
+const WAITING: usize = 4096;
+/// Bytes of events that wait for the writer, at most.
+const BACKLOG: usize = 64 << 20;
 
 /// Where the store is and how it merges.
 #[derive(Clone, Debug)]
@@ -41,13 +45,24 @@ pub struct Options {
     pub patience: Duration,
     /// Connections that read.
     pub readers: usize,
+    /// Bytes of events that wait to be written, at most; a batch that is larger is taken when nothing waits.
+    pub backlog: usize,
+    /// Largest size of the file, in bytes; what does not fit is not taken, as on a disk that is full.
+    pub largest: Option<u64>,
 }
 
 impl Options {
-    /// A store in a file, with an hour's window, five seconds a search and two readers.
+    /// A store in a file, with an hour's window, five seconds a search, two readers and 64 MiB that wait.
     #[must_use]
     pub fn at(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), window: Duration::from_secs(3600), patience: Duration::from_secs(5), readers: 2 }
+        Self {
+            path: path.into(),
+            window: Duration::from_secs(3600),
+            patience: Duration::from_secs(5),
+            readers: 2,
+            backlog: BACKLOG,
+            largest: None,
+        }
     }
 }
 
@@ -104,6 +119,7 @@ pub struct Sqlite {
     jobs: Option<mpsc::SyncSender<Job>>,
     writer: Option<thread::JoinHandle<()>>,
     readers: Arc<Readers>,
+    backlog: Backlog,
     /// Held as long as the store is open.
     _lock: File,
 }
@@ -116,6 +132,10 @@ impl Sqlite {
     pub fn open(options: Options) -> Result<Self, OpenError> {
         let lock = schema::lock(&options.path)?;
         let connection = schema::open(&options.path)?;
+        if let Some(bytes) = options.largest {
+            schema::bound(&connection, bytes)
+                .map_err(|source| OpenError::Sqlite { path: options.path.clone(), source })?;
+        }
         let readers =
             Readers::open(&options).map_err(|source| OpenError::Sqlite { path: options.path.clone(), source })?;
         let (jobs, inbox) = mpsc::sync_channel(WAITING);
@@ -124,7 +144,13 @@ impl Sqlite {
             .name("store-writer".to_owned())
             .spawn(move || writer.run(&inbox))
             .map_err(|source| OpenError::Thread { source })?;
-        Ok(Self { jobs: Some(jobs), writer: Some(writer), readers: Arc::new(readers), _lock: lock })
+        Ok(Self {
+            jobs: Some(jobs),
+            writer: Some(writer),
+            readers: Arc::new(readers),
+            backlog: Backlog::new(options.backlog),
+            _lock: lock,
+        })
     }
 
     /// Has the writer do something. The channel is bounded, and waiting for room must not hold the event loop.
@@ -168,7 +194,18 @@ impl Drop for Sqlite {
 
 impl Store for Sqlite {
     fn take(&self, records: Vec<Record>) -> Answer<'_, Taken> {
-        self.write(|answer| Job::Take(records, answer))
+        let Some(held) = self.backlog.hold(&records) else { return Box::pin(async { Err(StoreError::Busy) }) };
+        let (sender, answer) = oneshot::channel();
+        let sent = self.jobs.as_ref().map_or(Err(StoreError::Closed), |jobs| {
+            jobs.try_send(Job::Take(records, held, sender)).map_err(|error| match error {
+                mpsc::TrySendError::Full(_) => StoreError::Busy,
+                mpsc::TrySendError::Disconnected(_) => StoreError::Closed,
+            })
+        });
+        Box::pin(async move {
+            sent?;
+            answer.await.unwrap_or(Err(StoreError::Closed))
+        })
     }
 
     fn event(&self, id: Uuid) -> Answer<'_, Option<EventRow>> {

@@ -9,11 +9,12 @@ use aviary_insight::{Actor, Fact, Sighting, merge};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
+use super::backlog::Held;
 use super::{documents, events, failed, incidents};
 use crate::{Changed, Decision, Document, IncidentRow, Note, PutError, Record, StoreError, Taken};
 
 /// Jobs that share a transaction, at most.
-const TOGETHER: usize = 64;
+const TOGETHER: usize = 1024;
 /// Records that share a transaction; one job may bring more.
 const RECORDS: usize = 8192;
 /// Actors whose incidents stay in memory.
@@ -26,7 +27,7 @@ type Asker<T> = oneshot::Sender<Result<T, StoreError>>;
 
 /// What the writer is asked for.
 pub(super) enum Job {
-    Take(Vec<Record>, Asker<Taken>),
+    Take(Vec<Record>, Held, Asker<Taken>),
     Decide(i64, Decision, Asker<IncidentRow>),
     Told(i64, Vec<Fact>, Asker<()>),
     Put(Document, String, Timestamp, Asker<Result<Document, PutError>>),
@@ -84,27 +85,30 @@ impl Writer {
             self.known.clear();
         }
         let mut answers: Vec<Later> = Vec::new();
-        let done = self.connection.execute_batch("BEGIN IMMEDIATE").and_then(|()| {
-            for job in jobs {
-                self.connection.execute_batch("SAVEPOINT job")?;
+        let mut jobs = jobs.into_iter();
+        let done = self.connection.execute_batch("BEGIN IMMEDIATE").map_err(|error| failed(&error)).and_then(|()| {
+            for job in jobs.by_ref() {
+                self.connection.execute_batch("SAVEPOINT job").map_err(|error| failed(&error))?;
                 match self.work(job) {
                     Ok(answer) => answers.push(answer),
+                    // On a full disk SQLite undoes everything by itself, and nobody else would fare better.
+                    Err(error) if self.connection.is_autocommit() => return Err(failed(&error)),
                     // It has its answer, and the others go on without it.
                     Err(error) => {
                         tracing::error!(%error, "store did not do a job");
-                        self.connection.execute_batch("ROLLBACK TO job")?;
+                        self.connection.execute_batch("ROLLBACK TO job").map_err(|error| failed(&error))?;
                         self.known.clear();
                     }
                 }
-                self.connection.execute_batch("RELEASE job")?;
+                self.connection.execute_batch("RELEASE job").map_err(|error| failed(&error))?;
             }
-            self.connection.execute_batch("COMMIT")
+            self.connection.execute_batch("COMMIT").map_err(|error| failed(&error))
         });
-        let done = done.map_err(|error| {
+        if let Err(error) = &done {
             let _ = self.connection.execute_batch("ROLLBACK");
             self.known.clear();
-            failed(&error)
-        });
+            jobs.for_each(|job| job.refuse(error.clone()));
+        }
         for answer in answers {
             answer(done.clone());
         }
@@ -112,7 +116,7 @@ impl Writer {
 
     fn work(&mut self, job: Job) -> rusqlite::Result<Later> {
         match job {
-            Job::Take(records, asker) => later(self.take(&records), asker),
+            Job::Take(records, _held, asker) => later(self.take(&records), asker),
             Job::Decide(number, decision, asker) => match self.decide(number, decision)? {
                 Some(row) => later(Ok(row), asker),
                 None => missing(asker),
@@ -236,8 +240,22 @@ impl Writer {
 impl Job {
     const fn records(&self) -> usize {
         match self {
-            Self::Take(records, _) => records.len(),
+            Self::Take(records, _, _) => records.len(),
             _ => 1,
+        }
+    }
+
+    /// Answers that nothing was done.
+    fn refuse(self, error: StoreError) {
+        match self {
+            Self::Take(_, _, asker) => drop(asker.send(Err(error))),
+            Self::Decide(_, _, asker) => drop(asker.send(Err(error))),
+            Self::Told(_, _, asker) => drop(asker.send(Err(error))),
+            Self::Put(_, _, _, asker) => drop(asker.send(Err(error))),
+            Self::Remove(_, _, _, asker) => drop(asker.send(Err(error))),
+            Self::Expire(_, asker) => drop(asker.send(Err(error))),
+            Self::Keep(_, asker) => drop(asker.send(Err(error))),
+            Self::Forget(_, asker) => drop(asker.send(Err(error))),
         }
     }
 }
