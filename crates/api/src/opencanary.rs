@@ -24,7 +24,7 @@ const EVENTS: usize = 1000;
 /// `data` may put anything around it. Put the token into its `headers`: `{"Authorization": "Bearer avt_…"}`. A JSON event
 /// alone, or a list of them, is taken, too.
 #[utoipa::path(
-    post, path = "/api/v1/opencanary", tag = "events", security(("token" = ["ingest"])),
+    post, path = "/api/v1/opencanary", tag = "opencanary", security(("token" = ["ingest"])),
     request_body(content = String, content_type = "application/x-www-form-urlencoded", description = "`message` is the event; JSON with any member that holds it"),
     responses(
         (status = 200, body = Answer),

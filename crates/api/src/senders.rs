@@ -65,7 +65,7 @@ impl From<(String, Sender)> for SenderRow {
 
 /// Lists who may send without a token
 #[utoipa::path(
-    get, path = "/api/v1/senders", tag = "sensors", security(("token" = ["read"])),
+    get, path = "/api/v1/senders", tag = "senders", security(("token" = ["read"])),
     responses((status = 200, body = Senders), (status = 401, body = Problem), (status = 403, body = Problem)),
 )]
 pub(crate) async fn list(State(hub): State<Arc<Hub>>, caller: Caller) -> Result<Json<Senders>, Problem> {
@@ -79,7 +79,7 @@ pub(crate) async fn list(State(hub): State<Arc<Hub>>, caller: Caller) -> Result<
 /// It holds for lines over TCP and for syslog. Where networks of several senders hold an address, the narrowest counts. Over
 /// UDP anybody can write any address into a datagram: prefer TCP, TLS, or a token.
 #[utoipa::path(
-    put, path = "/api/v1/senders/{name}", tag = "sensors", params(("name" = String, Path)), request_body = SenderText,
+    put, path = "/api/v1/senders/{name}", tag = "senders", params(("name" = String, Path)), request_body = SenderText,
     security(("token" = ["administer"])),
     responses(
         (status = 200, body = SenderRow), (status = 400, body = Problem), (status = 401, body = Problem),
@@ -101,7 +101,7 @@ pub(crate) async fn put(
 
 /// Takes nothing more from a sender
 #[utoipa::path(
-    delete, path = "/api/v1/senders/{name}", tag = "sensors", params(("name" = String, Path)),
+    delete, path = "/api/v1/senders/{name}", tag = "senders", params(("name" = String, Path)),
     security(("token" = ["administer"])),
     responses(
         (status = 204), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),

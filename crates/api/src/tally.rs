@@ -91,7 +91,7 @@ impl From<Stranger> for IntakeStranger {
 
 /// Counts what came in, with clocks that are wrong and what was not taken
 #[utoipa::path(
-    get, path = "/api/v1/intake", tag = "sensors", security(("token" = ["read"])),
+    get, path = "/api/v1/intake", tag = "intake", security(("token" = ["read"])),
     responses((status = 200, body = IntakeCounts), (status = 401, body = Problem), (status = 403, body = Problem)),
 )]
 pub(crate) async fn show(State(hub): State<Arc<Hub>>, caller: Caller) -> Result<Json<IntakeCounts>, Problem> {

@@ -36,12 +36,17 @@ const MATRIX: &[(&str, &str, Who)] = &[
     ("GET", "/api/v1/incidents", READ),
     ("GET", "/api/v1/incidents/{number}", READ),
     ("POST", "/api/v1/incidents/{number}/decisions", ACT),
+    ("GET", "/api/v1/intake", READ),
     ("GET", "/api/v1/live", READ),
+    ("POST", "/api/v1/opencanary", Who::With(Scope::Ingest)),
     ("GET", "/api/v1/people", ADMINISTER),
     ("POST", "/api/v1/people", ADMINISTER),
     ("DELETE", "/api/v1/people/{name}", ADMINISTER),
     ("PATCH", "/api/v1/people/{name}", ADMINISTER),
     ("POST", "/api/v1/people/{name}/reset", ADMINISTER),
+    ("GET", "/api/v1/senders", READ),
+    ("DELETE", "/api/v1/senders/{name}", ADMINISTER),
+    ("PUT", "/api/v1/senders/{name}", ADMINISTER),
     ("GET", "/api/v1/session", Who::People),
     ("POST", "/api/v1/session", Who::All),
     ("DELETE", "/api/v1/session", Who::People),
@@ -56,10 +61,18 @@ const MATRIX: &[(&str, &str, Who)] = &[
     ("DELETE", "/api/v1/tokens/{key}", ADMINISTER),
 ];
 
-/// What in the sources adds routes without the document, each looked at: none of it takes somebody.
+/// What in the sources adds routes without the document, each looked at. The calls over gRPC ask for a token of their own, see
+/// `grpc.rs` and `questions.rs`; opencanary_web's `/log` does, see `ways.rs`; the others take nobody.
 const BESIDE: &[&str] = &[
     r#".route("/api/v1/openapi.json", get(move || async move { Json(shown) }))"#,
     r#".route("/health", get(|| async { "ok" }))"#,
+    r#".route("/log", post(opencanary::log))"#,
+    r#".route("/log/", post(opencanary::log))"#,
+    r#".route_service("/aviary.hub.v1.Hub/{method}", questions::server(Arc::clone(hub)));"#,
+    r#".route_service("/aviary.ingest.v1.Ingest/{method}", ingest::server(Arc::clone(hub)))"#,
+    r#"Ok(service) => router = router.route_service("/grpc.reflection.v1.ServerReflection/{method}", service),"#,
+    r#"router = router.route_service("/grpc.reflection.v1alpha.ServerReflection/{method}", service);"#,
+    "(gate::around(router, hub, &document).merge(calls), document)",
 ];
 
 /// Who asks.
