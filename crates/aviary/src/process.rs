@@ -120,7 +120,8 @@ pub(crate) fn run(run: Run) -> anyhow::Result<ExitCode> {
     let loaded = configuration::load(run.config.as_deref())?;
     loaded.log_warnings();
     let path = loaded.path.clone();
-    let adjust: Adjust = if run.only_modules { |settings| configuration::only_modules(&settings) } else { Ok };
+    let adjust: Adjust =
+        if run.only_modules { Arc::new(|settings| configuration::only_modules(&settings)) } else { Arc::new(Ok) };
     let settings = adjust(loaded.settings)?;
     let startup = Startup {
         state_dir: run.state.unwrap_or_else(|| state_dir(Some(&settings))),
@@ -151,7 +152,7 @@ pub(crate) fn end(runtime: tokio::runtime::Runtime) {
 }
 
 /// What a command makes of the file's settings before a canary gets them.
-pub(crate) type Adjust = fn(Settings) -> anyhow::Result<Settings>;
+pub(crate) type Adjust = Arc<dyn Fn(Settings) -> anyhow::Result<Settings> + Send + Sync>;
 
 /// Reloading from a file.
 pub(crate) fn reload_from(canary: &Arc<Canary>, path: PathBuf, adjust: Adjust) -> Reload {

@@ -76,6 +76,13 @@ impl Settings {
         self
     }
 
+    /// The same with one more destination.
+    #[must_use]
+    pub fn with_handler(mut self, handler: Handler) -> Self {
+        self.handlers.push(handler);
+        self
+    }
+
     /// The machines that are played at addresses of their own, in the order of the file.
     #[must_use]
     pub fn hosts(&self) -> &[Host] {

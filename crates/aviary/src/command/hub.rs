@@ -1,13 +1,14 @@
 //! `aviary hub`: takes the events of many canaries and joins them into incidents.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use aviary_hub::{Certificate, Hub, Scope, Token, make_token, own_certificate, read_certificate};
 use aviary_store::{Networks, Options, Sqlite};
+use tokio::net::TcpListener;
 
 use super::reset_password;
 use crate::process;
@@ -64,31 +65,56 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     process::start_logging();
     let folder = folder(arguments.state.as_ref());
     process::make_private(&folder)?;
-    let certificate = certificate(arguments, &folder)?;
-    let store = Sqlite::open(Options::at(folder.join("hub.db")))?;
+    let certificate = match (&arguments.certificate, &arguments.key) {
+        (Some(certificate), Some(key)) => read_certificate(certificate, key)?,
+        _ => certificate(&folder, &arguments.name, arguments.listen)?,
+    };
     let runtime = process::runtime()?;
     runtime.block_on(async {
-        let hub = Arc::new(Hub::new(Arc::new(store), aviary_hub::clock::now).await?);
-        let listener = tokio::net::TcpListener::bind(arguments.listen).await;
-        let listener = listener.with_context(|| format!("`{}` cannot be listened on", arguments.listen))?;
-        let address = listener.local_addr()?;
-        println!("Aviary hub at https://{address} (state in {})", folder.display());
-        println!("certificate SHA-256 {}", certificate.fingerprint);
-        if let Some(token) = first_token(&hub).await? {
+        let standing = Standing::open(&folder, certificate, arguments.listen).await?;
+        println!("Aviary hub at https://{} (state in {})", standing.address, folder.display());
+        println!("certificate SHA-256 {}", standing.certificate.fingerprint);
+        if let Some(token) = first_token(&standing.hub).await? {
             println!("\nA token for everything, shown this once:\n  {token}");
         }
-        if let Some(token) = hub.people().first_link().await? {
-            let host = reached(arguments, address);
-            println!("\nNobody can sign in yet. Make the first admin here, within a day; the link works once:");
-            println!("  https://{host}/console/#/setup/{token}");
-        }
-        let (router, _) = aviary_api::routes(hub);
-        let router = aviary_api::behind(router, arguments.proxy.clone());
-        aviary_api::serve(listener, Some(certificate.config), router, process::told_to_stop()).await;
+        let host = reached(arguments, standing.address);
+        print!("{}", standing.set_up(&host).await?);
+        standing.serve(arguments.proxy.clone(), process::told_to_stop()).await;
         anyhow::Ok(())
     })?;
     process::end(runtime);
     Ok(ExitCode::SUCCESS)
+}
+
+/// A hub that listens, and serves nobody yet.
+pub(super) struct Standing {
+    pub(super) hub: Arc<Hub>,
+    pub(super) address: SocketAddr,
+    pub(super) certificate: Certificate,
+    listener: TcpListener,
+}
+
+impl Standing {
+    pub(super) async fn open(folder: &Path, certificate: Certificate, listen: SocketAddr) -> anyhow::Result<Self> {
+        let store = Sqlite::open(Options::at(folder.join("hub.db")))?;
+        let hub = Arc::new(Hub::new(Arc::new(store), aviary_hub::clock::now).await?);
+        let listener = TcpListener::bind(listen).await;
+        let listener = listener.with_context(|| format!("`{listen}` cannot be listened on"))?;
+        Ok(Self { hub, address: listener.local_addr()?, certificate, listener })
+    }
+
+    /// How to make the first admin; nothing when there is one.
+    pub(super) async fn set_up(&self, host: &str) -> anyhow::Result<String> {
+        let Some(token) = self.hub.people().first_link().await? else { return Ok(String::new()) };
+        let said = "Nobody can sign in yet. Make the first admin here, within a day; the link works once:";
+        Ok(format!("\n{said}\n  https://{host}/console/#/setup/{token}\n"))
+    }
+
+    pub(super) async fn serve(self, proxies: Vec<Networks>, stop: impl Future<Output = ()>) {
+        let (router, _) = aviary_api::routes(self.hub);
+        let router = aviary_api::behind(router, proxies);
+        aviary_api::serve(self.listener, Some(self.certificate.config), router, stop).await;
+    }
 }
 
 /// Host and port by which people reach the hub.
@@ -100,21 +126,20 @@ fn reached(arguments: &Arguments, address: SocketAddr) -> String {
     }
 }
 
-fn certificate(arguments: &Arguments, folder: &std::path::Path) -> anyhow::Result<Certificate> {
-    if let (Some(certificate), Some(key)) = (&arguments.certificate, &arguments.key) {
-        return Ok(read_certificate(certificate, key)?);
-    }
-    let mut names = arguments.name.clone();
-    if names.is_empty() {
-        names.extend(nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()));
-        names.push("localhost".to_owned());
-        let address = arguments.listen.ip();
-        names.push(if address.is_unspecified() { "127.0.0.1".to_owned() } else { address.to_string() });
-    }
-    let year = i32::try_from(aviary_hub::clock::now().as_seconds() / 31_556_952 + 1970).unwrap_or(2026);
+/// The hub's own certificate. This machine reaches it by it whatever its names are.
+pub(super) fn certificate(folder: &Path, names: &[String], listen: SocketAddr) -> anyhow::Result<Certificate> {
     if names.iter().any(String::is_empty) {
         bail!("`--name` is empty");
     }
+    let mut names = names.to_vec();
+    if names.is_empty() {
+        names.extend(nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()));
+        names.extend((!listen.ip().is_unspecified()).then(|| listen.ip().to_string()));
+    }
+    names.extend(["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()]);
+    names.sort();
+    names.dedup();
+    let year = i32::try_from(aviary_hub::clock::now().as_seconds() / 31_556_952 + 1970).unwrap_or(2026);
     Ok(own_certificate(folder, &names, year)?)
 }
 

@@ -4,6 +4,7 @@ mod completions;
 pub(crate) mod config;
 mod drill;
 mod hub;
+mod joined;
 mod module;
 mod outputs;
 mod reload;

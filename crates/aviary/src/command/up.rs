@@ -1,6 +1,7 @@
-//! `aviary up`: a canary in this terminal, with no config at all if there is none.
+//! `aviary up`: a canary and a hub in this terminal, joined, with no config at all if there is none.
 
 use std::io::IsTerminal as _;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -8,18 +9,23 @@ use std::sync::Arc;
 use aviary_config::{Handler, Settings};
 use aviary_sensor::{Canary, Identity, PortRule, Reload, Startup};
 
+use super::joined::{Joined, has_hub};
 use crate::configuration;
 use crate::paint::{Ink, Style, Table};
 use crate::process;
 use crate::terminal::Painter;
 
-/// Start a canary here, and show what happens to it
+/// Start a canary and its hub here, and show what happens
+///
+/// The hub keeps what the canary reports, joins it into incidents and shows it in a browser. A config that has an output
+/// to another hub starts none.
 ///
 /// Needs no config and no root: a port below 1024 that may not be bound moves to 10000 + port. An output of the config
 /// to the console does not run, since events are shown here.
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  aviary up\n  aviary up --config opencanary.conf\n  aviary up --json > events.jsonl"
+    after_help = "Examples:\n  aviary up\n  aviary up --config opencanary.conf\n  aviary up --listen 0.0.0.0:8443\n  \
+        aviary up --canary-only\n  aviary up --json > events.jsonl"
 )]
 pub(super) struct Arguments {
     /// A config; without it every service runs with its defaults
@@ -28,6 +34,12 @@ pub(super) struct Arguments {
     /// Show events as JSON lines
     #[arg(long)]
     json: bool,
+    /// Where the console is; 127.0.0.1:8443 if missing, or another port if that one is taken
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "canary_only")]
+    listen: Option<SocketAddr>,
+    /// Start no hub
+    #[arg(long)]
+    canary_only: bool,
     /// State folder
     #[arg(long, value_name = "FOLDER")]
     state: Option<PathBuf>,
@@ -40,11 +52,23 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Some(path) => {
             let loaded = configuration::load(Some(path))?;
             loaded.log_warnings();
-            (without_consoles(loaded.settings)?, Some(loaded.path))
+            (loaded.settings, Some(loaded.path))
         }
         None => (configuration::without_file(&state()), None),
     };
     let state_dir = arguments.state.clone().unwrap_or_else(|| process::state_dir(Some(&settings)));
+    let runtime = process::runtime()?;
+    let wanted = !arguments.canary_only && !has_hub(&settings);
+    let joined = if wanted { Some(runtime.block_on(Joined::open(&state_dir, arguments.listen))?) } else { None };
+    let output = joined.as_ref().map(Joined::output);
+    let adjust: process::Adjust = Arc::new(move |settings| {
+        let settings = without_consoles(settings);
+        Ok(match &output {
+            Some(output) => settings.with_handler(output.clone()),
+            None => settings,
+        })
+    });
+    let settings = adjust(settings)?;
     let canary = Canary::start(Startup {
         settings,
         state_dir,
@@ -52,23 +76,39 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         identity: Identity::default(),
         keep_capabilities: false,
     })?;
-    if !arguments.json {
-        print!("{}", greeting(&canary, path.as_deref(), Style::of_stdout()));
+    let console = match &joined {
+        Some(joined) => runtime.block_on(joined.greeting())?,
+        None => String::new(),
+    };
+    if arguments.json {
+        eprint!("{console}");
+    } else {
+        print!("{}", greeting(&canary, path.as_deref(), &console, Style::of_stdout()));
     }
     let shown = show_events(&canary, arguments.json);
-    let runtime = process::runtime()?;
     runtime.block_on(async {
         let reload = match path.clone() {
-            Some(path) => process::reload_from(&canary, path, without_consoles),
+            Some(path) => process::reload_from(&canary, path, adjust),
             None => Arc::new(|| Err("this canary has no config file; start it with --config".to_owned())) as Reload,
         };
         let runtime = tokio::runtime::Handle::current();
         let hangup = runtime.spawn(process::reload_on_hangup(Arc::clone(&reload)));
         let shown = runtime.spawn(shown);
         let config = path.map_or_else(|| "built-in defaults".to_owned(), |path| path.display().to_string());
+        let (end, ended) = tokio::sync::oneshot::channel::<()>();
+        let hub = joined.map(|joined| {
+            runtime.spawn(joined.serve(async move {
+                let _ = ended.await;
+            }))
+        });
+        // The hub ends last: it takes what the canary says at its end.
         canary.run(config, reload, process::told_to_stop()).await;
+        drop(end);
         hangup.abort();
         shown.abort();
+        if let Some(hub) = hub {
+            let _ = hub.await;
+        }
     });
     process::end(runtime);
     Ok(ExitCode::SUCCESS)
@@ -76,15 +116,15 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 
 /// The settings without outputs to this terminal, where every event is shown already: OpenCanary's own file has one.
 /// Standard error that goes elsewhere is a log as any other.
-fn without_consoles(settings: Settings) -> anyhow::Result<Settings> {
+fn without_consoles(settings: Settings) -> Settings {
     let is_shown = |handler: &Handler| {
         let console = aviary_sensor::console_of(handler);
         console == Some("ext://sys.stdout") || (console.is_some() && std::io::stderr().is_terminal())
     };
-    Ok(settings.without_handlers(is_shown))
+    settings.without_handlers(is_shown)
 }
 
-fn greeting(canary: &Canary, path: Option<&Path>, style: Style) -> String {
+fn greeting(canary: &Canary, path: Option<&Path>, console: &str, style: Style) -> String {
     let config = path.map_or_else(|| "built-in defaults".to_owned(), |path| path.display().to_string());
     let mut out =
         format!("{} ({config}; state in {})\n\n", style.paint(Ink::Strong, "Aviary"), canary.state_dir().display());
@@ -104,6 +144,10 @@ fn greeting(canary: &Canary, path: Option<&Path>, style: Style) -> String {
         table.row(vec![host, (post.label, Some(Ink::Strong)), (port, None), (last, Some(ink))]);
     }
     out.push_str(&table.without_idle_column().print(style));
+    if !console.is_empty() {
+        out.push('\n');
+        out.push_str(console);
+    }
     out.push_str("\nWaiting for somebody to touch it; Ctrl-C stops. In another terminal: aviary status, aviary tail, aviary drill\n\n");
     out
 }
