@@ -11,6 +11,8 @@ mod harness;
 #[cfg(test)]
 mod hosts;
 #[cfg(test)]
+mod joined;
+#[cfg(test)]
 mod life;
 #[cfg(test)]
 mod limits;
