@@ -75,7 +75,7 @@ fn statuses(operation: &Operation) -> Vec<StatusCode> {
         all.extend([StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN]);
     }
     if operation.request_body.is_some() {
-        all.extend([StatusCode::BAD_REQUEST, StatusCode::PAYLOAD_TOO_LARGE]);
+        all.extend([StatusCode::BAD_REQUEST, StatusCode::REQUEST_TIMEOUT, StatusCode::PAYLOAD_TOO_LARGE]);
         all.extend([StatusCode::UNSUPPORTED_MEDIA_TYPE, StatusCode::UNPROCESSABLE_ENTITY]);
     }
     if operation.parameters.as_ref().is_some_and(|parameters| !parameters.is_empty()) {
