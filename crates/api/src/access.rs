@@ -20,8 +20,8 @@ pub(crate) struct Caller(Arc<Who>);
 
 #[derive(Debug)]
 enum Who {
-    /// A program with a token.
-    Token(Token),
+    /// A program with a token, and what the token is removed by.
+    Token(String, Token),
     /// A person who signed in.
     Person(Session),
 }
@@ -51,7 +51,7 @@ impl Caller {
             return Err(unknown("`Authorization` is not `Bearer` and a token"));
         };
         match hub.people().token(token).await? {
-            Some(token) => Ok(Self(Arc::new(Who::Token(token)))),
+            Some((key, token)) => Ok(Self(Arc::new(Who::Token(key, token)))),
             None => Err(unknown("the token is not known; it may have been revoked")),
         }
     }
@@ -59,7 +59,7 @@ impl Caller {
     /// Refuses whoever may not.
     pub(crate) fn may(&self, scope: Scope) -> Result<&Self, Problem> {
         let (scopes, who) = match self.0.as_ref() {
-            Who::Token(token) => (token.scopes.as_slice(), format!("the token `{}`", token.name)),
+            Who::Token(_, token) => (token.scopes.as_slice(), format!("the token `{}`", token.name)),
             Who::Person(session) => (session.role.scopes(), format!("the role `{}`", session.role.word())),
         };
         if scopes.contains(&scope) {
@@ -73,7 +73,7 @@ impl Caller {
     pub(crate) fn session(&self) -> Result<&Session, Problem> {
         match self.0.as_ref() {
             Who::Person(session) => Ok(session),
-            Who::Token(_) => {
+            Who::Token(..) => {
                 Err(Problem::new(StatusCode::FORBIDDEN, "this is for people who signed in, not for tokens"))
             }
         }
@@ -82,15 +82,25 @@ impl Caller {
     /// The source whose events it may send.
     pub(crate) fn source(&self) -> Option<Source> {
         match self.0.as_ref() {
-            Who::Token(token) => token.source(),
+            Who::Token(_, token) => token.source(),
             Who::Person(_) => None,
         }
+    }
+
+    /// Whether they may still what they might when they asked: an answer may go on for long.
+    pub(crate) async fn still_may(&self, hub: &Hub) -> bool {
+        let still = match self.0.as_ref() {
+            Who::Token(key, _) => hub.people().is_token(key).await,
+            Who::Person(session) => hub.people().goes_on(session).await,
+        };
+        // A store that cannot be read for a moment ends nothing.
+        still.unwrap_or(true)
     }
 
     /// Who it is, for the audit log.
     pub(crate) fn name(&self) -> &str {
         match self.0.as_ref() {
-            Who::Token(token) => &token.name,
+            Who::Token(_, token) => &token.name,
             Who::Person(session) => &session.name,
         }
     }

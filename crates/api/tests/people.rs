@@ -346,6 +346,18 @@ async fn tokens_are_made_used_and_removed() {
 }
 
 #[tokio::test]
+async fn who_signs_out_hears_no_more() {
+    let stand = Stand::new(Vec::new()).await;
+    stand.set_up().await;
+    let anna = stand.sign_in("anna").await;
+    let mut live = stand.request(Method::GET, "/api/v1/live", Some(&anna)).send().await.expect("an answer");
+    assert_eq!(live.status(), StatusCode::OK);
+    stand.request(Method::DELETE, "/api/v1/session", Some(&anna)).send().await.expect("an answer");
+    let end = async { while live.chunk().await.expect("an orderly end").is_some() {} };
+    tokio::time::timeout(std::time::Duration::from_secs(60), end).await.expect("an end");
+}
+
+#[tokio::test]
 async fn the_audit_log_names_who_did_what_and_no_secret() {
     let stand = Stand::new(Vec::new()).await;
     stand.set_up().await;

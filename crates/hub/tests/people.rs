@@ -184,6 +184,17 @@ async fn sessions_end_when_nobody_uses_them_and_in_any_case() {
 }
 
 #[tokio::test]
+async fn to_look_whether_a_session_goes_on_does_not_make_it_last() {
+    let (_folder, hub, anna) = with_anna().await;
+    for _ in 0..3 {
+        later(19 * MINUTE);
+        assert!(hub.people().goes_on(&anna.session).await.expect("an answer"));
+    }
+    later(3 * MINUTE);
+    assert!(!hub.people().goes_on(&anna.session).await.expect("an answer"));
+}
+
+#[tokio::test]
 async fn what_an_admin_changes_holds_at_once() {
     let (_folder, hub, anna) = with_anna().await;
     let people = hub.people();
@@ -309,10 +320,12 @@ async fn tokens_are_listed_with_their_last_use_and_are_nobodys_namesake() {
     assert!(matches!(people.invite("grafana", Role::Viewer, "anna").await, Err(PersonError::Exists { .. })));
     assert_eq!(people.tokens().await.expect("a list"), std::slice::from_ref(&listed));
     later(9);
-    assert_eq!(people.token(&text).await.expect("an answer"), Some(token("grafana")));
+    assert_eq!(people.token(&text).await.expect("an answer"), Some((listed.key.clone(), token("grafana"))));
+    assert!(people.is_token(&listed.key).await.expect("an answer"));
     assert_eq!(people.tokens().await.expect("a list")[0].last_used, Some(clock()));
     people.revoke_token(&listed.key, "anna").await.expect("gone");
     assert_eq!(people.token(&text).await.expect("an answer"), None);
+    assert!(!people.is_token(&listed.key).await.expect("an answer"));
     assert!(matches!(people.revoke_token(&listed.key, "anna").await, Err(PersonError::MissingToken)));
 }
 

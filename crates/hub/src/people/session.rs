@@ -121,17 +121,7 @@ impl People {
     /// When the store cannot be read.
     pub async fn session(&self, secret: &str) -> Result<Option<Session>, PersonError> {
         let now = self.now().as_micros();
-        let Some(document) = self.store.document(KIND, &key(secret)).await? else { return Ok(None) };
-        let Ok(mut stored) = serde_json::from_value::<Stored>(document.body.clone()) else { return Ok(None) };
-        if stored.expires() <= now {
-            let _ = self.store.forget(document).await?;
-            return Ok(None);
-        }
-        let person = match self.one(&stored.person).await {
-            Ok((_, person)) if person.epoch == stored.epoch => person,
-            Ok(_) | Err(PersonError::Missing { .. }) => return Ok(None),
-            Err(error) => return Err(error),
-        };
+        let Some((document, mut stored, person)) = self.going_on(&key(secret)).await? else { return Ok(None) };
         let key = document.key.clone();
         if now.saturating_sub(stored.seen) >= NOTED_EACH {
             stored.seen = now;
@@ -139,6 +129,30 @@ impl People {
             let _ = self.store.keep(written(document, &stored)).await?;
         }
         Ok(Some(session_of(&stored, &person, key)))
+    }
+
+    /// Whether a session is going on still, with the same role. That is no request, and does not make it last longer.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn goes_on(&self, session: &Session) -> Result<bool, PersonError> {
+        let found = self.going_on(&session.key).await?;
+        Ok(found.is_some_and(|(_, _, person)| person.role == session.role))
+    }
+
+    /// A session that has not ended, and whose it is.
+    async fn going_on(&self, key: &str) -> Result<Option<(Document, Stored, Body)>, PersonError> {
+        let Some(document) = self.store.document(KIND, key).await? else { return Ok(None) };
+        let Ok(stored) = serde_json::from_value::<Stored>(document.body.clone()) else { return Ok(None) };
+        if stored.expires() <= self.now().as_micros() {
+            let _ = self.store.forget(document).await?;
+            return Ok(None);
+        }
+        match self.one(&stored.person).await {
+            Ok((_, person)) if person.epoch == stored.epoch => Ok(Some((document, stored, person))),
+            Ok(_) | Err(PersonError::Missing { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Ends a session.
