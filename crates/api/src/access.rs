@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use aviary_hub::{Hub, Scope, Session, Source, Token};
 use axum::extract::FromRequestParts;
-use axum::http::{HeaderMap, Method, StatusCode, header, request::Parts};
+use axum::http::{StatusCode, header, request::Parts};
 
 use crate::Problem;
 use crate::cookie;
@@ -27,8 +27,9 @@ enum Who {
 }
 
 impl Caller {
-    /// Whom the headers of a request name.
-    pub(crate) async fn of(hub: &Hub, method: &Method, headers: &HeaderMap) -> Result<Self, Problem> {
+    /// Whom a request names.
+    pub(crate) async fn of(hub: &Hub, parts: &Parts) -> Result<Self, Problem> {
+        let headers = &parts.headers;
         let unknown = |detail: &str| Problem::new(StatusCode::UNAUTHORIZED, detail);
         let Some(value) = headers.get(header::AUTHORIZATION) else {
             let Some(secret) = cookie::read(headers) else {
@@ -37,7 +38,7 @@ impl Caller {
             let session = hub.people().session(&secret).await?;
             let session = session.ok_or_else(|| unknown("the session has ended; sign in again"))?;
             let marked = headers.get(MARK.0).is_some_and(|value| value == MARK.1);
-            if !method.is_safe() && !marked {
+            if !parts.method.is_safe() && !marked {
                 let detail = "a request with a cookie that changes something takes the header `X-Aviary: console`";
                 return Err(Problem::new(StatusCode::FORBIDDEN, detail));
             }
@@ -113,7 +114,7 @@ impl FromRequestParts<Arc<Hub>> for Caller {
         match parts.extensions.get::<Self>() {
             // The gate has asked already.
             Some(caller) => Ok(caller.clone()),
-            None => Self::of(hub, &parts.method, &parts.headers).await,
+            None => Self::of(hub, parts).await,
         }
     }
 }

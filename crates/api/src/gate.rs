@@ -64,7 +64,7 @@ async fn pass(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Re
 }
 
 async fn admit(hub: &Hub, need: Need, parts: &Parts) -> Result<Caller, Problem> {
-    let caller = Caller::of(hub, &parts.method, &parts.headers).await?;
+    let caller = Caller::of(hub, parts).await?;
     match need {
         Need::Nobody => {}
         Need::Session => drop(caller.session()?),

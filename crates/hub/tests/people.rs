@@ -125,6 +125,22 @@ async fn what_is_wrong_is_not_said() {
     sign_in(hub.people(), "ANNA", PASSWORD, HOME).await.expect("capitals make no difference");
 }
 
+/// What is slow is the hash: without it an unknown name would be refused a thousand times as fast.
+#[tokio::test]
+async fn an_unknown_name_takes_as_long_as_a_wrong_password() {
+    let (_folder, hub, _) = with_anna().await;
+    let mut fastest = [std::time::Duration::MAX; 2];
+    for _ in 0..4 {
+        for (fastest, name) in fastest.iter_mut().zip(["anna", "nobody"]) {
+            let begun = std::time::Instant::now();
+            sign_in(hub.people(), name, "wrong", HOME).await.expect_err("wrong");
+            *fastest = begun.elapsed().min(*fastest);
+        }
+    }
+    let [known, unknown] = fastest;
+    assert!(unknown * 5 > known && known * 5 > unknown, "{known:?} {unknown:?}");
+}
+
 #[tokio::test]
 async fn strangers_who_guess_are_stopped_and_lock_nobody_out() {
     let (_folder, hub, _) = with_anna().await;

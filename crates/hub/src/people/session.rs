@@ -125,8 +125,10 @@ impl People {
         let key = document.key.clone();
         if now.saturating_sub(stored.seen) >= NOTED_EACH {
             stored.seen = now;
-            // Who did so in between noted the same.
-            let _ = self.store.keep(written(document, &stored)).await?;
+            // Who did so in between noted the same; and on a full disk what can be read is still read.
+            if let Err(error) = self.store.keep(written(document, &stored)).await {
+                tracing::debug!(%error, "a session's use is not noted");
+            }
         }
         Ok(Some(session_of(&stored, &person, key)))
     }
@@ -145,7 +147,9 @@ impl People {
         let Some(document) = self.store.document(KIND, key).await? else { return Ok(None) };
         let Ok(stored) = serde_json::from_value::<Stored>(document.body.clone()) else { return Ok(None) };
         if stored.expires() <= self.now().as_micros() {
-            let _ = self.store.forget(document).await?;
+            if let Err(error) = self.store.forget(document).await {
+                tracing::debug!(%error, "a session that ended is not forgotten");
+            }
             return Ok(None);
         }
         match self.one(&stored.person).await {
