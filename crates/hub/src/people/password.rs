@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 
 use super::PersonError;
 
-/// Memory of a hash in KiB, and passes: OWASP's first choice. A Raspberry Pi 4 takes a fifth of a second.
+/// Memory of a hash in KiB, and passes: what OWASP recommends where memory is short, as on a Raspberry Pi.
 const MEMORY: u32 = 19 * 1024;
 const PASSES: u32 = 2;
 /// Hashes at once; so many times 19 MiB are taken at most.

@@ -26,7 +26,7 @@ const MOST: usize = 20;
 const TRIES: usize = 5;
 
 /// What is stored of a session.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 struct Stored {
     person: String,
     epoch: String,
@@ -61,7 +61,7 @@ pub struct Session {
 }
 
 /// A session that began.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct SignedIn {
     /// What the cookie says; nobody can read it again.
     pub secret: String,
@@ -69,6 +69,13 @@ pub struct SignedIn {
     pub session: Session,
     /// Seconds until it ends in any case.
     pub seconds: i64,
+}
+
+/// Without the secret, which must not get into a log.
+impl std::fmt::Debug for SignedIn {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("SignedIn").field("name", &self.session.name).finish_non_exhaustive()
+    }
 }
 
 impl People {
@@ -192,10 +199,14 @@ impl People {
         body.epoch = hex(&random::<16>()?);
         self.change(document, &body, &session.name).await?;
         self.end_sessions(&session.name, Some(&session.key)).await?;
-        let (document, mut stored) = self.stored(session).await?;
-        stored.epoch = body.epoch;
-        self.store.keep(written(document, &stored)).await??;
-        Ok(())
+        for _ in 0..TRIES {
+            let (document, mut stored) = self.stored(session).await?;
+            stored.epoch.clone_from(&body.epoch);
+            if self.store.keep(written(document, &stored)).await?.is_ok() {
+                return Ok(());
+            }
+        }
+        Err(PersonError::Changed)
     }
 
     /// Proposes a second factor: gives its secret and what a QR code of it says. It counts from its first code on.
