@@ -216,7 +216,8 @@ class Broker(Receiver):
 
     def __init__(self) -> None:
         super().__init__()
-        (self.inner,) = free_ports(1)
+        self.inner = 0
+        """Its own port; another at each start."""
         self.process: subprocess.Popen[bytes] | None = None
         self.way: Threading | None = None
 
@@ -230,12 +231,10 @@ class Broker(Receiver):
             "HPFEEDS_READER_SECRET": "r",
             "HPFEEDS_READER_SUBCHANS": "one,two",
         }
-        command = [str(program), "--bind", f"{LOOPBACK}:{self.inner}", "--auth", "env"]
-        self.process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        eventually("the broker listens", lambda: self.inner in listening_ports(), lambda: "nothing")
+        self.process = self.broker(program, environment)
         listening = threading.Event()
         threading.Thread(target=lambda: asyncio.run(self.subscribe(listening)), daemon=True).start()
-        assert listening.wait(10), "nobody subscribed"
+        assert listening.wait(60), "nobody subscribed"
 
         inner = self.inner
 
@@ -249,6 +248,24 @@ class Broker(Receiver):
 
         self.way = Threading((LOOPBACK, self.port), Way)
         threading.Thread(target=self.way.serve_forever, args=(0.05,), daemon=True).start()
+
+    def broker(self, program: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+        """A broker that listens. One that ends at once, its port taken by somebody else meanwhile, is started again."""
+        for _ in range(3):
+            (self.inner,) = free_ports(1)
+            command = [str(program), "--bind", f"{LOOPBACK}:{self.inner}", "--auth", "env"]
+            said = tempfile.TemporaryFile()
+            process = subprocess.Popen(command, env=environment, stderr=said, stdout=said)
+            deadline = time.monotonic() + 60
+            while process.poll() is None and time.monotonic() < deadline:
+                if self.inner in listening_ports():
+                    return process
+                time.sleep(0.05)
+            process.kill()
+            process.wait()
+            said.seek(0)
+            last = said.read().decode(errors="replace")
+        raise AssertionError(f"the broker does not listen; it said: {last[-1500:]}")
 
     async def subscribe(self, listening: threading.Event) -> None:
         from hpfeeds.protocol import OP_PUBLISH, Unpacker, msgauth, msgsubscribe, readinfo, readpublish

@@ -12,7 +12,9 @@ fn a_broken_file_is_named_with_line_and_column_and_nothing_starts() {
     let port = free_port();
     let text = format!("{{\n  \"redis.enabled\": true,\n  \"redis.port\": {port},\n  \"ftp.enabled\": yes\n}}\n");
     let path = site.write("canary.conf", &text);
-    for command in [&["sensor", "--config"][..], &["up", "--config"], &["config", "check"]] {
+    for command in
+        [&["sensor", "--config"][..], &["up", "--config"], &["config", "check"], &["config", "check", "--config"]]
+    {
         let said = site.aviary(&[command, &[path.to_str().unwrap()]].concat()).bad();
         assert!(said.contains("canary.conf:4:18"), "{command:?}: {said}");
     }

@@ -34,6 +34,15 @@ pub(super) struct Which {
     /// The config; where it would be looked for if missing
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
+    /// The same, as the other commands call it
+    #[arg(long, value_name = "FILE", hide_short_help = true, conflicts_with = "file")]
+    config: Option<PathBuf>,
+}
+
+impl Which {
+    fn path(&self) -> Option<&Path> {
+        self.file.as_deref().or(self.config.as_deref())
+    }
 }
 
 #[derive(clap::Args)]
@@ -51,8 +60,8 @@ pub(super) struct Copy {
 
 pub(super) fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Check(which) => check(which.file.as_deref()),
-        Command::Show(which) => show(which.file.as_deref()),
+        Command::Check(which) => check(which.path()),
+        Command::Show(which) => show(which.path()),
         Command::Copy(copy) => {
             let spelling = match (copy.toml, copy.plain) {
                 (true, _) => Spelling::Toml,

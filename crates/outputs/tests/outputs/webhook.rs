@@ -32,7 +32,8 @@ impl Request {
     }
 }
 
-/// A receiver with answers prepared; then it answers 200. An empty answer is none, ever.
+/// A receiver with answers prepared; then it answers 200. An empty answer is none, ever; one that says
+/// `connection: close` is the last on its connection.
 #[derive(Clone, Default)]
 pub(crate) struct Receiver {
     answers: Arc<Mutex<VecDeque<String>>>,
@@ -77,7 +78,8 @@ impl Receiver {
             if answer.is_empty() {
                 std::thread::park();
             }
-            if write!(stream.get_mut(), "HTTP/1.1 {answer}").is_err() {
+            let written = write!(stream.get_mut(), "HTTP/1.1 {answer}");
+            if written.is_err() || answer.contains("connection: close") {
                 return;
             }
         }
