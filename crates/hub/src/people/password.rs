@@ -126,6 +126,21 @@ mod tests {
         assert!(nobodys().starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
     }
 
+    #[tokio::test]
+    async fn a_crowd_is_told_to_come_again_and_the_others_are_served() {
+        let hashes = Arc::new(Hashes::default());
+        let mut crowd = tokio::task::JoinSet::new();
+        for _ in 0..WAITING + 8 {
+            let hashes = Arc::clone(&hashes);
+            crowd.spawn(async move { hashes.fits("x", None).await });
+        }
+        let answers = crowd.join_all().await;
+        let busy = answers.iter().filter(|answer| matches!(answer, Err(PersonError::Busy))).count();
+        assert_eq!(busy, 8);
+        assert_eq!(answers.iter().filter(|answer| matches!(answer, Ok(false))).count(), WAITING);
+        assert!(!hashes.fits("x", None).await.expect("there is room again"));
+    }
+
     #[test]
     fn weak_passwords_are_refused_with_a_reason() {
         for (password, word) in [
