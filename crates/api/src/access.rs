@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use aviary_hub::{Hub, Scope, Session, Source, Token};
 use axum::extract::FromRequestParts;
-use axum::http::{HeaderMap, Method, StatusCode, header, request::Parts};
+use axum::http::{StatusCode, header, request::Parts};
 
 use crate::Problem;
 use crate::cookie;
@@ -20,15 +20,16 @@ pub(crate) struct Caller(Arc<Who>);
 
 #[derive(Debug)]
 enum Who {
-    /// A program with a token.
-    Token(Token),
+    /// A program with a token, and what the token is removed by.
+    Token(String, Token),
     /// A person who signed in.
     Person(Session),
 }
 
 impl Caller {
-    /// Whom the headers of a request name.
-    pub(crate) async fn of(hub: &Hub, method: &Method, headers: &HeaderMap) -> Result<Self, Problem> {
+    /// Whom a request names.
+    pub(crate) async fn of(hub: &Hub, parts: &Parts) -> Result<Self, Problem> {
+        let headers = &parts.headers;
         let unknown = |detail: &str| Problem::new(StatusCode::UNAUTHORIZED, detail);
         let Some(value) = headers.get(header::AUTHORIZATION) else {
             let Some(secret) = cookie::read(headers) else {
@@ -37,7 +38,7 @@ impl Caller {
             let session = hub.people().session(&secret).await?;
             let session = session.ok_or_else(|| unknown("the session has ended; sign in again"))?;
             let marked = headers.get(MARK.0).is_some_and(|value| value == MARK.1);
-            if !method.is_safe() && !marked {
+            if !parts.method.is_safe() && !marked {
                 let detail = "a request with a cookie that changes something takes the header `X-Aviary: console`";
                 return Err(Problem::new(StatusCode::FORBIDDEN, detail));
             }
@@ -51,7 +52,7 @@ impl Caller {
             return Err(unknown("`Authorization` is not `Bearer` and a token"));
         };
         match hub.people().token(token).await? {
-            Some(token) => Ok(Self(Arc::new(Who::Token(token)))),
+            Some((key, token)) => Ok(Self(Arc::new(Who::Token(key, token)))),
             None => Err(unknown("the token is not known; it may have been revoked")),
         }
     }
@@ -59,7 +60,7 @@ impl Caller {
     /// Refuses whoever may not.
     pub(crate) fn may(&self, scope: Scope) -> Result<&Self, Problem> {
         let (scopes, who) = match self.0.as_ref() {
-            Who::Token(token) => (token.scopes.as_slice(), format!("the token `{}`", token.name)),
+            Who::Token(_, token) => (token.scopes.as_slice(), format!("the token `{}`", token.name)),
             Who::Person(session) => (session.role.scopes(), format!("the role `{}`", session.role.word())),
         };
         if scopes.contains(&scope) {
@@ -73,7 +74,7 @@ impl Caller {
     pub(crate) fn session(&self) -> Result<&Session, Problem> {
         match self.0.as_ref() {
             Who::Person(session) => Ok(session),
-            Who::Token(_) => {
+            Who::Token(..) => {
                 Err(Problem::new(StatusCode::FORBIDDEN, "this is for people who signed in, not for tokens"))
             }
         }
@@ -82,15 +83,25 @@ impl Caller {
     /// The source whose events it may send.
     pub(crate) fn source(&self) -> Option<Source> {
         match self.0.as_ref() {
-            Who::Token(token) => token.source(),
+            Who::Token(_, token) => token.source(),
             Who::Person(_) => None,
         }
+    }
+
+    /// Whether they may still what they might when they asked: an answer may go on for long.
+    pub(crate) async fn still_may(&self, hub: &Hub) -> bool {
+        let still = match self.0.as_ref() {
+            Who::Token(key, _) => hub.people().is_token(key).await,
+            Who::Person(session) => hub.people().goes_on(session).await,
+        };
+        // A store that cannot be read for a moment ends nothing.
+        still.unwrap_or(true)
     }
 
     /// Who it is, for the audit log.
     pub(crate) fn name(&self) -> &str {
         match self.0.as_ref() {
-            Who::Token(token) => &token.name,
+            Who::Token(_, token) => &token.name,
             Who::Person(session) => &session.name,
         }
     }
@@ -103,7 +114,7 @@ impl FromRequestParts<Arc<Hub>> for Caller {
         match parts.extensions.get::<Self>() {
             // The gate has asked already.
             Some(caller) => Ok(caller.clone()),
-            None => Self::of(hub, &parts.method, &parts.headers).await,
+            None => Self::of(hub, parts).await,
         }
     }
 }

@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 use utoipa::Modify;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
-use utoipa::openapi::{ContentBuilder, OpenApi, PathItem, Ref, RefOr, ResponseBuilder};
+use utoipa::openapi::{ContentBuilder, OpenApi, PathItem, Ref, RefOr, Response, ResponseBuilder};
 
 use crate::cookie;
 
@@ -34,9 +34,20 @@ pub(crate) fn complete(document: &mut OpenApi) {
             if let (Some(tag), Some(name)) = (tag, &operation.operation_id) {
                 operation.operation_id = Some(format!("{tag}_{name}"));
             }
+            // Lines may be none.
+            if let Some(RefOr::T(body)) = &mut operation.request_body
+                && body.content.contains_key("application/x-ndjson")
+            {
+                body.required = None;
+            }
             for status in statuses(operation) {
                 let said = operation.responses.responses.entry(status.as_str().to_owned());
                 said.or_insert_with(|| RefOr::T(problem(status)));
+            }
+            for (status, response) in &mut operation.responses.responses {
+                if let (true, RefOr::T(response)) = (status.starts_with(['4', '5']), response) {
+                    also_a_problem(response);
+                }
             }
         }
     }
@@ -64,7 +75,7 @@ fn statuses(operation: &Operation) -> Vec<StatusCode> {
         all.extend([StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN]);
     }
     if operation.request_body.is_some() {
-        all.extend([StatusCode::BAD_REQUEST, StatusCode::PAYLOAD_TOO_LARGE]);
+        all.extend([StatusCode::BAD_REQUEST, StatusCode::REQUEST_TIMEOUT, StatusCode::PAYLOAD_TOO_LARGE]);
         all.extend([StatusCode::UNSUPPORTED_MEDIA_TYPE, StatusCode::UNPROCESSABLE_ENTITY]);
     }
     if operation.parameters.as_ref().is_some_and(|parameters| !parameters.is_empty()) {
@@ -73,9 +84,14 @@ fn statuses(operation: &Operation) -> Vec<StatusCode> {
     all
 }
 
-fn problem(status: StatusCode) -> utoipa::openapi::Response {
+fn problem(status: StatusCode) -> Response {
+    ResponseBuilder::new().description(status.canonical_reason().unwrap_or("error")).build()
+}
+
+/// What went wrong is of a type of its own, whatever else an answer may be.
+fn also_a_problem(response: &mut Response) {
     let schema = RefOr::Ref(Ref::from_schema_name("Problem"));
-    let content = ContentBuilder::new().schema(Some(schema)).build();
-    let words = status.canonical_reason().unwrap_or("error");
-    ResponseBuilder::new().description(words).content("application/problem+json", content).build()
+    let content = RefOr::T(ContentBuilder::new().schema(Some(schema)).build());
+    response.content.retain(|_, other| *other != content);
+    response.content.insert("application/problem+json".to_owned(), content);
 }

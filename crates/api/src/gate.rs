@@ -5,18 +5,25 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aviary_hub::{Hub, Scope};
 use axum::Router;
+use axum::body::{Body, to_bytes};
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header, request::Parts};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header, request::Parts};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::Value;
+use tokio::time::timeout;
 use utoipa::openapi::OpenApi;
 
 use crate::Problem;
 use crate::access::Caller;
+
+/// Bytes of a body that is read before anything is answered, and how long it may take to come.
+const SHORT: usize = 64 << 10;
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a route takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +45,7 @@ struct Gate {
 /// Puts the gate before routes.
 pub(crate) fn around(router: Router, hub: Arc<Hub>, document: &OpenApi) -> Router {
     let gate = Gate { hub, needs: needs(&serde_json::to_value(document).unwrap_or_default()) };
-    router.layer(from_fn_with_state(Arc::new(gate), pass)).layer(from_fn(harden))
+    router.layer(from_fn_with_state(Arc::new(gate), pass)).layer(from_fn(read)).layer(from_fn(harden))
 }
 
 async fn pass(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
@@ -57,7 +64,7 @@ async fn pass(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Re
 }
 
 async fn admit(hub: &Hub, need: Need, parts: &Parts) -> Result<Caller, Problem> {
-    let caller = Caller::of(hub, &parts.method, &parts.headers).await?;
+    let caller = Caller::of(hub, parts).await?;
     match need {
         Need::Nobody => {}
         Need::Session => drop(caller.session()?),
@@ -91,6 +98,21 @@ fn need(ways: &[Value]) -> Need {
     }
     let open = !ways.is_empty() && ways.iter().all(|way| way.as_object().is_some_and(serde_json::Map::is_empty));
     if open { Need::Nobody } else { Need::Session }
+}
+
+/// Reads a short body before anything is answered. A connection whose request is answered while its body is still on the
+/// way has to be closed, and a client that goes on sending, or sends its next request, sees that before the answer.
+async fn read(request: Request, next: Next) -> Response {
+    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    if request.version() > Version::HTTP_11 || length.is_none_or(|length: usize| length > SHORT) {
+        return next.run(request).await;
+    }
+    let (parts, body) = request.into_parts();
+    match timeout(PATIENCE, to_bytes(body, SHORT)).await {
+        Ok(Ok(body)) => next.run(Request::from_parts(parts, Body::from(body))).await,
+        Ok(Err(_)) => Problem::bad("the body ended early").into_response(),
+        Err(_) => Problem::new(StatusCode::REQUEST_TIMEOUT, "the body did not come").into_response(),
+    }
 }
 
 /// What an answer tells a browser, unless it says otherwise itself.

@@ -13,6 +13,7 @@ use axum::response::sse::{Event, KeepAlive, KeepAliveStream};
 use futures_core::Stream;
 use serde_json::json;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
+use tokio::time::sleep;
 
 use crate::Problem;
 use crate::access::Caller;
@@ -20,6 +21,9 @@ use crate::wire::time;
 
 /// Seconds between two words on a quiet stream, so that what stands between does not take it for dead.
 const ALIVE: Duration = Duration::from_secs(15);
+
+/// How often it is looked whether the listener may still listen.
+const LOOKED: Duration = Duration::from_secs(10);
 
 /// Sends events and incidents as they come (server-sent events)
 ///
@@ -34,7 +38,7 @@ const ALIVE: Duration = Duration::from_secs(15);
 )]
 pub(crate) async fn stream(State(hub): State<Arc<Hub>>, caller: Caller) -> Result<Sse<KeepAliveStream<Live>>, Problem> {
     caller.may(Scope::Read)?;
-    let live = Live { next: Box::pin(next(hub.feed().listen())) };
+    let live = Live { next: Box::pin(next(hub.feed().listen())), end: Box::pin(end(hub, caller)) };
     Ok(Sse::new(live).keep_alive(KeepAlive::new().interval(ALIVE)))
 }
 
@@ -43,12 +47,23 @@ type Next = Pin<Box<dyn Future<Output = (Receiver<News>, Option<Event>)> + Send>
 /// The stream of one listener.
 pub(crate) struct Live {
     next: Next,
+    end: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+/// Done when the listener may not listen any more.
+async fn end(hub: Arc<Hub>, caller: Caller) {
+    while caller.still_may(&hub).await {
+        sleep(LOOKED).await;
+    }
 }
 
 impl Stream for Live {
     type Item = Result<Event, Infallible>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.end.as_mut().poll(context).is_ready() {
+            return Poll::Ready(None);
+        }
         match self.next.as_mut().poll(context) {
             Poll::Pending => Poll::Pending,
             Poll::Ready((_, None)) => Poll::Ready(None),

@@ -176,6 +176,10 @@ async fn nobody_does_more_than_the_matrix_says() {
     stand.join("alan", Role::Analyst).await;
     let askers = [Asker::Nobody, Asker::Stranger].into_iter().chain(Scope::ALL.map(Asker::Token));
     let askers: Vec<Asker> = askers.chain(ROLES.map(Asker::Person)).chain(ROLES.map(Asker::Unmarked)).collect();
+    for (_, path, _) in MATRIX.iter().filter(|(method, _, who)| *method == "GET" && *who != Who::All) {
+        let answer = stand.client.head(format!("{}{path}", stand.base)).send().await.expect("an answer");
+        assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "HEAD {path}");
+    }
     for (method, path, who) in MATRIX {
         // One path may end a session.
         let mut sessions = Vec::new();

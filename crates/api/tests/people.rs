@@ -193,6 +193,27 @@ async fn every_answer_tells_browsers_what_they_may_not_do() {
 }
 
 #[tokio::test]
+async fn who_is_refused_hears_so_though_the_body_comes_later_and_may_ask_again_on_the_same_connection() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let stand = Stand::new(Vec::new()).await;
+    let mut peer = tokio::net::TcpStream::connect(stand.base.trim_start_matches("http://")).await.expect("connected");
+    for _ in 0..3 {
+        let head =
+            "POST /api/v1/people HTTP/1.1\r\nHost: hub\r\nContent-Type: text/plain\r\nContent-Length: 10\r\n\r\n";
+        peer.write_all(head.as_bytes()).await.expect("sent");
+        // Whoever answers now has not read the body.
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        peer.write_all(b"0123456789").await.expect("sent");
+        let mut heard = Vec::new();
+        while !heard.ends_with(b"}") {
+            let count = peer.read_buf(&mut heard).await.expect("an answer");
+            assert!(count > 0, "closed after {}", String::from_utf8_lossy(&heard));
+        }
+        assert!(heard.starts_with(b"HTTP/1.1 401"), "{}", String::from_utf8_lossy(&heard));
+    }
+}
+
+#[tokio::test]
 async fn only_a_proxy_that_was_named_says_who_asks() {
     let local = Networks::parse("127.0.0.0/8").expect("a network");
     for (proxies, limited) in [(vec![], true), (vec![local], false)] {
@@ -322,6 +343,18 @@ async fn tokens_are_made_used_and_removed() {
     assert_eq!(ask().await.expect("an answer").status(), StatusCode::UNAUTHORIZED);
     let (status, _) = stand.asks(Method::DELETE, &path, &anna, json!({})).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn who_signs_out_hears_no_more() {
+    let stand = Stand::new(Vec::new()).await;
+    stand.set_up().await;
+    let anna = stand.sign_in("anna").await;
+    let mut live = stand.request(Method::GET, "/api/v1/live", Some(&anna)).send().await.expect("an answer");
+    assert_eq!(live.status(), StatusCode::OK);
+    stand.request(Method::DELETE, "/api/v1/session", Some(&anna)).send().await.expect("an answer");
+    let end = async { while live.chunk().await.expect("an orderly end").is_some() {} };
+    tokio::time::timeout(std::time::Duration::from_secs(60), end).await.expect("an end");
 }
 
 #[tokio::test]

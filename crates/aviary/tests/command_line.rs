@@ -7,7 +7,7 @@ use crate::harness::{AVIARY, OPENCANARYD, Site, events_in, free_port, is_redis, 
 #[test]
 fn every_help_text_shows_an_example() {
     let site = Site::new();
-    let commands: [&[&str]; 12] = [
+    let commands: [&[&str]; 14] = [
         &[],
         &["up"],
         &["sensor"],
@@ -19,6 +19,8 @@ fn every_help_text_shows_an_example() {
         &["tail"],
         &["drill"],
         &["completions"],
+        &["hub"],
+        &["hub", "reset-password"],
         &["drill"],
     ];
     for command in commands {
@@ -27,6 +29,15 @@ fn every_help_text_shows_an_example() {
         let name = format!("aviary {}", command.join(" "));
         assert!(help.contains(name.trim_end()), "{command:?}: {help}");
     }
+}
+
+#[test]
+fn a_hub_believes_networks_and_resets_where_there_is_one() {
+    let site = Site::new();
+    assert!(site.aviary(&["hub", "--proxy", "10.0.0"]).bad().contains("no address or network such as 10.0.0.0/8"));
+    let folder = site.path("no-hub").display().to_string();
+    let said = site.aviary(&["hub", "reset-password", "anna", "--state", &folder]).bad();
+    assert!(said.contains("there is no hub in"), "{said}");
 }
 
 #[test]

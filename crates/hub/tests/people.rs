@@ -125,6 +125,22 @@ async fn what_is_wrong_is_not_said() {
     sign_in(hub.people(), "ANNA", PASSWORD, HOME).await.expect("capitals make no difference");
 }
 
+/// What is slow is the hash: without it an unknown name would be refused a thousand times as fast.
+#[tokio::test]
+async fn an_unknown_name_takes_as_long_as_a_wrong_password() {
+    let (_folder, hub, _) = with_anna().await;
+    let mut fastest = [std::time::Duration::MAX; 2];
+    for _ in 0..4 {
+        for (fastest, name) in fastest.iter_mut().zip(["anna", "nobody"]) {
+            let begun = std::time::Instant::now();
+            sign_in(hub.people(), name, "wrong", HOME).await.expect_err("wrong");
+            *fastest = begun.elapsed().min(*fastest);
+        }
+    }
+    let [known, unknown] = fastest;
+    assert!(unknown * 5 > known && known * 5 > unknown, "{known:?} {unknown:?}");
+}
+
 #[tokio::test]
 async fn strangers_who_guess_are_stopped_and_lock_nobody_out() {
     let (_folder, hub, _) = with_anna().await;
@@ -181,6 +197,17 @@ async fn sessions_end_when_nobody_uses_them_and_in_any_case() {
     later(30 * MINUTE);
     assert!(!is_on(people, &anna).await, "twelve hours are over");
     assert!(people.session("").await.expect("an answer").is_none());
+}
+
+#[tokio::test]
+async fn to_look_whether_a_session_goes_on_does_not_make_it_last() {
+    let (_folder, hub, anna) = with_anna().await;
+    for _ in 0..3 {
+        later(19 * MINUTE);
+        assert!(hub.people().goes_on(&anna.session).await.expect("an answer"));
+    }
+    later(3 * MINUTE);
+    assert!(!hub.people().goes_on(&anna.session).await.expect("an answer"));
 }
 
 #[tokio::test]
@@ -307,12 +334,14 @@ async fn tokens_are_listed_with_their_last_use_and_are_nobodys_namesake() {
     }
     let (text, listed) = people.make_token(token("grafana"), "anna").await.expect("made");
     assert!(matches!(people.invite("grafana", Role::Viewer, "anna").await, Err(PersonError::Exists { .. })));
-    assert_eq!(people.tokens().await.expect("a list"), [listed.clone()]);
+    assert_eq!(people.tokens().await.expect("a list"), std::slice::from_ref(&listed));
     later(9);
-    assert_eq!(people.token(&text).await.expect("an answer"), Some(token("grafana")));
+    assert_eq!(people.token(&text).await.expect("an answer"), Some((listed.key.clone(), token("grafana"))));
+    assert!(people.is_token(&listed.key).await.expect("an answer"));
     assert_eq!(people.tokens().await.expect("a list")[0].last_used, Some(clock()));
     people.revoke_token(&listed.key, "anna").await.expect("gone");
     assert_eq!(people.token(&text).await.expect("an answer"), None);
+    assert!(!people.is_token(&listed.key).await.expect("an answer"));
     assert!(matches!(people.revoke_token(&listed.key, "anna").await, Err(PersonError::MissingToken)));
 }
 

@@ -28,7 +28,7 @@ struct Stored {
 }
 
 /// What a link is opened with.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Link<'a> {
     /// The token in it.
     pub token: &'a str,

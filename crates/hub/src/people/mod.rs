@@ -193,7 +193,7 @@ impl People {
 }
 
 /// Where somebody comes from, and what they say of themselves.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Attempt<'a> {
     /// The name.
     pub name: &'a str,

@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 
 use super::PersonError;
 
-/// Memory of a hash in KiB, and passes: OWASP's first choice. A Raspberry Pi 4 takes a fifth of a second.
+/// Memory of a hash in KiB, and passes: what OWASP recommends where memory is short, as on a Raspberry Pi.
 const MEMORY: u32 = 19 * 1024;
 const PASSES: u32 = 2;
 /// Hashes at once; so many times 19 MiB are taken at most.
@@ -124,6 +124,21 @@ mod tests {
         assert!(!hashes.fits("nobody has this password", None).await.expect("an answer"));
         assert!(!hashes.fits("x", Some("no hash".to_owned())).await.expect("an answer"));
         assert!(nobodys().starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
+    }
+
+    #[tokio::test]
+    async fn a_crowd_is_told_to_come_again_and_the_others_are_served() {
+        let hashes = Arc::new(Hashes::default());
+        let mut crowd = tokio::task::JoinSet::new();
+        for _ in 0..WAITING + 8 {
+            let hashes = Arc::clone(&hashes);
+            crowd.spawn(async move { hashes.fits("x", None).await });
+        }
+        let answers = crowd.join_all().await;
+        let busy = answers.iter().filter(|answer| matches!(answer, Err(PersonError::Busy))).count();
+        assert_eq!(busy, 8);
+        assert_eq!(answers.iter().filter(|answer| matches!(answer, Ok(false))).count(), WAITING);
+        assert!(!hashes.fits("x", None).await.expect("there is room again"));
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub(super) const NOTED: &str = "person_noted";
 const KNOWN: usize = 8;
 
 /// What is stored of a person.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Body {
     pub(super) role: Role,
     /// The hash; nothing for who did not open the link yet.

@@ -26,7 +26,7 @@ const MOST: usize = 20;
 const TRIES: usize = 5;
 
 /// What is stored of a session.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 struct Stored {
     person: String,
     epoch: String,
@@ -61,7 +61,7 @@ pub struct Session {
 }
 
 /// A session that began.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct SignedIn {
     /// What the cookie says; nobody can read it again.
     pub secret: String,
@@ -69,6 +69,13 @@ pub struct SignedIn {
     pub session: Session,
     /// Seconds until it ends in any case.
     pub seconds: i64,
+}
+
+/// Without the secret, which must not get into a log.
+impl std::fmt::Debug for SignedIn {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("SignedIn").field("name", &self.session.name).finish_non_exhaustive()
+    }
 }
 
 impl People {
@@ -121,24 +128,42 @@ impl People {
     /// When the store cannot be read.
     pub async fn session(&self, secret: &str) -> Result<Option<Session>, PersonError> {
         let now = self.now().as_micros();
-        let Some(document) = self.store.document(KIND, &key(secret)).await? else { return Ok(None) };
-        let Ok(mut stored) = serde_json::from_value::<Stored>(document.body.clone()) else { return Ok(None) };
-        if stored.expires() <= now {
-            let _ = self.store.forget(document).await?;
-            return Ok(None);
-        }
-        let person = match self.one(&stored.person).await {
-            Ok((_, person)) if person.epoch == stored.epoch => person,
-            Ok(_) | Err(PersonError::Missing { .. }) => return Ok(None),
-            Err(error) => return Err(error),
-        };
+        let Some((document, mut stored, person)) = self.going_on(&key(secret)).await? else { return Ok(None) };
         let key = document.key.clone();
         if now.saturating_sub(stored.seen) >= NOTED_EACH {
             stored.seen = now;
-            // Who did so in between noted the same.
-            let _ = self.store.keep(written(document, &stored)).await?;
+            // Who did so in between noted the same; and on a full disk what can be read is still read.
+            if let Err(error) = self.store.keep(written(document, &stored)).await {
+                tracing::debug!(%error, "a session's use is not noted");
+            }
         }
         Ok(Some(session_of(&stored, &person, key)))
+    }
+
+    /// Whether a session is going on still, with the same role. That is no request, and does not make it last longer.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn goes_on(&self, session: &Session) -> Result<bool, PersonError> {
+        let found = self.going_on(&session.key).await?;
+        Ok(found.is_some_and(|(_, _, person)| person.role == session.role))
+    }
+
+    /// A session that has not ended, and whose it is.
+    async fn going_on(&self, key: &str) -> Result<Option<(Document, Stored, Body)>, PersonError> {
+        let Some(document) = self.store.document(KIND, key).await? else { return Ok(None) };
+        let Ok(stored) = serde_json::from_value::<Stored>(document.body.clone()) else { return Ok(None) };
+        if stored.expires() <= self.now().as_micros() {
+            if let Err(error) = self.store.forget(document).await {
+                tracing::debug!(%error, "a session that ended is not forgotten");
+            }
+            return Ok(None);
+        }
+        match self.one(&stored.person).await {
+            Ok((_, person)) if person.epoch == stored.epoch => Ok(Some((document, stored, person))),
+            Ok(_) | Err(PersonError::Missing { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Ends a session.
@@ -174,10 +199,14 @@ impl People {
         body.epoch = hex(&random::<16>()?);
         self.change(document, &body, &session.name).await?;
         self.end_sessions(&session.name, Some(&session.key)).await?;
-        let (document, mut stored) = self.stored(session).await?;
-        stored.epoch = body.epoch;
-        self.store.keep(written(document, &stored)).await??;
-        Ok(())
+        for _ in 0..TRIES {
+            let (document, mut stored) = self.stored(session).await?;
+            stored.epoch.clone_from(&body.epoch);
+            if self.store.keep(written(document, &stored)).await?.is_ok() {
+                return Ok(());
+            }
+        }
+        Err(PersonError::Changed)
     }
 
     /// Proposes a second factor: gives its secret and what a QR code of it says. It counts from its first code on.

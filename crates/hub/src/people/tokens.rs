@@ -51,22 +51,31 @@ pub struct ListedToken {
 }
 
 impl People {
-    /// The token that a text is, whose use is noted.
+    /// The token that a text is, with what it is removed by. Its use is noted.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn token(&self, text: &str) -> Result<Option<Token>, PersonError> {
+    pub async fn token(&self, text: &str) -> Result<Option<(String, Token)>, PersonError> {
         let Some(token) = access::find_token(self.store.as_ref(), text).await? else { return Ok(None) };
         let (key, now) = (access::key(text), self.now().as_micros());
         if self.uses.is_due(&key, now) {
             let version = self.store.document(NOTED, &key).await?.map_or(0, |document| document.version);
-            let document = Document { kind: NOTED.to_owned(), key, version, body: json!({ "last_used": now }) };
+            let document =
+                Document { kind: NOTED.to_owned(), key: key.clone(), version, body: json!({ "last_used": now }) };
             // Not worth a request: on a full disk what can be read is still read.
             if let Err(error) = self.store.keep(document).await {
                 tracing::debug!(%error, "a token's use is not noted");
             }
         }
-        Ok(Some(token))
+        Ok(Some((key, token)))
+    }
+
+    /// Whether there is still the token that is removed by this.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn is_token(&self, key: &str) -> Result<bool, PersonError> {
+        Ok(self.store.document(KIND, key).await?.is_some())
     }
 
     /// All tokens, by name.
