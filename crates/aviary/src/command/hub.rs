@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use aviary_hub::{Certificate, Hub, Scope, Token, make_token, own_certificate, read_certificate};
+use aviary_hub::{Certificate, Hub, Scope, Token, Way, Ways, make_token, own_certificate, read_certificate};
 use aviary_store::{Options, Sqlite};
 
 use crate::process;
@@ -16,7 +16,8 @@ use crate::process;
 /// Without a certificate of your own it makes one at its first start, and prints its fingerprint.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  aviary hub\n  aviary hub --listen 0.0.0.0:8443 --name hub.example\n  \
-    aviary hub --certificate hub.crt --key hub.key")]
+    aviary hub --certificate hub.crt --key hub.key\n  \
+    aviary hub --listen 0.0.0.0:8443 --lines 0.0.0.0:1514 --syslog-tls 0.0.0.0:6514")]
 pub(super) struct Arguments {
     /// Where to listen
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8443")]
@@ -30,6 +31,18 @@ pub(super) struct Arguments {
     /// Its key
     #[arg(long, value_name = "FILE", requires = "certificate")]
     key: Option<PathBuf>,
+    /// Take JSON of OpenCanary here, an event a line, over TCP; 0.0.0.0:1514 for instance
+    #[arg(long, value_name = "ADDRESS", help_heading = "Ways in beside HTTPS")]
+    lines: Vec<SocketAddr>,
+    /// Take syslog with OpenCanary's JSON in it here, over UDP
+    #[arg(long, value_name = "ADDRESS", help_heading = "Ways in beside HTTPS")]
+    syslog_udp: Vec<SocketAddr>,
+    /// The same over TCP
+    #[arg(long, value_name = "ADDRESS", help_heading = "Ways in beside HTTPS")]
+    syslog_tcp: Vec<SocketAddr>,
+    /// The same over TLS, with the hub's certificate
+    #[arg(long, value_name = "ADDRESS", help_heading = "Ways in beside HTTPS")]
+    syslog_tls: Vec<SocketAddr>,
     /// State folder
     #[arg(long, value_name = "FOLDER")]
     state: Option<PathBuf>,
@@ -49,15 +62,36 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         let address = listener.local_addr()?;
         println!("Aviary hub at https://{address} (state in {})", folder.display());
         println!("certificate SHA-256 {}", certificate.fingerprint);
+        let ways = ways(arguments).await?;
+        for (way, address) in ways.addresses() {
+            println!("{} at {address}", way.word());
+        }
         if let Some(token) = first_token(&hub).await? {
             println!("\nA token for everything, shown this once:\n  {token}");
         }
-        let (router, _) = aviary_api::routes(hub);
-        aviary_api::serve(listener, Some(certificate.config), router, process::told_to_stop()).await;
+        let (router, _) = aviary_api::routes(Arc::clone(&hub));
+        let more = ways.run(hub, Some(Arc::clone(&certificate.config)), process::told_to_stop());
+        tokio::join!(aviary_api::serve(listener, Some(certificate.config), router, process::told_to_stop()), more);
         anyhow::Ok(())
     })?;
     process::end(runtime);
     Ok(ExitCode::SUCCESS)
+}
+
+/// Opens the ways in beside HTTPS.
+async fn ways(arguments: &Arguments) -> anyhow::Result<Ways> {
+    let mut ways = Ways::default();
+    for (way, addresses) in [
+        (Way::Lines, &arguments.lines),
+        (Way::SyslogUdp, &arguments.syslog_udp),
+        (Way::SyslogTcp, &arguments.syslog_tcp),
+        (Way::SyslogTls, &arguments.syslog_tls),
+    ] {
+        for address in addresses {
+            ways.open(way, *address).await?;
+        }
+    }
+    Ok(ways)
 }
 
 fn certificate(arguments: &Arguments, folder: &std::path::Path) -> anyhow::Result<Certificate> {
