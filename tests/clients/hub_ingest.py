@@ -78,6 +78,33 @@ def stock(hub: Hub, way: str) -> None:
         assert {row["sensor"] for row in hub.of_node(node)} == {sensor}
 
 
+def ours(hub: Hub, bin_dir: Path) -> None:
+    """A canary of ours over both of its transports, with the hub killed in between: each event is there once."""
+    common = {"class": "aviary.hub", "url": hub.url, "token": hub.token, "verify": str(hub.certificate), "timeout": 10}
+    both = {name: common | {"transport": name} for name in ("http", "grpc")}
+    settings = {"device.node_id": "ours"}
+    with Canary(bin_dir, settings=settings, handlers=both, services=("ftp",)) as canary:
+        touch(canary, *(f"first-{number}" for number in range(5)))
+        hub.kill()
+        touch(canary, *(f"away-{number}" for number in range(5)))
+        hub.start()
+        touch(canary, *(f"last-{number}" for number in range(5)))
+
+        def wanted() -> list[str]:
+            return sorted(event["aviary"]["id"] for event in canary.events())
+
+        def seen() -> tuple[list[str], int]:
+            counted = next((one for one in hub.get("/api/v1/intake")["sensors"] if one["name"] == "first"), None)
+            ids = sorted(row["event"]["aviary"]["id"] for row in hub.of_node("ours"))
+            return ids, counted["duplicate"] if counted else 0
+
+        try:
+            # What each transport sends, the other has sent as well.
+            until("every event, twice", lambda: seen()[0] == wanted() and seen()[1] >= 10, timeout=60)
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {len(seen()[0])} of {len(wanted())}, {seen()[1]} again") from None
+
+
 # -- rsyslog and curl ----------------------------------------------------------------------------
 
 
@@ -395,6 +422,7 @@ def main() -> int:
                 report.check(f"ingest: stock OpenCanary, {way}", lambda way=way: stock(hub, way))
             else:
                 report.skip(f"ingest: stock OpenCanary, {way}", "`opencanary` is not installed")
+        report.check("ingest: our canary over HTTP and gRPC, the hub killed in between", lambda: ours(hub, bin_dir))
         report.check("ingest: rsyslog in every form", lambda: rsyslog(hub, folder))
         report.check("ingest: curl, packed with gzip and zstd", lambda: curl(hub, folder))
         if modules:
