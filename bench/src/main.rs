@@ -8,6 +8,7 @@ mod bare;
 mod compare;
 mod datagrams;
 mod engines;
+mod hub;
 mod idle;
 mod latency;
 mod load;
@@ -39,6 +40,7 @@ enum Command {
     Load(load::Arguments),
     Compare(compare::Arguments),
     Datagrams(datagrams::Arguments),
+    Hub(hub::Arguments),
     Idle(idle::Arguments),
     Latency(latency::Arguments),
     Outputs(outputs::Arguments),
@@ -67,6 +69,10 @@ fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::BareDatagrams(arguments) => client()?.block_on(datagrams::bare(arguments)),
         Command::Datagrams(arguments) => client()?.block_on(datagrams::run(arguments)),
+        Command::Hub(arguments) => {
+            let _ = rustls::crypto::ring::default_provider().install_default();
+            tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(hub::run(arguments))
+        }
         Command::Load(arguments) => client()?.block_on(load::run(arguments)),
         Command::Compare(arguments) => client()?.block_on(compare::run(arguments)),
         Command::Idle(arguments) => client()?.block_on(idle::run(arguments)),

@@ -25,7 +25,7 @@ pub fn all(root: &Path) -> ExitCode {
     }
     let mut datagrams = compare.clone();
     datagrams[0] = "datagrams";
-    for arguments in [compare.as_slice(), &datagrams, &["idle"], &["latency"]] {
+    for arguments in [compare.as_slice(), &datagrams, &["idle"], &["latency"], &["hub"], &["hub", "--inside"]] {
         println!("\n== aviary-bench {}", arguments.join(" "));
         ok &= run(command(root, root.join("target/release/aviary-bench"), arguments), LIMIT).ok;
     }

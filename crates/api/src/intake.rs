@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::io::Read;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aviary_hub::{Hub, Place, Scope, Source, Word};
 use axum::body::Bytes;
@@ -13,6 +14,7 @@ use axum::response::Json;
 use bytes::BytesMut;
 use futures_core::Stream as _;
 use serde::Serialize;
+use tokio::time::timeout;
 use utoipa::ToSchema;
 
 use crate::Problem;
@@ -20,6 +22,9 @@ use crate::access::Caller;
 
 /// Longest body, bytes, as it comes and unpacked.
 const LONGEST: usize = 16 << 20;
+
+/// Longest pause within a body.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Most events of one request.
 const EVENTS: usize = 10_000;
@@ -55,6 +60,7 @@ pub(crate) struct Rejected {
         (status = 200, body = Answer),
         (status = 400, body = Answer, description = "No line is an event"),
         (status = 401, body = Problem), (status = 403, body = Problem),
+        (status = 408, body = Problem, description = "The body does not go on"),
         (status = 413, body = Problem, description = "More than 16 MiB or 10,000 lines"),
         (status = 415, body = Problem, description = "An encoding that is not known"),
         (status = 429, body = Problem, description = "Too much waits to be stored; nothing was taken. `Retry-After` says when to ask again"),
@@ -69,11 +75,11 @@ pub(crate) async fn post(
     let Some(source) = caller.may(Scope::Ingest)?.source() else {
         return Err(Problem::new(StatusCode::FORBIDDEN, "the token stands for no sensor"));
     };
-    let (body, _place) = read(&hub, &source, request).await?;
+    let (body, _place) = read(&hub, &source, request, LONGEST).await?;
     // Empty lines count, so that an index is a line's number.
     let lines: Vec<&[u8]> = body.split(|byte| *byte == b'\n').collect();
     if lines.len() > EVENTS + 1 {
-        return Err(too_large());
+        return Err(too_large(LONGEST));
     }
     let numbered: Vec<(usize, &[u8])> =
         lines.into_iter().enumerate().filter(|(_, line)| !line.trim_ascii().is_empty()).collect();
@@ -98,16 +104,26 @@ impl Answer {
     }
 }
 
-/// Reads a body and unpacks it, and gives it with the room that it takes until it is stored.
-pub(crate) async fn read(hub: &Hub, source: &Source, request: Request) -> Result<(Bytes, Place), Problem> {
+/// Reads a body of up to `longest` bytes and unpacks it, and gives it with the room that it takes until it is stored.
+pub(crate) async fn read(
+    hub: &Hub,
+    source: &Source,
+    request: Request,
+    longest: usize,
+) -> Result<(Bytes, Place), Problem> {
     let encoding = request.headers().get(header::CONTENT_ENCODING).cloned();
     let mut place = hub.room().place(&source.sensor);
     let mut stream = request.into_body().into_data_stream();
     let mut body = BytesMut::new();
-    while let Some(piece) = poll_fn(|context| Pin::new(&mut stream).poll_next(context)).await {
+    loop {
+        let piece = timeout(PATIENCE, poll_fn(|context| Pin::new(&mut stream).poll_next(context))).await;
+        let Some(piece) = piece.map_err(|_| Problem::new(StatusCode::REQUEST_TIMEOUT, "the body does not go on"))?
+        else {
+            break;
+        };
         let piece = piece.map_err(|_| Problem::bad("the body broke off"))?;
-        if body.len().saturating_add(piece.len()) > LONGEST {
-            return Err(too_large());
+        if body.len().saturating_add(piece.len()) > longest {
+            return Err(too_large(longest));
         }
         if !place.grow(piece.len()) {
             return Err(busy());
@@ -119,11 +135,12 @@ pub(crate) async fn read(hub: &Hub, source: &Source, request: Request) -> Result
         None | Some(b"identity") => Ok((body, place)),
         // Unpacking is work for a thread of its own.
         Some(b"gzip") => {
-            unpack(body, place, |body, place| inflate(flate2::read::MultiGzDecoder::new(body), place)).await
+            unpack(body, place, move |body, place| inflate(flate2::read::MultiGzDecoder::new(body), place, longest))
+                .await
         }
         Some(b"zstd") => {
-            unpack(body, place, |body, place| match ruzstd::decoding::StreamingDecoder::new(body) {
-                Ok(decoder) => inflate(decoder, place),
+            unpack(body, place, move |body, place| match ruzstd::decoding::StreamingDecoder::new(body) {
+                Ok(decoder) => inflate(decoder, place, longest),
                 Err(error) => Err(Problem::bad(format!("the body is not zstd: {error}"))),
             })
             .await
@@ -135,8 +152,9 @@ pub(crate) async fn read(hub: &Hub, source: &Source, request: Request) -> Result
     }
 }
 
-fn too_large() -> Problem {
-    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "a request takes up to 16 MiB, unpacked, and 10,000 lines")
+fn too_large(longest: usize) -> Problem {
+    let detail = format!("a request takes up to {} MiB, unpacked, and {EVENTS} lines", longest >> 20);
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
 }
 
 fn busy() -> Problem {
@@ -154,13 +172,13 @@ async fn unpack(
 }
 
 /// Reads all that is packed, up to the limit.
-fn inflate(mut decoder: impl Read, place: &mut Place) -> Result<Vec<u8>, Problem> {
+fn inflate(mut decoder: impl Read, place: &mut Place, longest: usize) -> Result<Vec<u8>, Problem> {
     let mut out = Vec::new();
     let mut piece = [0; 16 << 10];
     loop {
         match decoder.read(&mut piece) {
             Ok(0) => return Ok(out),
-            Ok(count) if out.len().saturating_add(count) > LONGEST => return Err(too_large()),
+            Ok(count) if out.len().saturating_add(count) > longest => return Err(too_large(longest)),
             Ok(count) if !place.grow(count) => return Err(busy()),
             Ok(count) => out.extend_from_slice(piece.get(..count).unwrap_or_default()),
             Err(error) => return Err(Problem::bad(format!("the body cannot be unpacked: {error}"))),

@@ -15,6 +15,8 @@ use crate::Problem;
 use crate::access::Caller;
 use crate::intake::{Answer, read};
 
+/// Longest body, bytes: it is read into values, which take several times as much.
+const LONGEST: usize = 2 << 20;
 /// Events of one body, at most.
 const EVENTS: usize = 1000;
 
@@ -29,7 +31,8 @@ const EVENTS: usize = 1000;
     responses(
         (status = 200, body = Answer),
         (status = 400, body = Answer, description = "There is no event in it, or none that is taken"),
-        (status = 401, body = Problem), (status = 403, body = Problem), (status = 413, body = Problem),
+        (status = 401, body = Problem), (status = 403, body = Problem), (status = 408, body = Problem),
+        (status = 413, body = Problem, description = "More than 2 MiB or 1000 events"),
         (status = 415, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem),
     ),
 )]
@@ -73,7 +76,7 @@ fn credential(headers: &HeaderMap) -> Option<String> {
 async fn take(hub: &Hub, source: &Source, request: Request) -> Result<(StatusCode, Json<Answer>), Problem> {
     let form = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let form = form.is_some_and(|kind| kind.to_ascii_lowercase().starts_with("application/x-www-form-urlencoded"));
-    let (body, _place) = read(hub, source, request).await?;
+    let (body, _place) = read(hub, source, request, LONGEST).await?;
     let events = if form { of_form(&body) } else { of_json(&body) }?;
     if events.is_empty() {
         return Err(Problem::bad("there is no event in the body: no JSON object with `logtype`, alone or in a text"));

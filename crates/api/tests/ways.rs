@@ -39,6 +39,8 @@ async fn a_webhook_of_opencanary_is_taken_as_form_and_as_json() {
     let (status, why) = post("application/json", "{\"message\": \"hello\"}".to_owned()).await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
     assert!(why["detail"].as_str().is_some_and(|detail| detail.contains("`logtype`")), "{why}");
+    let (status, _) = post("application/json", " ".repeat(3 << 20)).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
     let (status, answer) = post("application/json", "{\"logtype\": \"x\"}".to_owned()).await;
     assert_eq!((status, &answer["rejected"][0]["index"]), (StatusCode::BAD_REQUEST, &json!(0)), "{answer}");
 }

@@ -1,6 +1,6 @@
 //! A line that arrived becomes an event to store, or a refusal that says why.
 
-use aviary_event::{Event, Timestamp, Value};
+use aviary_event::{Event, ParseError, Timestamp, Value};
 use aviary_insight::Sighting;
 use aviary_store::Record;
 use jiff::civil::DateTime;
@@ -53,6 +53,9 @@ pub enum Refusal {
     /// The line is no event.
     #[error("{0}")]
     NoEvent(String),
+    /// The line is nested deeper than is read.
+    #[error("nested too deep; accepted: up to 127 levels")]
+    Deep,
     /// The event names a sensor that this credential is not for.
     #[error("`node_id` is `{node}`, which is not one of this credential's: {allowed}")]
     Foreign {
@@ -79,7 +82,11 @@ impl Arrival {
             return Err(Refusal::Long { bytes: line.len() });
         }
         let line = std::str::from_utf8(line).map_err(|_| Refusal::NotText)?.trim();
-        let event = Event::parse(line).map_err(|error| Refusal::NoEvent(error.to_string()))?;
+        let event = Event::parse(line).map_err(|error| match error {
+            // The library has no other word for it; a test looks that it stays this one.
+            ParseError::Json(why) if why.to_string().contains("recursion limit") => Refusal::Deep,
+            error => Refusal::NoEvent(error.to_string()),
+        })?;
         if let Some(node) = event.node_id.as_deref().filter(|_| !source.nodes.is_empty())
             && !source.nodes.iter().any(|allowed| allowed == node)
         {

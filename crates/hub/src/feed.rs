@@ -34,6 +34,11 @@ impl Feed {
         self.0.subscribe()
     }
 
+    /// Whether anybody listens.
+    pub(crate) fn is_heard(&self) -> bool {
+        self.0.receiver_count() > 0
+    }
+
     pub(crate) fn tell(&self, news: News) {
         // An error says that nobody listens.
         let _ = self.0.send(news);

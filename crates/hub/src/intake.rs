@@ -135,8 +135,10 @@ impl Hub {
             self.tally.took(&source.sensor, &words, None, now);
             return Ok(words);
         }
+        // Copies only where somebody listens.
+        let listened = if self.feed.is_heard() { records.as_slice() } else { &[] };
         let told: HashMap<Uuid, Arc<Record>> =
-            records.iter().map(|record| (record.id, Arc::new(record.clone()))).collect();
+            listened.iter().map(|record| (record.id, Arc::new(record.clone()))).collect();
         let taken = self.store.take(records).await?;
         let mut fresh = taken.fresh.into_iter();
         for word in &mut words {

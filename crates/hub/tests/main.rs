@@ -82,7 +82,7 @@ async fn a_bad_line_says_why_and_holds_up_no_other() {
     assert_eq!(said[0], "not JSON");
     assert_eq!((said[1].as_str(), said[9].as_str()), ("accepted", "accepted"), "a log type that nobody knows is taken");
     assert_eq!(said[2], "not a JSON object");
-    assert_eq!(said[3], "not JSON");
+    assert_eq!(said[3], "nested too deep; accepted: up to 127 levels");
     assert!(said[4].starts_with("the line has 1048"), "{}", said[4]);
     assert_eq!(said[5], "`logtype` is not a number");
     assert_eq!(words[6], Word::Refused(Refusal::NotText));

@@ -1,16 +1,16 @@
 //! `aviary hub`: takes the events of many canaries and joins them into incidents.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
-use aviary_hub::{Certificate, Hub, Scope, Token, make_token, own_certificate, read_certificate};
-use aviary_store::{Networks, Options, Sqlite};
-use tokio::net::TcpListener;
+use aviary_hub::{Hub, Scope, Token, make_token, read_certificate};
+use aviary_store::Networks;
 
 use super::reset_password;
+use super::standing::{Standing, certificate};
+use super::ways_in::{WaysIn, address};
 use crate::process;
 
 /// Start a hub: events of many canaries in, incidents out
@@ -20,12 +20,13 @@ use crate::process;
 #[command(args_conflicts_with_subcommands = true)]
 #[command(after_help = "Examples:\n  aviary hub\n  aviary hub --listen 0.0.0.0:8443 --name hub.example\n  \
     aviary hub --certificate hub.crt --key hub.key\n  \
+    aviary hub --listen 0.0.0.0:8443 --lines 0.0.0.0:1514 --syslog-tls 0.0.0.0:6514\n  \
     aviary hub --proxy 10.0.0.5\n  aviary hub reset-password anna")]
 pub(super) struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
     /// Where to listen
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8443")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8443", value_parser = address)]
     listen: SocketAddr,
     /// Names and addresses by which sensors and people reach it, for the certificate that it makes
     #[arg(long, value_name = "NAME")]
@@ -39,6 +40,8 @@ pub(super) struct Arguments {
     /// An address or network of proxies whose X-Forwarded-For is believed
     #[arg(long, value_name = "CIDR", value_parser = network)]
     proxy: Vec<Networks>,
+    #[command(flatten)]
+    ways: WaysIn,
     /// State folder
     #[arg(long, value_name = "FOLDER")]
     state: Option<PathBuf>,
@@ -74,47 +77,22 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         let standing = Standing::open(&folder, certificate, arguments.listen).await?;
         println!("Aviary hub at https://{} (state in {})", standing.address, folder.display());
         println!("certificate SHA-256 {}", standing.certificate.fingerprint);
+        let ways = arguments.ways.open().await?;
+        for (way, address) in ways.addresses() {
+            println!("{} at {address}", way.word());
+        }
         if let Some(token) = first_token(&standing.hub).await? {
             println!("\nA token for everything, shown this once:\n  {token}");
         }
         let host = reached(arguments, standing.address);
         print!("{}", standing.set_up(&host).await?);
-        standing.serve(arguments.proxy.clone(), process::told_to_stop()).await;
+        let more =
+            ways.run(Arc::clone(&standing.hub), Some(standing.certificate.config.clone()), process::told_to_stop());
+        tokio::join!(standing.serve(arguments.proxy.clone(), process::told_to_stop()), more);
         anyhow::Ok(())
     })?;
     process::end(runtime);
     Ok(ExitCode::SUCCESS)
-}
-
-/// A hub that listens, and serves nobody yet.
-pub(super) struct Standing {
-    pub(super) hub: Arc<Hub>,
-    pub(super) address: SocketAddr,
-    pub(super) certificate: Certificate,
-    listener: TcpListener,
-}
-
-impl Standing {
-    pub(super) async fn open(folder: &Path, certificate: Certificate, listen: SocketAddr) -> anyhow::Result<Self> {
-        let store = Sqlite::open(Options::at(folder.join("hub.db")))?;
-        let hub = Arc::new(Hub::new(Arc::new(store), aviary_hub::clock::now).await?);
-        let listener = TcpListener::bind(listen).await;
-        let listener = listener.with_context(|| format!("`{listen}` cannot be listened on"))?;
-        Ok(Self { hub, address: listener.local_addr()?, certificate, listener })
-    }
-
-    /// How to make the first admin; nothing when there is one.
-    pub(super) async fn set_up(&self, host: &str) -> anyhow::Result<String> {
-        let Some(token) = self.hub.people().first_link().await? else { return Ok(String::new()) };
-        let said = "Nobody can sign in yet. Make the first admin here, within a day; the link works once:";
-        Ok(format!("\n{said}\n  https://{host}/console/#/setup/{token}\n"))
-    }
-
-    pub(super) async fn serve(self, proxies: Vec<Networks>, stop: impl Future<Output = ()>) {
-        let (router, _) = aviary_api::routes(self.hub);
-        let router = aviary_api::behind(router, proxies);
-        aviary_api::serve(self.listener, Some(self.certificate.config), router, stop).await;
-    }
 }
 
 /// Host and port by which people reach the hub.
@@ -124,23 +102,6 @@ fn reached(arguments: &Arguments, address: SocketAddr) -> String {
         None if address.ip().is_unspecified() => format!("localhost:{}", address.port()),
         None => address.to_string(),
     }
-}
-
-/// The hub's own certificate. This machine reaches it by it whatever its names are.
-pub(super) fn certificate(folder: &Path, names: &[String], listen: SocketAddr) -> anyhow::Result<Certificate> {
-    if names.iter().any(String::is_empty) {
-        bail!("`--name` is empty");
-    }
-    let mut names = names.to_vec();
-    if names.is_empty() {
-        names.extend(nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()));
-        names.extend((!listen.ip().is_unspecified()).then(|| listen.ip().to_string()));
-    }
-    names.extend(["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()]);
-    names.sort();
-    names.dedup();
-    let year = i32::try_from(aviary_hub::clock::now().as_seconds() / 31_556_952 + 1970).unwrap_or(2026);
-    Ok(own_certificate(folder, &names, year)?)
 }
 
 /// A token of a hub that has none yet.

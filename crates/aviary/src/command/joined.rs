@@ -10,7 +10,7 @@ use aviary_config::{Handler, Settings};
 use aviary_hub::{Hub, Scope, Token, find_token, make_token};
 use serde_json::{Map, json};
 
-use super::hub::{Standing, certificate};
+use super::standing::{Standing, certificate};
 use crate::process;
 
 /// The class of an output to a hub.

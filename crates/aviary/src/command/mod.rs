@@ -10,9 +10,11 @@ mod outputs;
 mod reload;
 mod reset_password;
 mod sensor;
+mod standing;
 mod status;
 mod tail;
 mod up;
+mod ways_in;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

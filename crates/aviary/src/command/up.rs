@@ -10,6 +10,7 @@ use aviary_config::{Handler, Settings};
 use aviary_sensor::{Canary, Identity, PortRule, Reload, Startup};
 
 use super::joined::{Joined, has_hub};
+use super::ways_in::address;
 use crate::configuration;
 use crate::paint::{Ink, Style, Table};
 use crate::process;
@@ -35,7 +36,7 @@ pub(super) struct Arguments {
     #[arg(long)]
     json: bool,
     /// Where the console is; 127.0.0.1:8443 if missing, or another port if that one is taken
-    #[arg(long, value_name = "ADDRESS", conflicts_with = "canary_only")]
+    #[arg(long, value_name = "ADDRESS", value_parser = address, conflicts_with = "canary_only")]
     listen: Option<SocketAddr>,
     /// Start no hub
     #[arg(long)]

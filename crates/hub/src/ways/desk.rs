@@ -17,6 +17,8 @@ const TRUSTED: Duration = Duration::from_secs(2);
 const TOKENS: usize = 1024;
 /// Pause before a batch that the store did not take is offered again.
 const PAUSE: Duration = Duration::from_millis(250);
+/// How often the store may fail at a batch.
+const TRIES: u32 = 20;
 /// What a token begins with.
 const MARK: &str = "avt_";
 
@@ -116,20 +118,20 @@ impl Desk {
         Ok(whose)
     }
 
-    /// Stores messages. While the store takes none, it waits: the sender waits with it.
+    /// Stores messages. While the store takes none, it waits, and the sender with it; what the store fails at again and
+    /// again is given up, so that it holds nothing that comes after.
     pub(super) async fn store(&self, batch: Batch) {
         for (source, lines) in batch.0 {
-            let mut told = false;
+            let mut failed = 0;
             while let Err(error) = self.hub.take(&source, &lines).await {
                 match error {
                     StoreError::Busy | StoreError::Full { .. } => {}
                     StoreError::Closed => return,
-                    error => {
-                        if !told {
-                            tracing::error!(sensor = source.sensor, %error, "lines are not stored yet");
-                        }
-                        told = true;
+                    error if failed >= TRIES => {
+                        tracing::error!(sensor = source.sensor, lines = lines.len(), %error, "lines are lost");
+                        break;
                     }
+                    _ => failed += 1,
                 }
                 sleep(PAUSE).await;
             }

@@ -1,0 +1,58 @@
+//! A hub in this process: its store, its listener, its certificate.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use aviary_hub::{Certificate, Hub, own_certificate};
+use aviary_store::{Networks, Options, Sqlite};
+use tokio::net::TcpListener;
+
+/// A hub that listens, and serves nobody yet.
+pub(super) struct Standing {
+    pub(super) hub: Arc<Hub>,
+    pub(super) address: SocketAddr,
+    pub(super) certificate: Certificate,
+    listener: TcpListener,
+}
+
+impl Standing {
+    pub(super) async fn open(folder: &Path, certificate: Certificate, listen: SocketAddr) -> anyhow::Result<Self> {
+        let store = Sqlite::open(Options::at(folder.join("hub.db")))?;
+        let hub = Arc::new(Hub::new(Arc::new(store), aviary_hub::clock::now).await?);
+        let listener = TcpListener::bind(listen).await;
+        let listener = listener.with_context(|| format!("`{listen}` cannot be listened on"))?;
+        Ok(Self { hub, address: listener.local_addr()?, certificate, listener })
+    }
+
+    /// How to make the first admin; nothing when there is one.
+    pub(super) async fn set_up(&self, host: &str) -> anyhow::Result<String> {
+        let Some(token) = self.hub.people().first_link().await? else { return Ok(String::new()) };
+        let said = "Nobody can sign in yet. Make the first admin here, within a day; the link works once:";
+        Ok(format!("\n{said}\n  https://{host}/console/#/setup/{token}\n"))
+    }
+
+    pub(super) async fn serve(self, proxies: Vec<Networks>, stop: impl Future<Output = ()>) {
+        let (router, _) = aviary_api::routes(self.hub);
+        let router = aviary_api::behind(router, proxies);
+        aviary_api::serve(self.listener, Some(self.certificate.config), router, stop).await;
+    }
+}
+
+/// The hub's own certificate. This machine reaches it by it whatever its names are.
+pub(super) fn certificate(folder: &Path, names: &[String], listen: SocketAddr) -> anyhow::Result<Certificate> {
+    if names.iter().any(String::is_empty) {
+        bail!("`--name` is empty");
+    }
+    let mut names = names.to_vec();
+    if names.is_empty() {
+        names.extend(nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()));
+        names.extend((!listen.ip().is_unspecified()).then(|| listen.ip().to_string()));
+    }
+    names.extend(["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()]);
+    names.sort();
+    names.dedup();
+    let year = i32::try_from(aviary_hub::clock::now().as_seconds() / 31_556_952 + 1970).unwrap_or(2026);
+    Ok(own_certificate(folder, &names, year)?)
+}
