@@ -7,6 +7,7 @@ mod events;
 mod incidents;
 mod intake;
 mod live;
+mod overview;
 mod problem;
 mod serve;
 mod wire;
@@ -43,6 +44,7 @@ pub fn routes(hub: Arc<Hub>) -> (Router, Document) {
         .routes(routes!(incidents::one))
         .routes(routes!(incidents::decide))
         .routes(routes!(live::stream))
+        .routes(routes!(overview::show))
         .split_for_parts();
     let shown = document.clone();
     let router = router

@@ -6,6 +6,7 @@
 //! incidents. No clock, no I/O.
 
 mod actor;
+mod credential;
 mod facts;
 mod incident;
 mod news;
@@ -15,6 +16,7 @@ mod suppression;
 mod verdict;
 
 pub use actor::{Actor, Source};
+pub use credential::Credential;
 pub use facts::{Fact, Facts, Sort};
 pub use incident::{Incident, Merged, Stamp, merge};
 pub use news::news;

@@ -7,6 +7,7 @@
 mod document;
 mod event;
 mod incident;
+mod overview;
 mod page;
 mod sqlite;
 
@@ -20,6 +21,10 @@ use uuid::Uuid;
 pub use document::{Document, PutError};
 pub use event::{EventQuery, EventRow, Networks, Record, Taken};
 pub use incident::{Changed, Decision, IncidentQuery, IncidentRow, Note, State};
+pub use overview::{
+    CredentialQuery, CredentialRow, Heard, Overview, OverviewQuery, SourceQuery, SourceRow, SourceStory, Span, Tried,
+    Whose,
+};
 pub use page::{Cursor, Page};
 pub use sqlite::{OpenError, Options, Sqlite};
 
@@ -94,6 +99,18 @@ pub trait Store: Send + Sync + 'static {
 
     /// Removes a document, if its version is still the one that is there.
     fn remove(&self, document: Document, by: String, at: Timestamp) -> Answer<'_, Result<(), PutError>>;
+
+    /// What happened, in numbers.
+    fn overview(&self, query: OverviewQuery) -> Answer<'_, Overview>;
+
+    /// Sources that a query asks for, those that were seen last first.
+    fn sources(&self, query: SourceQuery) -> Answer<'_, Page<SourceRow>>;
+
+    /// One source's whole story.
+    fn source(&self, whose: Whose) -> Answer<'_, Option<SourceStory>>;
+
+    /// Credentials that a query asks for.
+    fn credentials(&self, query: CredentialQuery) -> Answer<'_, Page<CredentialRow>>;
 
     /// Removes events older than a moment that are no evidence of an incident which is kept; gives how many.
     fn expire(&self, before: Timestamp) -> Answer<'_, u64>;

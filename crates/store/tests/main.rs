@@ -2,6 +2,7 @@
 
 mod battery;
 mod sqlite;
+mod sums;
 
 use aviary_event::{Event, Timestamp};
 use aviary_insight::Sighting;
@@ -48,5 +49,16 @@ impl Made {
             hidden: None,
             line,
         }
+    }
+}
+
+/// Somebody closes an incident.
+fn closed() -> aviary_store::Decision {
+    let at = Timestamp::from_micros(0);
+    aviary_store::Decision {
+        state: Some(aviary_store::State::Closed),
+        by: "anna".to_owned(),
+        text: "done".to_owned(),
+        at,
     }
 }

@@ -151,7 +151,7 @@ fn tokens(text: &str) -> Vec<String> {
     words.map(|word| format!("\"{word}\"")).collect()
 }
 
-const fn step(stage: Stage) -> i64 {
+pub(super) const fn step(stage: Stage) -> i64 {
     match stage {
         Stage::Touch => 1,
         Stage::Scan => 2,
@@ -160,6 +160,11 @@ const fn step(stage: Stage) -> i64 {
         Stage::DecoyUsed => 5,
         Stage::ExploitAttempt => 6,
     }
+}
+
+/// The stage of a number that [`step`] gives.
+pub(super) fn stage_of(number: i64) -> Option<Stage> {
+    Stage::ALL.into_iter().find(|stage| step(*stage) == number)
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<EventRow> {
@@ -171,7 +176,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<EventRow> {
         at: Timestamp::from_micros(row.get(2)?),
         received: Timestamp::from_micros(row.get(3)?),
         sensor: row.get(4)?,
-        stage: number.and_then(|number| Stage::ALL.into_iter().find(|stage| step(*stage) == number)),
+        stage: number.and_then(stage_of),
         hidden: row.get(6)?,
         line: row.get(7)?,
     })

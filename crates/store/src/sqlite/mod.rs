@@ -3,7 +3,9 @@
 mod documents;
 mod events;
 mod incidents;
+mod looking;
 mod readers;
+mod rollup;
 mod schema;
 mod writer;
 
@@ -19,6 +21,9 @@ use aviary_insight::Fact;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
+use crate::overview::{
+    CredentialQuery, CredentialRow, Overview, OverviewQuery, SourceQuery, SourceRow, SourceStory, Whose,
+};
 use crate::{
     Answer, Decision, Document, EventQuery, EventRow, IncidentQuery, IncidentRow, Page, PutError, Record, Store,
     StoreError, Taken,
@@ -209,6 +214,22 @@ impl Store for Sqlite {
 
     fn remove(&self, document: Document, by: String, at: Timestamp) -> Answer<'_, Result<(), PutError>> {
         self.write(|answer| Job::Remove(document, by, at, answer))
+    }
+
+    fn overview(&self, query: OverviewQuery) -> Answer<'_, Overview> {
+        self.read(move |connection| looking::overview(connection, query))
+    }
+
+    fn sources(&self, query: SourceQuery) -> Answer<'_, Page<SourceRow>> {
+        self.read(move |connection| looking::sources(connection, &query))
+    }
+
+    fn source(&self, whose: Whose) -> Answer<'_, Option<SourceStory>> {
+        self.read(move |connection| looking::story(connection, &whose))
+    }
+
+    fn credentials(&self, query: CredentialQuery) -> Answer<'_, Page<CredentialRow>> {
+        self.read(move |connection| looking::credentials(connection, &query))
     }
 
     fn expire(&self, before: Timestamp) -> Answer<'_, u64> {

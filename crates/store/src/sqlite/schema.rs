@@ -11,7 +11,8 @@ use super::OpenError;
 
 /// Steps from nothing to the newest layout; `PRAGMA user_version` says how many a file has had. A step is never changed
 /// once it was released.
-const STEPS: [&str; 1] = ["
+const STEPS: &[&str] = &[
+    "
     CREATE TABLE events (
         row INTEGER PRIMARY KEY,
         id BLOB NOT NULL,
@@ -66,7 +67,76 @@ const STEPS: [&str; 1] = ["
         version INTEGER NOT NULL,
         body TEXT
     );
-    "];
+    ",
+    "
+    CREATE TABLE hours (
+        hour INTEGER NOT NULL,
+        stage INTEGER NOT NULL,
+        service TEXT NOT NULL,
+        events INTEGER NOT NULL,
+        PRIMARY KEY (hour, stage, service)
+    ) WITHOUT ROWID;
+    CREATE TABLE heard (
+        sensor TEXT PRIMARY KEY,
+        first_at INTEGER NOT NULL,
+        last_at INTEGER NOT NULL,
+        events INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE sources (
+        row INTEGER PRIMARY KEY AUTOINCREMENT,
+        realm TEXT NOT NULL,
+        name TEXT NOT NULL,
+        addr BLOB,
+        first_at INTEGER NOT NULL,
+        last_at INTEGER NOT NULL,
+        events INTEGER NOT NULL,
+        credentials INTEGER NOT NULL DEFAULT 0,
+        UNIQUE (name, realm)
+    );
+    CREATE INDEX sources_last ON sources (last_at);
+    CREATE INDEX sources_addr ON sources (addr) WHERE addr IS NOT NULL;
+    CREATE TABLE source_parts (
+        source INTEGER NOT NULL,
+        part INTEGER NOT NULL,
+        value NOT NULL,
+        events INTEGER NOT NULL,
+        PRIMARY KEY (source, part, value)
+    ) WITHOUT ROWID;
+    CREATE TABLE credentials (
+        row INTEGER PRIMARY KEY AUTOINCREMENT,
+        username BLOB NOT NULL,
+        password BLOB NOT NULL,
+        first_at INTEGER NOT NULL,
+        last_at INTEGER NOT NULL,
+        events INTEGER NOT NULL,
+        sources INTEGER NOT NULL DEFAULT 0,
+        UNIQUE (username, password)
+    );
+    CREATE INDEX credentials_last ON credentials (last_at);
+    CREATE INDEX credentials_events ON credentials (events);
+    CREATE TABLE credential_services (
+        credential INTEGER NOT NULL,
+        service TEXT NOT NULL,
+        first_at INTEGER NOT NULL,
+        last_at INTEGER NOT NULL,
+        events INTEGER NOT NULL,
+        PRIMARY KEY (credential, service)
+    ) WITHOUT ROWID;
+    CREATE INDEX credential_services_last ON credential_services (service, last_at);
+    CREATE INDEX credential_services_events ON credential_services (service, events);
+    CREATE TABLE tried (
+        source INTEGER NOT NULL,
+        credential INTEGER NOT NULL,
+        service TEXT NOT NULL,
+        first_at INTEGER NOT NULL,
+        last_at INTEGER NOT NULL,
+        events INTEGER NOT NULL,
+        PRIMARY KEY (source, credential, service)
+    ) WITHOUT ROWID;
+    CREATE INDEX incidents_state ON incidents (state, severity) WHERE went_into IS NULL;
+    CREATE INDEX incidents_first ON incidents (first_at) WHERE went_into IS NULL;
+    ",
+];
 
 /// Takes the lock of a store, which holds as long as the file that it gives is open. SQLite's own lock is of no use: readers
 /// need the file beside the writer.

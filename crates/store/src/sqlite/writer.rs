@@ -9,6 +9,7 @@ use aviary_insight::{Actor, Fact, Sighting, merge};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
+use super::rollup::Rollup;
 use super::{documents, events, failed, incidents};
 use crate::{Changed, Decision, Document, IncidentRow, Note, PutError, Record, StoreError, Taken};
 
@@ -42,6 +43,8 @@ pub(super) struct Writer {
     window: Duration,
     /// Incidents by actor, so that a flood reads and parses its incident once.
     known: HashMap<Actor, Known>,
+    /// What the transaction adds to the sums.
+    sums: Rollup,
 }
 
 /// An actor's incidents.
@@ -53,7 +56,7 @@ struct Known {
 
 impl Writer {
     pub(super) fn new(connection: Connection, window: Duration) -> Self {
-        Self { connection, window, known: HashMap::new() }
+        Self { connection, window, known: HashMap::new(), sums: Rollup::default() }
     }
 
     /// Works until there is nobody left to ask.
@@ -96,11 +99,13 @@ impl Writer {
                 }
                 self.connection.execute_batch("RELEASE job")?;
             }
+            std::mem::take(&mut self.sums).write(&self.connection)?;
             self.connection.execute_batch("COMMIT")
         });
         let done = done.map_err(|error| {
             let _ = self.connection.execute_batch("ROLLBACK");
             self.known.clear();
+            self.sums = Rollup::default();
             failed(&error)
         });
         for answer in answers {
@@ -129,11 +134,15 @@ impl Writer {
 
     fn take(&mut self, records: &[Record]) -> rusqlite::Result<Taken> {
         let mut taken = Taken::default();
+        let mut sums = Rollup::default();
         // Changed incidents by actor and place in memory; those are stable within one transaction.
         let mut changed: HashMap<(Actor, i64), (bool, Vec<i64>)> = HashMap::new();
         for record in records {
             let fresh = events::insert(&self.connection, record)?;
             taken.fresh.push(fresh);
+            if fresh {
+                sums.add(record);
+            }
             let shown = record.sighting.as_ref().filter(|_| fresh && record.hidden.is_none());
             if let Some(sighting) = shown {
                 let (number, born, absorbed) = self.merge(sighting)?;
@@ -158,6 +167,7 @@ impl Writer {
             taken.changed.push(Changed { now: row.clone(), born, absorbed });
         }
         taken.changed.sort_by_key(|changed| changed.now.number);
+        self.sums.merge(sums);
         Ok(taken)
     }
 
