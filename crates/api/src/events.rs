@@ -144,6 +144,16 @@ impl Query {
     }
 }
 
+/// The query of an address, for all pages together: also how many events are asked for.
+pub(crate) fn read_whole(query: &str) -> Result<(EventQuery, usize), Problem> {
+    let uri = axum::http::Uri::builder().path_and_query(format!("/?{query}")).build();
+    let uri = uri.map_err(|_| Problem::bad("the query cannot be read"))?;
+    let axum::extract::Query(query) = axum::extract::Query::<Query>::try_from_uri(&uri)
+        .map_err(|error: axum::extract::rejection::QueryRejection| Problem::bad(error.body_text()))?;
+    let most = query.limit.unwrap_or(usize::MAX);
+    Ok((query.read()?, most))
+}
+
 /// Searches events, the newest first
 #[utoipa::path(
     get, path = "/api/v1/events", tag = "events", params(Query), security(("token" = ["read"])),

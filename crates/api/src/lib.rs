@@ -3,13 +3,17 @@
 //! The OpenAPI document is made from the routes; a test compares it with `schema/openapi.json`.
 
 mod access;
+mod credentials;
 mod events;
+mod export;
 mod incidents;
 mod intake;
 mod live;
 mod overview;
 mod problem;
+mod searches;
 mod serve;
+mod sources;
 mod wire;
 
 use std::sync::Arc;
@@ -45,6 +49,12 @@ pub fn routes(hub: Arc<Hub>) -> (Router, Document) {
         .routes(routes!(incidents::decide))
         .routes(routes!(live::stream))
         .routes(routes!(overview::show))
+        .routes(routes!(sources::list))
+        .routes(routes!(sources::one))
+        .routes(routes!(credentials::list))
+        .routes(routes!(export::export))
+        .routes(routes!(searches::list))
+        .routes(routes!(searches::one, searches::put, searches::remove))
         .split_for_parts();
     let shown = document.clone();
     let router = router
