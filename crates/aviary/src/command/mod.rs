@@ -8,6 +8,7 @@ mod module;
 mod outputs;
 mod reload;
 mod sensor;
+mod simulate;
 mod status;
 mod tail;
 mod up;
@@ -43,6 +44,7 @@ enum Command {
     #[command(subcommand)]
     Module(module::Command),
     Outputs(outputs::Arguments),
+    Simulate(simulate::Arguments),
     Completions(completions::Arguments),
 }
 
@@ -83,6 +85,7 @@ pub fn main() -> ExitCode {
         Command::Drill(arguments) => drill::run(&arguments),
         Command::Module(command) => module::run(command),
         Command::Outputs(arguments) => outputs::run(&arguments),
+        Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Completions(arguments) => Ok(completions::run(&arguments, &mut Line::command())),
     };
     crate::process::exit(result)
