@@ -26,3 +26,5 @@ mod privileges;
 mod receiver;
 #[cfg(test)]
 mod reload;
+#[cfg(test)]
+mod simulate;

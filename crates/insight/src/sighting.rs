@@ -9,7 +9,7 @@ use crate::{Actor, Credential, Fact, Stage, Stamp};
 const LONGEST: usize = 200;
 
 /// Keys of `logdata` under which services write user names.
-pub(crate) const USERS: [&str; 3] = ["USERNAME", "USER", "LOGINNAME"];
+const USERS: [&str; 3] = ["USERNAME", "USER", "LOGINNAME"];
 
 /// Members of `aviary.fingerprint` that are facts.
 const FINGERPRINTS: [&str; 4] = ["hassh", "ja3", "ja4", "ja4h"];

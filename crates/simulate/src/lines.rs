@@ -160,7 +160,7 @@ pub(crate) fn login(service: &str, user: &str, password: &str, random: &mut Rand
         "redis" => (30501, both),
         "mysql" => (30801, both.with("METHOD", "mysql_clear_password")),
         "rdp" => (14001, both.with("HOSTNAME", "DESKTOP").with("DOMAIN", "")),
-        "smb" => (31102, both.with("DOMAIN", "WORKGROUP").with("MECHANISM", "NTLMSSP")),
+        "smb" => (31101, both.with("DOMAIN", "WORKGROUP").with("MECHANISM", "NTLMSSP")),
         _ => return None,
     };
     Some((kind(service, number)?, data))
