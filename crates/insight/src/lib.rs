@@ -14,6 +14,7 @@ mod sighting;
 mod stage;
 mod suppression;
 mod verdict;
+mod words;
 
 pub use actor::{Actor, Source};
 pub use credential::Credential;
@@ -24,3 +25,4 @@ pub use sighting::Sighting;
 pub use stage::Stage;
 pub use suppression::{Hours, Rule, RuleError, RuleText};
 pub use verdict::{Reason, Verdict};
+pub use words::{fields, words};

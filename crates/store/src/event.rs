@@ -27,8 +27,10 @@ pub struct Record {
     pub service: Option<String>,
     /// The class.
     pub kind: &'static str,
-    /// What free text and fields are searched in: the values of `logdata`.
+    /// What free text is searched in: the values of `logdata`.
     pub words: String,
+    /// Members of `logdata` that are found by their values.
+    pub fields: Vec<(String, String)>,
     /// What it tells; `None` for one without a source.
     pub sighting: Option<Sighting>,
     /// The rule that hides it.

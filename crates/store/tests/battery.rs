@@ -233,3 +233,104 @@ async fn old_events_go_and_evidence_stays() {
     assert_eq!(found(&store, EventQuery::default()).await, [4, 3, 2]);
     assert_eq!(found(&store, EventQuery { text: Some("root".to_owned()), ..EventQuery::default() }).await, [4, 3, 2]);
 }
+
+#[tokio::test]
+async fn events_are_in_order_of_time_however_they_come() {
+    let (_folder, store) = fresh();
+    // Backwards, each batch late, and in one moment more than a microsecond has room for.
+    for part in (0..4).rev() {
+        let records = (0..50).map(|n| Made::new(part * 100 + n, i64::try_from(part).expect("small"), "10.0.0.1"));
+        take(&store, records.rev()).await;
+    }
+    let page = store.events(EventQuery { limit: 1000, ..EventQuery::default() }).await.expect("a page");
+    let times: Vec<i64> = page.rows.iter().map(|row| row.at.as_micros() / SECOND).collect();
+    assert_eq!(times.len(), 200);
+    assert!(times.is_sorted_by(|a, b| a >= b), "{times:?}");
+    let at = |seconds: i64| Some(Timestamp::from_micros(seconds * SECOND));
+    for text in [None, Some("root".to_owned())] {
+        let query = EventQuery { since: at(1), until: at(3), text, limit: 1000, ..EventQuery::default() };
+        let page = store.events(query).await.expect("a page");
+        assert!(page.rows.iter().all(|row| (SECOND..3 * SECOND).contains(&row.at.as_micros())));
+        assert_eq!(page.rows.len(), 100);
+    }
+}
+
+#[tokio::test]
+async fn networks_of_any_width_find_what_is_in_them() {
+    let (_folder, store) = fresh();
+    let sources = ["10.0.0.1", "10.0.1.200", "10.128.0.1", "200.0.0.1", "2001:db8::1", "2001:db8:0:1::1", "fd00::1"];
+    let records = sources.iter().enumerate().map(|(number, source)| {
+        let number = u128::try_from(number).expect("small");
+        Made::new(number, i64::try_from(number).expect("small"), source)
+    });
+    take(&store, records).await;
+    let all: Vec<u128> = (0..7).rev().collect();
+    for (network, expected) in [
+        ("10.0.0.0/31", &[0][..]),
+        ("10.0.0.0/25", &[0]),
+        ("10.0.0.128/25", &[]),
+        ("10.0.0.0/23", &[1, 0]),
+        ("10.0.0.0/9", &[1, 0]),
+        ("10.0.0.0/8", &[2, 1, 0]),
+        ("0.0.0.0/1", &[2, 1, 0]),
+        ("128.0.0.0/1", &[3]),
+        ("0.0.0.0/0", &[3, 2, 1, 0]),
+        ("2001:db8::/127", &[4]),
+        ("2001:db8::/64", &[4]),
+        ("2001:db8::/63", &[5, 4]),
+        ("2001:db8::/50", &[5, 4]),
+        ("2000::/3", &[5, 4]),
+        ("fc00::/7", &[6]),
+        ("8000::/1", &[6]),
+        ("::/0", &all),
+    ] {
+        let query = EventQuery { sources: Networks::parse(network), ..EventQuery::default() };
+        assert_eq!(found(&store, query).await, expected, "{network}");
+    }
+    let decoy = EventQuery { destinations: Networks::parse("10.9.0.0/16"), ..EventQuery::default() };
+    assert_eq!(found(&store, decoy).await, all);
+}
+
+#[tokio::test]
+async fn any_member_of_logdata_is_searched_in_by_its_value() {
+    let (_folder, store) = fresh();
+    let with = |number: u128, logdata: &str| {
+        let mut record = Made::new(number, i64::try_from(number).expect("small"), "10.0.0.1").record();
+        record.line = format!(r#"{{"logtype": 1, "logdata": {logdata}}}"#);
+        let event = aviary_event::Event::parse(&record.line).expect("an event");
+        record.words = aviary_insight::words(&event.logdata);
+        record.fields = aviary_insight::fields(&event.logdata);
+        record
+    };
+    let long = "long word ".repeat(100);
+    let records = vec![
+        with(1, r#"{"USERNAME": "root", "PASSWORD": "toor"}"#),
+        with(2, r#"{"USERNAME": "toor", "PASSWORD": "root"}"#),
+        with(3, r#"{"COUNT": 22, "SIGNED": true, "a.b": "dot", "q": "it's \"quoted\""}"#),
+        with(4, &format!(r#"{{"BODY": "{long}"}}"#)),
+    ];
+    store.take(records).await.expect("taken");
+    for (key, value, expected) in [
+        ("USERNAME", "root", &[1][..]),
+        ("PASSWORD", "root", &[2]),
+        ("USERNAME", "Root", &[]),
+        ("username", "root", &[]),
+        ("COUNT", "22", &[3]),
+        ("SIGNED", "true", &[3]),
+        ("a.b", "dot", &[3]),
+        ("q", "it's \"quoted\"", &[3]),
+        ("BODY", &long, &[4]),
+        ("NONE", "", &[]),
+    ] {
+        let fields = vec![(key.to_owned(), value.to_owned())];
+        assert_eq!(found(&store, EventQuery { fields, ..EventQuery::default() }).await, expected, "{key}={value}");
+    }
+    let both = ["root", "toor"].map(|text| text.to_owned());
+    let fields = vec![("USERNAME".to_owned(), both[0].clone()), ("PASSWORD".to_owned(), both[1].clone())];
+    assert_eq!(found(&store, EventQuery { fields, ..EventQuery::default() }).await, [1]);
+    // Whoever sends the text of a tag is not found by it.
+    let forged = with(5, "{\"USERNAME\": \"\u{e000}a8vpijr7e125b8\"}");
+    store.take(vec![forged]).await.expect("taken");
+    let query = EventQuery { sensor: Some("foobar".to_owned()), ..EventQuery::default() };
+    assert_eq!(found(&store, query).await, [0; 0]);
+}

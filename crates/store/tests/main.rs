@@ -45,6 +45,7 @@ impl Made {
             service: Some("ssh".to_owned()),
             kind: event.class().word(),
             words: (*user).to_owned(),
+            fields: vec![("USERNAME".to_owned(), (*user).to_owned())],
             sighting: Sighting::of(&event, id, at, self.sensor, ""),
             hidden: None,
             line,

@@ -5,8 +5,10 @@ mod events;
 mod incidents;
 mod looking;
 mod readers;
+mod refill;
 mod rollup;
 mod schema;
+mod tags;
 mod writer;
 
 use std::fs::File;

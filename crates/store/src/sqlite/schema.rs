@@ -164,11 +164,11 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
     connection.busy_timeout(Duration::from_secs(2)).map_err(failed)?;
     // FULL: a sensor forgets what was acknowledged, so a machine that loses power must not.
     let pragmas = "
+        PRAGMA auto_vacuum = INCREMENTAL;
         PRAGMA journal_mode = WAL;
         PRAGMA synchronous = FULL;
         PRAGMA cache_size = -8192;
-        PRAGMA temp_store = MEMORY;
-        PRAGMA auto_vacuum = INCREMENTAL;";
+        PRAGMA temp_store = MEMORY;";
     connection.execute_batch(pragmas).map_err(failed)?;
     let known = i64::try_from(STEPS.len()).unwrap_or(i64::MAX);
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(failed)?;
@@ -179,6 +179,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
     for step in STEPS.iter().skip(usize::try_from(found).unwrap_or(0)) {
         transaction.execute_batch(step).map_err(failed)?;
     }
+    super::refill::refill(&transaction).map_err(failed)?;
     transaction.pragma_update(None, "user_version", known).map_err(failed)?;
     transaction.commit().map_err(failed)?;
     Ok(connection)

@@ -45,6 +45,8 @@ pub(super) struct Writer {
     known: HashMap<Actor, Known>,
     /// What the transaction adds to the sums.
     sums: Rollup,
+    /// What the transaction adds to the index of words.
+    indexed: Vec<events::Indexed>,
 }
 
 /// An actor's incidents.
@@ -56,7 +58,7 @@ struct Known {
 
 impl Writer {
     pub(super) fn new(connection: Connection, window: Duration) -> Self {
-        Self { connection, window, known: HashMap::new(), sums: Rollup::default() }
+        Self { connection, window, known: HashMap::new(), sums: Rollup::default(), indexed: Vec::new() }
     }
 
     /// Works until there is nobody left to ask.
@@ -99,6 +101,8 @@ impl Writer {
                 }
                 self.connection.execute_batch("RELEASE job")?;
             }
+            // Once for all, not once a job: the index writes a piece to the file at each savepoint.
+            events::index(&self.connection, std::mem::take(&mut self.indexed))?;
             std::mem::take(&mut self.sums).write(&self.connection)?;
             self.connection.execute_batch("COMMIT")
         });
@@ -106,6 +110,7 @@ impl Writer {
             let _ = self.connection.execute_batch("ROLLBACK");
             self.known.clear();
             self.sums = Rollup::default();
+            self.indexed.clear();
             failed(&error)
         });
         for answer in answers {
@@ -135,13 +140,16 @@ impl Writer {
     fn take(&mut self, records: &[Record]) -> rusqlite::Result<Taken> {
         let mut taken = Taken::default();
         let mut sums = Rollup::default();
+        let mut indexed = Vec::new();
         // Changed incidents by actor and place in memory; those are stable within one transaction.
         let mut changed: HashMap<(Actor, i64), (bool, Vec<i64>)> = HashMap::new();
         for record in records {
-            let fresh = events::insert(&self.connection, record)?;
+            let found = events::insert(&self.connection, record)?;
+            let fresh = found.is_some();
             taken.fresh.push(fresh);
             if fresh {
                 sums.add(record);
+                indexed.extend(found);
             }
             let shown = record.sighting.as_ref().filter(|_| fresh && record.hidden.is_none());
             if let Some(sighting) = shown {
@@ -168,6 +176,7 @@ impl Writer {
         }
         taken.changed.sort_by_key(|changed| changed.now.number);
         self.sums.merge(sums);
+        self.indexed.append(&mut indexed);
         Ok(taken)
     }
 
