@@ -156,6 +156,29 @@ pub(crate) fn key_of(address: IpAddr) -> [u8; 16] {
     mapped.octets()
 }
 
+/// The address of 16 bytes that [`key_of`] gave.
+pub(crate) fn address_of(key: [u8; 16]) -> IpAddr {
+    IpAddr::V6(Ipv6Addr::from(key)).to_canonical()
+}
+
+/// What a step of [`Store::expire`](crate::Store::expire) came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expired {
+    /// Events that were removed.
+    pub removed: u64,
+    /// Where the next step goes on; `None` when all is done.
+    pub next: Option<Cursor>,
+}
+
+/// How much the store holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// Bytes that are in use; what is free of a file is not counted.
+    pub bytes: u64,
+    /// The first moment of which there is an event.
+    pub oldest: Option<Timestamp>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

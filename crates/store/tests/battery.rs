@@ -228,8 +228,7 @@ async fn old_events_go_and_evidence_stays() {
         };
         store.decide(number, decision).await.expect("decided");
     }
-    let removed = store.expire(Timestamp::from_micros(5000 * SECOND)).await.expect("done");
-    assert_eq!(removed, 1, "2 belongs to an open incident, 3 was grave");
+    assert_eq!(expire(&store, 5000).await, 1, "2 belongs to an open incident, 3 was grave");
     assert_eq!(found(&store, EventQuery::default()).await, [4, 3, 2]);
     assert_eq!(found(&store, EventQuery { text: Some("root".to_owned()), ..EventQuery::default() }).await, [4, 3, 2]);
 }
@@ -333,4 +332,55 @@ async fn any_member_of_logdata_is_searched_in_by_its_value() {
     store.take(vec![forged]).await.expect("taken");
     let query = EventQuery { sensor: Some("foobar".to_owned()), ..EventQuery::default() };
     assert_eq!(found(&store, query).await, [0; 0]);
+}
+
+/// Removes what is older than some seconds, step by step; gives how many events went.
+async fn expire(store: &impl Store, seconds: i64) -> u64 {
+    let (mut removed, mut from) = (0, None);
+    loop {
+        let step = store.expire(Timestamp::from_micros(seconds * SECOND), from).await.expect("done");
+        removed += step.removed;
+        from = step.next;
+        if from.is_none() {
+            return removed;
+        }
+    }
+}
+
+#[tokio::test]
+async fn evidence_holds_up_nothing_that_is_behind_it() {
+    let (_folder, store) = fresh();
+    // More evidence than one step looks at, and behind it what nobody needs.
+    let evidence = (0..6000).map(|number| Made::new(number, 0, "10.0.0.1"));
+    take(&store, evidence).await;
+    let mut hidden = Made::new(9000, 1, "10.0.0.2").record();
+    hidden.hidden = Some("nessus".to_owned());
+    let word = Made { source: "scanner.example", ..Made::new(9001, 2, "") };
+    store.take(vec![hidden, word.record()]).await.expect("taken");
+    take(&store, [Made::new(9002, 99, "10.0.0.2")]).await;
+    assert_eq!(expire(&store, 50).await, 1, "only the hidden one: the others belong to open incidents");
+    assert_eq!(expire(&store, 50).await, 0);
+    store.decide(2, Decision { state: None, ..crate::closed() }).await.expect("noted");
+    assert_eq!(store.size().await.expect("an answer").oldest, Some(Timestamp::from_micros(0)));
+}
+
+#[tokio::test]
+async fn sums_go_with_what_they_counted() {
+    let (_folder, store) = fresh();
+    let scan = |number, seconds, source| Made { logtype: 5001, ..Made::new(number, seconds, source) };
+    take(&store, [scan(1, 0, "10.0.0.1"), scan(2, 1, "10.0.0.2"), scan(3, 9000, "10.0.0.2")]).await;
+    let query = || aviary_store::SourceQuery { limit: 9, ..aviary_store::SourceQuery::default() };
+    for number in [1, 2] {
+        store.decide(number, crate::closed()).await.expect("decided");
+    }
+    assert_eq!(expire(&store, 7200).await, 2);
+    let rows = store.sources(query()).await.expect("a page").rows;
+    let left: Vec<_> = rows.iter().map(|row| (row.actor.to_string(), row.span.events)).collect();
+    assert_eq!(left, [("10.0.0.2".to_owned(), 2)], "what is still seen keeps its sums");
+    let overview =
+        aviary_store::OverviewQuery { new: Timestamp::from_micros(0), trend: Timestamp::from_micros(0), top: 5 };
+    assert_eq!(store.overview(overview).await.expect("an answer").trend.len(), 1);
+    let size = store.size().await.expect("an answer");
+    assert_eq!(size.oldest, Some(Timestamp::from_micros(9000 * SECOND)));
+    assert!(size.bytes > 0);
 }

@@ -3,6 +3,7 @@
 mod battery;
 mod sqlite;
 mod sums;
+mod upkeep;
 
 use aviary_event::{Event, Timestamp};
 use aviary_insight::Sighting;

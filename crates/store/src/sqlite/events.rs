@@ -1,7 +1,5 @@
 //! Events in their table.
 
-use std::collections::HashMap;
-
 use aviary_event::Timestamp;
 use aviary_insight::{Fact, Stage};
 use rusqlite::types::ToSql;
@@ -18,7 +16,7 @@ const COLUMNS: &str = "events.row, id, at, received, sensor, stage, hidden, line
 const ROOM: i64 = 16;
 
 /// Rows that events of one moment may stand behind it: a million.
-const BEHIND: i64 = 16_000_000;
+pub(super) const BEHIND: i64 = 16_000_000;
 
 /// What is indexed of an event, under its row.
 pub(super) type Indexed = (i64, String);
@@ -87,7 +85,7 @@ pub(super) fn index(connection: &Connection, mut events: Vec<Indexed>) -> rusqli
 }
 
 /// The first row of a moment. Rows are in order of time, so that the index of words is, too.
-const fn first_of(at: Timestamp) -> i64 {
+pub(super) const fn first_of(at: Timestamp) -> i64 {
     at.as_micros().saturating_mul(ROOM)
 }
 
@@ -229,40 +227,6 @@ fn read(row: &Row<'_>) -> rusqlite::Result<EventRow> {
         hidden: row.get(6)?,
         line: row.get(7)?,
     })
-}
-
-/// The first and last moment of an incident.
-type Span = (i64, i64);
-
-/// Removes events before a moment, but for those of incidents that are kept; gives how many went.
-pub(super) fn expire(connection: &Connection, before: Timestamp, limit: usize) -> rusqlite::Result<u64> {
-    // What nobody has closed is evidence, and so is what was grave.
-    let sql = "
-        SELECT row, src, realm, at FROM events WHERE at < ?1 ORDER BY at LIMIT ?2";
-    let mut kept: HashMap<(Vec<u8>, String), Vec<Span>> = HashMap::new();
-    for incident in super::incidents::kept(connection, before)? {
-        let actor = &incident.actor;
-        let Some(address) = actor.address() else { continue };
-        let spans = kept.entry((key_of(address).to_vec(), actor.realm.clone())).or_default();
-        spans.push((incident.first.at, incident.last.at));
-    }
-    let mut old = connection.prepare_cached(sql)?;
-    let rows = old.query_map(params![before.as_micros(), i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
-        Ok((row.get::<_, i64>(0)?, row.get::<_, Option<Vec<u8>>>(1)?, row.get::<_, String>(2)?, row.get::<_, i64>(3)?))
-    })?;
-    let mut removed = 0_u64;
-    let mut drop_event = connection.prepare_cached("DELETE FROM events WHERE row = ?1")?;
-    let mut drop_words = connection.prepare_cached("DELETE FROM words WHERE rowid = ?1")?;
-    for row in rows.collect::<rusqlite::Result<Vec<_>>>()? {
-        let (number, src, realm, at) = row;
-        let spans = src.and_then(|src| kept.get(&(src, realm)));
-        if spans.is_some_and(|spans| spans.iter().any(|(first, last)| (*first..=*last).contains(&at))) {
-            continue;
-        }
-        drop_words.execute([number])?;
-        removed = removed.saturating_add(u64::try_from(drop_event.execute([number])?).unwrap_or(0));
-    }
-    Ok(removed)
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use aviary_event::{Severity, Timestamp};
 use aviary_insight::{Actor, Fact, Incident};
 use rusqlite::types::{ToSql, Type};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
@@ -138,14 +137,4 @@ fn json<T: DeserializeOwned>(column: usize, text: &str) -> rusqlite::Result<T> {
 
 fn text(value: &impl serde::Serialize) -> rusqlite::Result<String> {
     serde_json::to_string(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
-}
-
-/// Incidents that began before a moment and whose events are kept as evidence: what is not closed, and what was grave.
-pub(super) fn kept(connection: &Connection, before: Timestamp) -> rusqlite::Result<Vec<Incident>> {
-    let sql = format!(
-        "SELECT {COLUMNS} FROM incidents
-         WHERE went_into IS NULL AND first_at < ?1 AND (state <> 'closed' OR severity >= ?2)"
-    );
-    let values = params![before.as_micros(), Severity::High.ocsf()];
-    connection.prepare_cached(&sql)?.query_map(values, |row| read(row).map(|row| row.incident))?.collect()
 }

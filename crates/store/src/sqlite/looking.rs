@@ -1,7 +1,6 @@
 //! Sums as they are asked for.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv6Addr};
 
 use aviary_event::{Severity, Timestamp};
 use aviary_insight::{Actor, Credential, Source};
@@ -11,12 +10,12 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use super::events::stage_of;
 use super::incidents;
 use super::rollup::{Part, begin_of, hour_of, number};
-use crate::event::key_of;
+use crate::event::{address_of, key_of};
 use crate::overview::{
     CredentialQuery, CredentialRow, Heard, Overview, OverviewQuery, SourceQuery, SourceRow, SourceStory, Span, Tried,
     Whose,
 };
-use crate::{Cursor, Page};
+use crate::{Cursor, Page, Size};
 
 /// Most sources of a network that are sorted instead of looking for them among all, those seen last first.
 const FEW: i64 = 5000;
@@ -153,6 +152,16 @@ pub(super) fn credentials(connection: &Connection, query: &CredentialQuery) -> r
     page(rows.collect::<rusqlite::Result<_>>()?, limit)
 }
 
+/// How much there is.
+pub(super) fn size(connection: &Connection) -> rusqlite::Result<Size> {
+    let pragma = |name: &str| connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, u64>(0));
+    let used = pragma("page_count")?.saturating_sub(pragma("freelist_count")?);
+    let sql = "SELECT at FROM events ORDER BY row LIMIT 1";
+    let oldest = connection.prepare_cached(sql)?.query_row([], |row| row.get(0)).optional()?;
+    let bytes = used.saturating_mul(pragma("page_size")?);
+    Ok(Size { bytes, oldest: oldest.map(Timestamp::from_micros) })
+}
+
 /// Conditions and their values.
 #[derive(Default)]
 struct Asked {
@@ -210,7 +219,7 @@ fn parts(connection: &Connection, source: i64, part: Part, limit: i64) -> rusqli
 fn actor(row: &Row<'_>, first: usize) -> rusqlite::Result<Actor> {
     let address: Option<[u8; 16]> = row.get(first + 2)?;
     let source = match address {
-        Some(address) => Source::Address(IpAddr::V6(Ipv6Addr::from(address)).to_canonical()),
+        Some(address) => Source::Address(address_of(address)),
         None => Source::Text(row.get(first + 1)?),
     };
     Ok(Actor { realm: row.get(first)?, source })

@@ -2,6 +2,7 @@
 
 mod documents;
 mod events;
+mod expire;
 mod incidents;
 mod looking;
 mod readers;
@@ -9,6 +10,7 @@ mod refill;
 mod rollup;
 mod schema;
 mod tags;
+mod upkeep;
 mod writer;
 
 use std::fs::File;
@@ -27,10 +29,11 @@ use crate::overview::{
     CredentialQuery, CredentialRow, Overview, OverviewQuery, SourceQuery, SourceRow, SourceStory, Whose,
 };
 use crate::{
-    Answer, Decision, Document, EventQuery, EventRow, IncidentQuery, IncidentRow, Page, PutError, Record, Store,
-    StoreError, Taken,
+    Answer, Cursor, Decision, Document, EventQuery, EventRow, Expired, IncidentQuery, IncidentRow, Page, PutError,
+    Record, Size, Store, StoreError, Taken,
 };
 use readers::Readers;
+pub use upkeep::{Report, UpkeepError, backup, check, restore};
 use writer::{Job, Writer};
 
 /// Jobs that wait for the writer, at most; who brings more waits.
@@ -234,8 +237,12 @@ impl Store for Sqlite {
         self.read(move |connection| looking::credentials(connection, &query))
     }
 
-    fn expire(&self, before: Timestamp) -> Answer<'_, u64> {
-        self.write(|answer| Job::Expire(before, answer))
+    fn expire(&self, before: Timestamp, from: Option<Cursor>) -> Answer<'_, Expired> {
+        self.write(move |answer| Job::Expire(before, from, answer))
+    }
+
+    fn size(&self) -> Answer<'_, Size> {
+        self.read(looking::size)
     }
 }
 

@@ -69,6 +69,32 @@ const STEPS: &[&str] = &[
     );
     ",
     "
+    DROP INDEX events_id;
+    DROP INDEX events_at;
+    DROP INDEX events_src;
+    DROP INDEX events_sensor;
+    DROP INDEX events_hidden;
+    DROP TABLE words;
+    ALTER TABLE events RENAME TO events_before;
+    CREATE TABLE events (
+        row INTEGER PRIMARY KEY,
+        id BLOB NOT NULL,
+        at INTEGER NOT NULL,
+        received INTEGER NOT NULL,
+        sensor TEXT NOT NULL,
+        realm TEXT NOT NULL,
+        src BLOB,
+        dst BLOB,
+        port INTEGER,
+        logtype INTEGER,
+        service TEXT,
+        kind TEXT NOT NULL,
+        stage INTEGER,
+        hidden TEXT,
+        line TEXT NOT NULL
+    );
+    CREATE UNIQUE INDEX events_id ON events (id);
+    CREATE VIRTUAL TABLE words USING fts5 (body, content = '', contentless_delete = 1, detail = none);
     CREATE TABLE hours (
         hour INTEGER NOT NULL,
         stage INTEGER NOT NULL,
@@ -138,6 +164,10 @@ const STEPS: &[&str] = &[
     ",
 ];
 
+/// The newest layout.
+#[expect(clippy::cast_possible_wrap, reason = "a handful")]
+pub(super) const LAYOUT: i64 = STEPS.len() as i64;
+
 /// Takes the lock of a store, which holds as long as the file that it gives is open. SQLite's own lock is of no use: readers
 /// need the file beside the writer.
 pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
@@ -170,7 +200,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
         PRAGMA cache_size = -8192;
         PRAGMA temp_store = MEMORY;";
     connection.execute_batch(pragmas).map_err(failed)?;
-    let known = i64::try_from(STEPS.len()).unwrap_or(i64::MAX);
+    let known = LAYOUT;
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(failed)?;
     let found: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
     if found > known {

@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use aviary_insight::Stage;
 
 use super::events::step;
+use crate::event::address_of;
 use crate::{EventQuery, Networks, Record};
 
 /// Begins a tag. FTS5 takes it for a letter, and nobody types it.
@@ -94,7 +95,7 @@ pub(super) fn text(record: &Record, src: Option<[u8; 16]>, dst: Option<[u8; 16]>
     }
     for (of, address) in [(Of::Source, src), (Of::Target, dst)] {
         let Some(address) = address else { continue };
-        let address = IpAddr::V6(Ipv6Addr::from(address)).to_canonical();
+        let address = address_of(address);
         for bits in if address.is_ipv4() { V4 } else { V6 } {
             add(of, &masked(address, *bits));
         }

@@ -10,8 +10,8 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::rollup::Rollup;
-use super::{documents, events, failed, incidents};
-use crate::{Changed, Decision, Document, IncidentRow, Note, PutError, Record, StoreError, Taken};
+use super::{documents, events, expire, failed, incidents};
+use crate::{Changed, Cursor, Decision, Document, Expired, IncidentRow, Note, PutError, Record, StoreError, Taken};
 
 /// Jobs that share a transaction, at most.
 const TOGETHER: usize = 64;
@@ -19,7 +19,7 @@ const TOGETHER: usize = 64;
 const RECORDS: usize = 8192;
 /// Actors whose incidents stay in memory.
 const ACTORS: usize = 4096;
-/// Events that are removed in one transaction.
+/// Events that are looked at in one step, to remove them.
 const REMOVED: usize = 5000;
 
 /// Who waits for an answer.
@@ -32,7 +32,7 @@ pub(super) enum Job {
     Told(i64, Vec<Fact>, Asker<()>),
     Put(Document, String, Timestamp, Asker<Result<Document, PutError>>),
     Remove(Document, String, Timestamp, Asker<Result<(), PutError>>),
-    Expire(Timestamp, Asker<u64>),
+    Expire(Timestamp, Option<Cursor>, Asker<Expired>),
 }
 
 /// An answer that is given when the transaction is durable, or not.
@@ -133,7 +133,7 @@ impl Writer {
             Job::Remove(document, by, at, asker) => {
                 later(documents::remove(&self.connection, &document, &by, at), asker)
             }
-            Job::Expire(before, asker) => later(events::expire(&self.connection, before, REMOVED), asker),
+            Job::Expire(before, from, asker) => later(expire::expire(&self.connection, before, from, REMOVED), asker),
         }
     }
 
