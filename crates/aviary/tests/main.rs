@@ -28,3 +28,5 @@ mod receiver;
 mod reload;
 #[cfg(test)]
 mod simulate;
+#[cfg(test)]
+mod upkeep;

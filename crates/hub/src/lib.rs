@@ -9,6 +9,7 @@ mod certificate;
 pub mod clock;
 mod feed;
 mod intake;
+mod retention;
 mod rules;
 
 pub use access::{Scope, Token, TokenError, find_token, make_token};
@@ -16,4 +17,5 @@ pub use arrival::{Arrival, Refusal, Source};
 pub use certificate::{Certificate, CertificateError, own_certificate, read_certificate};
 pub use feed::{Feed, News};
 pub use intake::{Hub, Word};
+pub use retention::{Keep, retain, retain_once};
 pub use rules::{Suppression, Suppressions};

@@ -4,20 +4,25 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use aviary_hub::{Certificate, Hub, Scope, Token, make_token, own_certificate, read_certificate};
+use aviary_hub::{Certificate, Hub, Keep, Scope, Token, make_token, own_certificate, read_certificate, retain};
 use aviary_store::{Options, Sqlite};
 
+use super::upkeep;
 use crate::process;
 
 /// Start a hub: events of many canaries in, incidents out
 ///
 /// Without a certificate of your own it makes one at its first start, and prints its fingerprint.
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 #[command(after_help = "Examples:\n  aviary hub\n  aviary hub --listen 0.0.0.0:8443 --name hub.example\n  \
-    aviary hub --certificate hub.crt --key hub.key")]
+    aviary hub --certificate hub.crt --key hub.key\n  aviary hub backup hub-2026-11-25.db")]
 pub(super) struct Arguments {
+    #[command(subcommand)]
+    upkeep: Option<upkeep::Command>,
     /// Where to listen
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8443")]
     listen: SocketAddr,
@@ -33,11 +38,20 @@ pub(super) struct Arguments {
     /// State folder
     #[arg(long, value_name = "FOLDER")]
     state: Option<PathBuf>,
+    /// Remove events that are older, but for evidence: of incidents that are not closed, or were grave
+    #[arg(long, value_name = "AGE", default_value = "1y", value_parser = upkeep::age)]
+    keep: Duration,
+    /// Remove the oldest events, but for evidence, when the store is larger
+    #[arg(long, value_name = "SIZE", value_parser = upkeep::bytes)]
+    keep_size: Option<u64>,
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    if let Some(command) = &arguments.upkeep {
+        return upkeep::run(command);
+    }
     process::start_logging();
-    let folder = arguments.state.clone().unwrap_or_else(|| process::state_dir(None).join("hub"));
+    let folder = upkeep::folder(arguments.state.as_deref());
     process::make_private(&folder)?;
     let certificate = certificate(arguments, &folder)?;
     let store = Sqlite::open(Options::at(folder.join("hub.db")))?;
@@ -52,8 +66,12 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         if let Some(token) = first_token(&hub).await? {
             println!("\nA token for everything, shown this once:\n  {token}");
         }
-        let (router, _) = aviary_api::routes(hub);
-        aviary_api::serve(listener, Some(certificate.config), router, process::told_to_stop()).await;
+        let (router, _) = aviary_api::routes(Arc::clone(&hub));
+        let keep = Keep { age: Some(arguments.keep), bytes: arguments.keep_size };
+        tokio::select! {
+            () = aviary_api::serve(listener, Some(certificate.config), router, process::told_to_stop()) => {}
+            () = retain(&hub, keep) => {}
+        }
         anyhow::Ok(())
     })?;
     process::end(runtime);

@@ -12,6 +12,7 @@ mod simulate;
 mod status;
 mod tail;
 mod up;
+mod upkeep;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
