@@ -76,6 +76,9 @@ fn a_hub_is_copied_while_it_runs_and_put_back_when_it_does_not() {
     assert!(!good && told.contains("in use by another process"), "{told}");
     drop(hub);
     std::fs::write(path("state/hub.db"), "what a broken disk left").expect("written");
+    for log in ["state/hub.db-wal", "state/hub.db-shm"] {
+        let _ = std::fs::remove_file(path(log));
+    }
     let (good, told) = aviary(&["hub", "check", "--state", &state]);
     assert!(!good && told.contains("is no store of a hub"), "{told}");
     let (good, told) = aviary(&["hub", "restore", &path("tokens"), "--state", &state]);
