@@ -159,7 +159,7 @@ const STEPS: &[&str] = &[
         events INTEGER NOT NULL,
         PRIMARY KEY (source, credential, service)
     ) WITHOUT ROWID;
-    CREATE INDEX incidents_state ON incidents (state, severity) WHERE went_into IS NULL;
+    CREATE INDEX incidents_state ON incidents (state, severity, last_at) WHERE went_into IS NULL;
     CREATE INDEX incidents_first ON incidents (first_at) WHERE went_into IS NULL;
     ",
 ];
