@@ -158,5 +158,6 @@ async fn a_file_of_the_first_layout_is_brought_up_to_date() {
     assert_eq!(store.take(vec![again]).await.expect("taken").fresh, [false]);
     drop(store);
     let report = check(&path).expect("a report");
-    assert_eq!((report.layout, report.events, report.incidents, report.problems.len()), (2, 40, 1, 0));
+    assert!(report.layout > 1);
+    assert_eq!((report.events, report.incidents, report.problems.len()), (40, 1, 0));
 }

@@ -64,28 +64,39 @@ pub(super) fn overview(connection: &Connection, query: OverviewQuery) -> rusqlit
 
 /// Sources, those that were seen last first.
 pub(super) fn sources(connection: &Connection, query: &SourceQuery) -> rusqlite::Result<Page<SourceRow>> {
-    let mut asked = Asked::default();
-    if let Some(network) = &query.network {
-        let sql = "SELECT COUNT(*) FROM (SELECT 1 FROM sources WHERE addr BETWEEN ?1 AND ?2 LIMIT ?3)";
-        let values = params![network.first, network.last, FEW + 1];
-        let count: i64 = connection.prepare_cached(sql)?.query_row(values, |row| row.get(0))?;
-        // A plus keeps SQLite from the index.
-        asked.sql.push_str(if count > FEW { " AND +addr BETWEEN ? AND ?" } else { " AND addr BETWEEN ? AND ?" });
-        asked.values.extend([Box::new(network.first) as Box<dyn ToSql>, Box::new(network.last)]);
-    }
-    asked.that(" AND last_at >= ?", query.since.map(Timestamp::as_micros));
-    if let Some(Cursor { at, row }) = query.after {
-        asked.sql.push_str(" AND (last_at, row) < (?, ?)");
-        asked.values.extend([Box::new(at) as Box<dyn ToSql>, Box::new(row)]);
-    }
+    let many = match &query.network {
+        None => false,
+        Some(network) => {
+            let sql = "SELECT COUNT(*) FROM (SELECT 1 FROM sources WHERE addr BETWEEN ?1 AND ?2 LIMIT ?3)";
+            let values = params![network.first, network.last, FEW + 1];
+            connection.prepare_cached(sql)?.query_row(values, |row| row.get::<_, i64>(0))? > FEW
+        }
+    };
     let limit = query.limit.clamp(1, 1000);
-    let sql =
-        format!("SELECT {SOURCE} FROM sources WHERE 1{} ORDER BY last_at DESC, row DESC LIMIT {limit}", asked.sql);
-    let mut statement = connection.prepare(&sql)?;
+    let asked = select_sources(query, many, limit);
+    let mut statement = connection.prepare(&asked.sql)?;
     let rows = statement.query_map(rusqlite::params_from_iter(asked.values), |row| {
         Ok((Cursor { at: row.get(5)?, row: row.get(0)? }, source(connection, row)?))
     })?;
     page(rows.collect::<rusqlite::Result<_>>()?, limit)
+}
+
+/// The statement of a page of sources. Those of a network are sorted if they are not many, and else found among all.
+fn select_sources(query: &SourceQuery, many: bool, limit: usize) -> Asked {
+    let mut asked = Asked { sql: format!("SELECT {SOURCE} FROM sources WHERE 1"), values: Vec::new() };
+    if let Some(network) = &query.network {
+        // A plus keeps SQLite from the index.
+        asked.sql.push_str(if many { " AND +addr BETWEEN ? AND ?" } else { " AND addr BETWEEN ? AND ?" });
+        asked.values.extend([Box::new(network.first) as Box<dyn ToSql>, Box::new(network.last)]);
+    }
+    let plus = if query.network.is_some() && !many { "+" } else { "" };
+    asked.that(&format!(" AND {plus}last_at >= ?"), query.since.map(Timestamp::as_micros));
+    if let Some(Cursor { at, row }) = query.after {
+        asked.sql.push_str(&format!(" AND ({plus}last_at, row) < (?, ?)"));
+        asked.values.extend([Box::new(at) as Box<dyn ToSql>, Box::new(row)]);
+    }
+    asked.sql.push_str(&format!(" ORDER BY {plus}last_at DESC, row DESC LIMIT {limit}"));
+    asked
 }
 
 /// A source's story.
@@ -117,28 +128,9 @@ pub(super) fn story(connection: &Connection, whose: &Whose) -> rusqlite::Result<
 
 /// Credentials, the most tried first or the latest.
 pub(super) fn credentials(connection: &Connection, query: &CredentialQuery) -> rusqlite::Result<Page<CredentialRow>> {
-    let mut asked = Asked::default();
-    let (table, key) = match query.service {
-        Some(_) => ("credential_services JOIN credentials ON credentials.row = credential", "credential_services"),
-        None => ("credentials", "credentials"),
-    };
-    asked.that(" AND service = ?", query.service.clone());
-    asked.that(&format!(" AND {key}.last_at >= ?"), query.since.map(Timestamp::as_micros));
-    let order = if query.latest { "last_at" } else { "events" };
-    // Those of a short time are few enough to be sorted; a plus keeps SQLite from looking for them among all.
-    let plus = if query.since.is_some() && !query.latest { "+" } else { "" };
-    let number = if query.service.is_some() { "credential" } else { "row" };
-    if let Some(Cursor { at, row }) = query.after {
-        asked.sql.push_str(&format!(" AND ({plus}{key}.{order}, {key}.{number}) < (?, ?)"));
-        asked.values.extend([Box::new(at) as Box<dyn ToSql>, Box::new(row)]);
-    }
     let limit = query.limit.clamp(1, 1000);
-    let sql = format!(
-        "SELECT username, password, {key}.first_at, {key}.last_at, {key}.events, credentials.row, sources FROM {table}
-         WHERE 1{} ORDER BY {plus}{key}.{order} DESC, {key}.{number} DESC LIMIT {limit}",
-        asked.sql
-    );
-    let mut statement = connection.prepare(&sql)?;
+    let asked = select_credentials(query, limit);
+    let mut statement = connection.prepare(&asked.sql)?;
     let latest = query.latest;
     let rows = statement.query_map(rusqlite::params_from_iter(asked.values), |row| {
         let (at, number): (i64, i64) = (row.get(if latest { 3 } else { 4 })?, row.get(5)?);
@@ -152,6 +144,33 @@ pub(super) fn credentials(connection: &Connection, query: &CredentialQuery) -> r
     page(rows.collect::<rusqlite::Result<_>>()?, limit)
 }
 
+/// The statement of a page of credentials.
+fn select_credentials(query: &CredentialQuery, limit: usize) -> Asked {
+    // The left side of a cross join is the outer loop.
+    let (table, key, number) = match query.service {
+        Some(_) => {
+            let both = "credential_services CROSS JOIN credentials ON credentials.row = credential";
+            (both, "credential_services", "credential")
+        }
+        None => ("credentials", "credentials", "row"),
+    };
+    let columns = format!(
+        "username, password, {key}.first_at, {key}.last_at, {key}.events, credentials.row, credentials.sources"
+    );
+    let mut asked = Asked { sql: format!("SELECT {columns} FROM {table} WHERE 1"), values: Vec::new() };
+    asked.that(" AND service = ?", query.service.clone());
+    asked.that(&format!(" AND {key}.last_at >= ?"), query.since.map(Timestamp::as_micros));
+    let order = if query.latest { "last_at" } else { "events" };
+    // Those of a time are sorted; a plus keeps SQLite from looking for them among all.
+    let plus = if query.since.is_some() && !query.latest { "+" } else { "" };
+    if let Some(Cursor { at, row }) = query.after {
+        asked.sql.push_str(&format!(" AND ({plus}{key}.{order}, {key}.{number}) < (?, ?)"));
+        asked.values.extend([Box::new(at) as Box<dyn ToSql>, Box::new(row)]);
+    }
+    asked.sql.push_str(&format!(" ORDER BY {plus}{key}.{order} DESC, {key}.{number} DESC LIMIT {limit}"));
+    asked
+}
+
 /// How much there is.
 pub(super) fn size(connection: &Connection) -> rusqlite::Result<Size> {
     let pragma = |name: &str| connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, u64>(0));
@@ -162,8 +181,7 @@ pub(super) fn size(connection: &Connection) -> rusqlite::Result<Size> {
     Ok(Size { bytes, oldest: oldest.map(Timestamp::from_micros) })
 }
 
-/// Conditions and their values.
-#[derive(Default)]
+/// A statement and its values.
 struct Asked {
     sql: String,
     values: Vec<Box<dyn ToSql>>,
@@ -241,4 +259,58 @@ fn span(row: &Row<'_>, first: usize) -> rusqlite::Result<Span> {
 
 fn severity(number: i64) -> Option<Severity> {
     Severity::ALL.into_iter().find(|severity| severity.ocsf() == number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Networks;
+
+    fn plan(connection: &Connection, asked: Asked) -> Vec<String> {
+        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {}", asked.sql)).expect("a statement");
+        let rows = statement.query_map(rusqlite::params_from_iter(asked.values), |row| row.get(3)).expect("a plan");
+        rows.collect::<rusqlite::Result<_>>().expect("a plan")
+    }
+
+    #[test]
+    fn no_list_of_sums_looks_through_a_table() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let connection = super::super::schema::open(&folder.path().join("hub.db")).expect("a store");
+        let (since, after) = (Some(Timestamp::from_micros(1)), Some(Cursor { at: 1, row: 1 }));
+        let network = Networks::parse("10.0.0.0/8");
+        let mut plans = Vec::new();
+        for since in [None, since] {
+            for after in [None, after] {
+                for network in [None, network] {
+                    for many in [false, true] {
+                        let query = SourceQuery { since, network, after, limit: 5 };
+                        let plan = plan(&connection, select_sources(&query, many && network.is_some(), 5));
+                        let index = if network.is_some() && !many { "sources_addr" } else { "sources_last" };
+                        plans.push((format!("{query:?}"), index, plan));
+                    }
+                }
+                for service in [None, Some("ssh".to_owned())] {
+                    for latest in [false, true] {
+                        let query = CredentialQuery { since, service: service.clone(), latest, after, limit: 5 };
+                        let index = match (service.is_some(), latest || since.is_some()) {
+                            (false, false) => "credentials_events",
+                            (false, true) => "credentials_last",
+                            (true, false) => "credential_services_events",
+                            (true, true) => "credential_services_last",
+                        };
+                        plans.push((format!("{query:?}"), index, plan(&connection, select_credentials(&query, 5))));
+                    }
+                }
+            }
+        }
+        for (query, index, plan) in plans {
+            assert!(plan.first().is_some_and(|step| step.contains(&format!("INDEX {index}"))), "{query}: {plan:?}");
+            for step in plan.iter().skip(1) {
+                assert!(
+                    step.starts_with("SEARCH credentials USING INTEGER PRIMARY KEY") || step.contains("B-TREE"),
+                    "{query}: {plan:?}"
+                );
+            }
+        }
+    }
 }

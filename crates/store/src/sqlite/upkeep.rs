@@ -202,8 +202,8 @@ pub fn check(path: &Path) -> Result<Report, UpkeepError> {
         Ok::<_, UpkeepError>(found.map(Timestamp::from_micros))
     };
     let events = count("SELECT COUNT(*) FROM events")?;
-    if layout >= 2 {
-        // The index holds a row for each event, and none more.
+    if count("SELECT COUNT(*) FROM sqlite_schema WHERE name = 'source_parts'")? > 0 {
+        // Since then the index holds a row for each event, and none more.
         let indexed = count("SELECT COUNT(*) FROM words_docsize")?;
         if indexed != events {
             problems.push(format!("{events} events, but {indexed} are indexed"));
