@@ -20,6 +20,7 @@ async fn the_overview_says_what_there_is_to_see_first() {
     assert_eq!((trend.len(), &trend[47]["kinds"]), (48, &json!({"login_attempt": 2})));
     assert_eq!(found["top_sources"].as_array().map(Vec::len), Some(2));
     assert_eq!(found["top_sources"][0], json!({"source": "10.0.0.1", "realm": "", "events": 1}));
+    assert_eq!(found["top_services"], json!([{"service": "ssh", "events": 2}]), "though OpenCanary does not say it");
     let (status, _) = hub.get(INGEST, "/api/v1/overview").await;
     assert_eq!(status, StatusCode::FORBIDDEN);
 }

@@ -8,6 +8,8 @@ use jiff::tz::TimeZone;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
+use crate::foreign;
+
 /// Longest line, bytes. The longest that a canary of ours writes is a tenth of it.
 const LONGEST: usize = 1 << 20;
 
@@ -95,7 +97,7 @@ impl Arrival {
             sensor: source.sensor.clone(),
             line: line.to_owned(),
             logtype: event.logtype,
-            service: event.service().map(str::to_owned),
+            service: event.service().or_else(|| event.logtype.and_then(foreign::service)).map(str::to_owned),
             kind: event.class().word(),
             words: words(&event.logdata),
             fields: fields(&event.logdata),

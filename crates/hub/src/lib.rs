@@ -8,6 +8,7 @@ mod arrival;
 mod certificate;
 pub mod clock;
 mod feed;
+mod foreign;
 mod intake;
 mod retention;
 mod rules;
