@@ -26,7 +26,7 @@ const SAMPLES: usize = 64;
 /// Over so long events are spread, in seconds.
 const SPREAD: f64 = 30.0 * 86_400.0;
 /// Events that a visit comes to, about.
-const VISIT: f64 = 6.0;
+const VISIT: f64 = 7.5;
 /// Longest time that the first page of a search may take, 95 of 100 times.
 const SEARCH: Duration = Duration::from_millis(300);
 /// Longest time of an incident list.

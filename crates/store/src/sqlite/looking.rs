@@ -17,7 +17,7 @@ use crate::overview::{
 };
 use crate::{Cursor, Page, Size};
 
-/// Most sources of a network that are sorted instead of looking for them among all, those seen last first.
+/// Most sources of a network, or credentials of a time, that are sorted instead of looking for them among all, in order.
 const FEW: i64 = 5000;
 /// Services and sensors that are named, at most.
 const NAMED: i64 = 256;
@@ -128,8 +128,21 @@ pub(super) fn story(connection: &Connection, whose: &Whose) -> rusqlite::Result<
 
 /// Credentials, the most tried first or the latest.
 pub(super) fn credentials(connection: &Connection, query: &CredentialQuery) -> rusqlite::Result<Page<CredentialRow>> {
+    let many = match query.since.filter(|_| !query.latest) {
+        None => false,
+        Some(since) => {
+            let sql = match query.service {
+                Some(_) => {
+                    "SELECT COUNT(*) FROM (SELECT 1 FROM credential_services WHERE service = ?3 AND last_at >= ?1 LIMIT ?2)"
+                }
+                None => "SELECT COUNT(*) FROM (SELECT 1 FROM credentials WHERE last_at >= ?1 AND ?3 IS NULL LIMIT ?2)",
+            };
+            let values = params![since.as_micros(), FEW + 1, query.service];
+            connection.prepare_cached(sql)?.query_row(values, |row| row.get::<_, i64>(0))? > FEW
+        }
+    };
     let limit = query.limit.clamp(1, 1000);
-    let asked = select_credentials(query, limit);
+    let asked = select_credentials(query, many, limit);
     let mut statement = connection.prepare(&asked.sql)?;
     let latest = query.latest;
     let rows = statement.query_map(rusqlite::params_from_iter(asked.values), |row| {
@@ -144,8 +157,9 @@ pub(super) fn credentials(connection: &Connection, query: &CredentialQuery) -> r
     page(rows.collect::<rusqlite::Result<_>>()?, limit)
 }
 
-/// The statement of a page of credentials.
-fn select_credentials(query: &CredentialQuery, limit: usize) -> Asked {
+/// The statement of a page of credentials. The most tried of a time are sorted if they are not many, and else found among
+/// all: what is tried most is tried all the time.
+fn select_credentials(query: &CredentialQuery, many: bool, limit: usize) -> Asked {
     // The left side of a cross join is the outer loop.
     let (table, key, number) = match query.service {
         Some(_) => {
@@ -159,10 +173,14 @@ fn select_credentials(query: &CredentialQuery, limit: usize) -> Asked {
     );
     let mut asked = Asked { sql: format!("SELECT {columns} FROM {table} WHERE 1"), values: Vec::new() };
     asked.that(" AND service = ?", query.service.clone());
-    asked.that(&format!(" AND {key}.last_at >= ?"), query.since.map(Timestamp::as_micros));
+    // A plus keeps SQLite from an index.
+    let (seen, plus) = match (query.since.is_some() && !query.latest, many) {
+        (true, true) => ("+", ""),
+        (true, false) => ("", "+"),
+        (false, _) => ("", ""),
+    };
+    asked.that(&format!(" AND {seen}{key}.last_at >= ?"), query.since.map(Timestamp::as_micros));
     let order = if query.latest { "last_at" } else { "events" };
-    // Those of a time are sorted; a plus keeps SQLite from looking for them among all.
-    let plus = if query.since.is_some() && !query.latest { "+" } else { "" };
     if let Some(Cursor { at, row }) = query.after {
         asked.sql.push_str(&format!(" AND ({plus}{key}.{order}, {key}.{number}) < (?, ?)"));
         asked.values.extend([Box::new(at) as Box<dyn ToSql>, Box::new(row)]);
@@ -289,17 +307,19 @@ mod tests {
                         plans.push((format!("{query:?}"), index, plan));
                     }
                 }
-                for service in [None, Some("ssh".to_owned())] {
-                    for latest in [false, true] {
-                        let query = CredentialQuery { since, service: service.clone(), latest, after, limit: 5 };
-                        let index = match (service.is_some(), latest || since.is_some()) {
-                            (false, false) => "credentials_events",
-                            (false, true) => "credentials_last",
-                            (true, false) => "credential_services_events",
-                            (true, true) => "credential_services_last",
-                        };
-                        plans.push((format!("{query:?}"), index, plan(&connection, select_credentials(&query, 5))));
-                    }
+                let services = [None, Some("ssh".to_owned())];
+                for (service, latest, many) in services.into_iter().flat_map(|service| {
+                    let ways = [(false, false), (false, true), (true, false)];
+                    ways.map(|(latest, many)| (service.clone(), latest, many && since.is_some()))
+                }) {
+                    let query = CredentialQuery { since, service: service.clone(), latest, after, limit: 5 };
+                    let index = match (service.is_some(), latest || (since.is_some() && !many)) {
+                        (false, false) => "credentials_events",
+                        (false, true) => "credentials_last",
+                        (true, false) => "credential_services_events",
+                        (true, true) => "credential_services_last",
+                    };
+                    plans.push((format!("{query:?}"), index, plan(&connection, select_credentials(&query, many, 5))));
                 }
             }
         }

@@ -92,3 +92,5 @@ CREATE TABLE tried (
 ) WITHOUT ROWID;
 CREATE INDEX incidents_state ON incidents (state, severity, last_at) WHERE went_into IS NULL;
 CREATE INDEX incidents_first ON incidents (first_at) WHERE went_into IS NULL;
+DROP INDEX incidents_actor;
+CREATE INDEX incidents_actor ON incidents (actor, last_at, severity) WHERE went_into IS NULL;
