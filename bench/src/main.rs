@@ -16,6 +16,7 @@ mod outputs;
 mod process;
 mod receiver;
 mod report;
+mod search;
 mod servers;
 mod sinks;
 mod slow;
@@ -44,6 +45,7 @@ enum Command {
     Idle(idle::Arguments),
     Latency(latency::Arguments),
     Outputs(outputs::Arguments),
+    Search(search::Arguments),
     Slow(slow::Arguments),
 }
 
@@ -78,6 +80,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Idle(arguments) => client()?.block_on(idle::run(arguments)),
         Command::Latency(arguments) => client()?.block_on(latency::run(arguments)),
         Command::Outputs(arguments) => outputs::run(&arguments),
+        Command::Search(arguments) => client()?.block_on(search::run(&arguments)),
         Command::Slow(arguments) => client()?.block_on(slow::run(arguments)),
     }
 }

@@ -99,6 +99,10 @@ pub(crate) struct Query {
     field: Option<String>,
     /// Only hidden events, or only others.
     hidden: Option<bool>,
+    /// The rule that hides them.
+    rule: Option<String>,
+    /// Where the source's address means one machine.
+    realm: Option<String>,
     /// What `next` of the page before said.
     after: Option<String>,
     /// Rows of a page, up to 1000.
@@ -127,7 +131,7 @@ impl Query {
             until: moment("until", self.until.as_deref())?,
             sources: network("source", self.source)?,
             destinations: network("destination", self.destination)?,
-            realm: None,
+            realm: self.realm,
             sensor: self.sensor,
             service: self.service,
             kind: word("kind", self.kind.as_deref(), Class::from_word, kinds)?.map(|kind| kind.word().to_owned()),
@@ -137,11 +141,21 @@ impl Query {
             fields,
             text: self.text.filter(|text| !text.trim().is_empty()),
             hidden: self.hidden,
-            rule: None,
+            rule: self.rule,
             after: cursor(self.after.as_deref())?,
             limit: self.limit.unwrap_or(ROWS).clamp(1, MOST),
         })
     }
+}
+
+/// The query of an address, for all pages together: also how many events are asked for.
+pub(crate) fn read_whole(query: &str) -> Result<(EventQuery, usize), Problem> {
+    let uri = axum::http::Uri::builder().path_and_query(format!("/?{query}")).build();
+    let uri = uri.map_err(|_| Problem::bad("the query cannot be read"))?;
+    let axum::extract::Query(query) = axum::extract::Query::<Query>::try_from_uri(&uri)
+        .map_err(|error: axum::extract::rejection::QueryRejection| Problem::bad(error.body_text()))?;
+    let most = query.limit.unwrap_or(usize::MAX);
+    Ok((query.read()?, most))
 }
 
 /// Searches events, the newest first

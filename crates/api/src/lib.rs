@@ -5,20 +5,25 @@
 mod access;
 mod audit;
 mod cookie;
+mod credentials;
 mod document;
 mod events;
+mod export;
 mod gate;
 mod grpc;
 mod incidents;
 mod intake;
 mod live;
 mod opencanary;
+mod overview;
 mod people;
 mod problem;
 mod proxy;
+mod searches;
 mod senders;
 mod serve;
 mod session;
+mod sources;
 mod tally;
 mod tokens;
 mod unfold;
@@ -76,6 +81,13 @@ fn described() -> (Router<Arc<Hub>>, Document) {
         .routes(routes!(senders::list))
         .routes(routes!(senders::put, senders::remove))
         .routes(routes!(tally::show))
+        .routes(routes!(overview::show))
+        .routes(routes!(sources::list))
+        .routes(routes!(sources::one))
+        .routes(routes!(credentials::list))
+        .routes(routes!(export::export))
+        .routes(routes!(searches::list))
+        .routes(routes!(searches::one, searches::put, searches::remove))
         .split_for_parts();
     document::complete(&mut document);
     (router, document)

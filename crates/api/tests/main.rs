@@ -2,6 +2,7 @@
 
 mod document;
 mod grpc;
+mod looking;
 mod matrix;
 mod people;
 mod questions;

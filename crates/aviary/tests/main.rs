@@ -28,3 +28,7 @@ mod privileges;
 mod receiver;
 #[cfg(test)]
 mod reload;
+#[cfg(test)]
+mod simulate;
+#[cfg(test)]
+mod upkeep;

@@ -1,12 +1,14 @@
 //! A line that arrived becomes an event to store, or a refusal that says why.
 
-use aviary_event::{Event, ParseError, Timestamp, Value};
-use aviary_insight::Sighting;
+use aviary_event::{Event, ParseError, Timestamp};
+use aviary_insight::{Sighting, fields, words};
 use aviary_store::Record;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
+
+use crate::foreign;
 
 /// Longest line, bytes. The longest that a canary of ours writes is a tenth of it.
 pub(crate) const LONGEST: usize = 1 << 20;
@@ -14,9 +16,6 @@ pub(crate) const LONGEST: usize = 1 << 20;
 /// How far in the future an event may be, microseconds: a day. Clocks are wrong by hours, not by days; what is further
 /// ahead would stand first in every list for as long.
 const AHEAD: i64 = 24 * 3600 * 1_000_000;
-
-/// Longest text that is searched in, in bytes. The line is kept whole.
-const WORDS: usize = 16 << 10;
 
 /// Whose credential lines came with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,9 +104,10 @@ impl Arrival {
             sensor: source.sensor.clone(),
             line: line.to_owned(),
             logtype: event.logtype,
-            service: event.service().map(str::to_owned),
+            service: event.service().or_else(|| event.logtype.and_then(foreign::service)).map(str::to_owned),
             kind: event.class().word(),
             words: words(&event.logdata),
+            fields: fields(&event.logdata),
             sighting: Sighting::of(&event, id, at, &source.sensor, &source.site),
             hidden: None,
         };
@@ -135,32 +135,4 @@ fn name(sensor: &str, line: &str) -> Uuid {
         *byte = *digest;
     }
     uuid::Builder::from_custom_bytes(bytes).into_uuid()
-}
-
-/// The values of `logdata`, for searches.
-fn words(logdata: &Value) -> String {
-    let mut out = String::new();
-    collect(logdata, &mut out);
-    out
-}
-
-fn collect(value: &Value, out: &mut String) {
-    if out.len() > WORDS {
-        return;
-    }
-    let mut add = |text: &str| {
-        let room = WORDS.saturating_sub(out.len());
-        let end = (0..=room.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
-        out.push_str(text.get(..end).unwrap_or_default());
-        out.push(' ');
-    };
-    match value {
-        Value::Null | Value::Bool(_) => {}
-        Value::Int(number) => add(&number.to_string()),
-        Value::Float(number) => add(&number.to_string()),
-        Value::Text(text) => add(text),
-        Value::Bytes(bytes) => add(&bytes.to_string()),
-        Value::List(items) => items.iter().for_each(|item| collect(item, out)),
-        Value::Map(map) => map.values().for_each(|item| collect(item, out)),
-    }
 }

@@ -1,6 +1,7 @@
 //! Lines in, words and incidents out.
 
 mod people;
+mod retention;
 mod ways;
 
 use std::sync::Arc;

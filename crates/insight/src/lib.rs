@@ -6,6 +6,7 @@
 //! incidents. No clock, no I/O.
 
 mod actor;
+mod credential;
 mod facts;
 mod incident;
 mod news;
@@ -13,8 +14,10 @@ mod sighting;
 mod stage;
 mod suppression;
 mod verdict;
+mod words;
 
 pub use actor::{Actor, Source};
+pub use credential::Credential;
 pub use facts::{Fact, Facts, Sort};
 pub use incident::{Incident, Merged, Stamp, merge};
 pub use news::news;
@@ -22,3 +25,4 @@ pub use sighting::Sighting;
 pub use stage::Stage;
 pub use suppression::{Hours, Rule, RuleError, RuleText};
 pub use verdict::{Reason, Verdict};
+pub use words::{fields, words};

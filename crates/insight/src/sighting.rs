@@ -3,7 +3,7 @@
 use aviary_event::{Event, Port, Timestamp, Value};
 use uuid::Uuid;
 
-use crate::{Actor, Fact, Stage, Stamp};
+use crate::{Actor, Credential, Fact, Stage, Stamp};
 
 /// Longest text of a fact, in characters. What is longer is in the event.
 const LONGEST: usize = 200;
@@ -27,6 +27,8 @@ pub struct Sighting {
     pub stage: Stage,
     /// What it tells.
     pub facts: Vec<Fact>,
+    /// What it tried to get in with.
+    pub tried: Option<Credential>,
 }
 
 impl Sighting {
@@ -63,7 +65,7 @@ impl Sighting {
                 facts.extend(prints.map(|(kind, print)| Fact::Fingerprint(format!("{kind}:{}", short(print)))));
             }
         }
-        Some(Self { id, at, actor, stage, facts })
+        Some(Self { id, at, actor, stage, facts, tried: Credential::of(event) })
     }
 
     /// When, and which event.

@@ -27,8 +27,10 @@ pub struct Record {
     pub service: Option<String>,
     /// The class.
     pub kind: &'static str,
-    /// What free text and fields are searched in: the values of `logdata`.
+    /// What free text is searched in: the values of `logdata`.
     pub words: String,
+    /// Members of `logdata` that are found by their values.
+    pub fields: Vec<(String, String)>,
     /// What it tells; `None` for one without a source.
     pub sighting: Option<Sighting>,
     /// The rule that hides it.
@@ -159,6 +161,29 @@ pub(crate) fn key_of(address: IpAddr) -> [u8; 16] {
         IpAddr::V6(address) => address,
     };
     mapped.octets()
+}
+
+/// The address of 16 bytes that [`key_of`] gave.
+pub(crate) fn address_of(key: [u8; 16]) -> IpAddr {
+    IpAddr::V6(Ipv6Addr::from(key)).to_canonical()
+}
+
+/// What a step of [`Store::expire`](crate::Store::expire) came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expired {
+    /// Events that were removed.
+    pub removed: u64,
+    /// Where the next step goes on; `None` when all is done.
+    pub next: Option<Cursor>,
+}
+
+/// How much the store holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// Bytes that are in use; what is free of a file is not counted.
+    pub bytes: u64,
+    /// The first moment of which there is an event.
+    pub oldest: Option<Timestamp>,
 }
 
 #[cfg(test)]

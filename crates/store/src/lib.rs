@@ -8,6 +8,7 @@ mod audit;
 mod document;
 mod event;
 mod incident;
+mod overview;
 mod page;
 mod sqlite;
 
@@ -20,10 +21,14 @@ use uuid::Uuid;
 
 pub use audit::{AuditQuery, AuditRow, Change};
 pub use document::{Document, PutError};
-pub use event::{EventQuery, EventRow, Networks, Record, Taken};
+pub use event::{EventQuery, EventRow, Expired, Networks, Record, Size, Taken};
 pub use incident::{Changed, Decision, IncidentQuery, IncidentRow, Note, State};
+pub use overview::{
+    CredentialQuery, CredentialRow, Heard, Overview, OverviewQuery, SourceQuery, SourceRow, SourceStory, Span, Tried,
+    Whose,
+};
 pub use page::{Cursor, Page};
-pub use sqlite::{OpenError, Options, Sqlite};
+pub use sqlite::{OpenError, Options, Report, Sqlite, UpkeepError, backup, check, restore};
 
 /// Why the store did not do what it was asked.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -109,6 +114,23 @@ pub trait Store: Send + Sync + 'static {
     /// Entries of the audit log that a query asks for, the newest first.
     fn audit(&self, query: AuditQuery) -> Answer<'_, Page<AuditRow>>;
 
-    /// Removes events older than a moment that are no evidence of an incident which is kept; gives how many.
-    fn expire(&self, before: Timestamp) -> Answer<'_, u64>;
+    /// What happened, in numbers.
+    fn overview(&self, query: OverviewQuery) -> Answer<'_, Overview>;
+
+    /// Sources that a query asks for, those that were seen last first.
+    fn sources(&self, query: SourceQuery) -> Answer<'_, Page<SourceRow>>;
+
+    /// One source's whole story.
+    fn source(&self, whose: Whose) -> Answer<'_, Option<SourceStory>>;
+
+    /// Credentials that a query asks for.
+    fn credentials(&self, query: CredentialQuery) -> Answer<'_, Page<CredentialRow>>;
+
+    /// Removes events older than a moment that are no evidence: of an incident that is not closed, or was grave. It does a
+    /// bounded piece of it from a place on, so that who writes does not wait long, and says where to go on. At the end
+    /// sums go of which nothing newer speaks.
+    fn expire(&self, before: Timestamp, from: Option<Cursor>) -> Answer<'_, Expired>;
+
+    /// How much there is.
+    fn size(&self) -> Answer<'_, Size>;
 }

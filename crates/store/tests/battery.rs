@@ -229,8 +229,7 @@ async fn old_events_go_and_evidence_stays() {
         };
         store.decide(number, decision).await.expect("decided");
     }
-    let removed = store.expire(Timestamp::from_micros(5000 * SECOND)).await.expect("done");
-    assert_eq!(removed, 1, "2 belongs to an open incident, 3 was grave");
+    assert_eq!(expire(&store, 5000).await, 1, "2 belongs to an open incident, 3 was grave");
     assert_eq!(found(&store, EventQuery::default()).await, [4, 3, 2]);
     assert_eq!(found(&store, EventQuery { text: Some("root".to_owned()), ..EventQuery::default() }).await, [4, 3, 2]);
 }
@@ -281,4 +280,156 @@ async fn the_audit_log_says_who_changed_what_from_what_to_what() {
     assert_eq!((told(&third.rows), third.next), (vec![format!("anna created bert - {viewer} 1")], None));
     assert_eq!(page(AuditQuery { by: Some("carl".to_owned()), ..AuditQuery::default() }).await.rows.len(), 2);
     assert_eq!(page(AuditQuery { kind: Some("token".to_owned()), ..AuditQuery::default() }).await.rows.len(), 0);
+}
+
+#[tokio::test]
+async fn events_are_in_order_of_time_however_they_come() {
+    let (_folder, store) = fresh();
+    // Backwards, each batch late, and in one moment more than a microsecond has room for.
+    for part in (0..4).rev() {
+        let records = (0..50).map(|n| Made::new(part * 100 + n, i64::try_from(part).expect("small"), "10.0.0.1"));
+        take(&store, records.rev()).await;
+    }
+    let page = store.events(EventQuery { limit: 1000, ..EventQuery::default() }).await.expect("a page");
+    let times: Vec<i64> = page.rows.iter().map(|row| row.at.as_micros() / SECOND).collect();
+    assert_eq!(times.len(), 200);
+    assert!(times.is_sorted_by(|a, b| a >= b), "{times:?}");
+    let at = |seconds: i64| Some(Timestamp::from_micros(seconds * SECOND));
+    for text in [None, Some("root".to_owned())] {
+        let query = EventQuery { since: at(1), until: at(3), text, limit: 1000, ..EventQuery::default() };
+        let page = store.events(query).await.expect("a page");
+        assert!(page.rows.iter().all(|row| (SECOND..3 * SECOND).contains(&row.at.as_micros())));
+        assert_eq!(page.rows.len(), 100);
+    }
+}
+
+#[tokio::test]
+async fn networks_of_any_width_find_what_is_in_them() {
+    let (_folder, store) = fresh();
+    let sources = ["10.0.0.1", "10.0.1.200", "10.128.0.1", "200.0.0.1", "2001:db8::1", "2001:db8:0:1::1", "fd00::1"];
+    let records = sources.iter().enumerate().map(|(number, source)| {
+        let number = u128::try_from(number).expect("small");
+        Made::new(number, i64::try_from(number).expect("small"), source)
+    });
+    take(&store, records).await;
+    let all: Vec<u128> = (0..7).rev().collect();
+    for (network, expected) in [
+        ("10.0.0.0/31", &[0][..]),
+        ("10.0.0.0/25", &[0]),
+        ("10.0.0.128/25", &[]),
+        ("10.0.0.0/23", &[1, 0]),
+        ("10.0.0.0/9", &[1, 0]),
+        ("10.0.0.0/8", &[2, 1, 0]),
+        ("0.0.0.0/1", &[2, 1, 0]),
+        ("128.0.0.0/1", &[3]),
+        ("0.0.0.0/0", &[3, 2, 1, 0]),
+        ("2001:db8::/127", &[4]),
+        ("2001:db8::/64", &[4]),
+        ("2001:db8::/63", &[5, 4]),
+        ("2001:db8::/50", &[5, 4]),
+        ("2000::/3", &[5, 4]),
+        ("fc00::/7", &[6]),
+        ("8000::/1", &[6]),
+        ("::/0", &all),
+    ] {
+        let query = EventQuery { sources: Networks::parse(network), ..EventQuery::default() };
+        assert_eq!(found(&store, query).await, expected, "{network}");
+    }
+    let decoy = EventQuery { destinations: Networks::parse("10.9.0.0/16"), ..EventQuery::default() };
+    assert_eq!(found(&store, decoy).await, all);
+}
+
+#[tokio::test]
+async fn any_member_of_logdata_is_searched_in_by_its_value() {
+    let (_folder, store) = fresh();
+    let with = |number: u128, logdata: &str| {
+        let mut record = Made::new(number, i64::try_from(number).expect("small"), "10.0.0.1").record();
+        record.line = format!(r#"{{"logtype": 1, "logdata": {logdata}}}"#);
+        let event = aviary_event::Event::parse(&record.line).expect("an event");
+        record.words = aviary_insight::words(&event.logdata);
+        record.fields = aviary_insight::fields(&event.logdata);
+        record
+    };
+    let long = "long word ".repeat(100);
+    let records = vec![
+        with(1, r#"{"USERNAME": "root", "PASSWORD": "toor"}"#),
+        with(2, r#"{"USERNAME": "toor", "PASSWORD": "root"}"#),
+        with(3, r#"{"COUNT": 22, "SIGNED": true, "a.b": "dot", "q": "it's \"quoted\""}"#),
+        with(4, &format!(r#"{{"BODY": "{long}"}}"#)),
+    ];
+    store.take(records).await.expect("taken");
+    for (key, value, expected) in [
+        ("USERNAME", "root", &[1][..]),
+        ("PASSWORD", "root", &[2]),
+        ("USERNAME", "Root", &[]),
+        ("username", "root", &[]),
+        ("COUNT", "22", &[3]),
+        ("SIGNED", "true", &[3]),
+        ("a.b", "dot", &[3]),
+        ("q", "it's \"quoted\"", &[3]),
+        ("BODY", &long, &[4]),
+        ("NONE", "", &[]),
+    ] {
+        let fields = vec![(key.to_owned(), value.to_owned())];
+        assert_eq!(found(&store, EventQuery { fields, ..EventQuery::default() }).await, expected, "{key}={value}");
+    }
+    let both = ["root", "toor"].map(|text| text.to_owned());
+    let fields = vec![("USERNAME".to_owned(), both[0].clone()), ("PASSWORD".to_owned(), both[1].clone())];
+    assert_eq!(found(&store, EventQuery { fields, ..EventQuery::default() }).await, [1]);
+    // Whoever sends the text of a tag is not found by it.
+    let forged = with(5, "{\"USERNAME\": \"\u{e000}a8vpijr7e125b8\"}");
+    store.take(vec![forged]).await.expect("taken");
+    let query = EventQuery { sensor: Some("foobar".to_owned()), ..EventQuery::default() };
+    assert_eq!(found(&store, query).await, [0; 0]);
+}
+
+/// Removes what is older than some seconds, step by step; gives how many events went.
+async fn expire(store: &impl Store, seconds: i64) -> u64 {
+    let (mut removed, mut from) = (0, None);
+    loop {
+        let step = store.expire(Timestamp::from_micros(seconds * SECOND), from).await.expect("done");
+        removed += step.removed;
+        from = step.next;
+        if from.is_none() {
+            return removed;
+        }
+    }
+}
+
+#[tokio::test]
+async fn evidence_holds_up_nothing_that_is_behind_it() {
+    let (_folder, store) = fresh();
+    // More evidence than one step looks at, and behind it what nobody needs.
+    let evidence = (0..6000).map(|number| Made::new(number, 0, "10.0.0.1"));
+    take(&store, evidence).await;
+    let mut hidden = Made::new(9000, 1, "10.0.0.2").record();
+    hidden.hidden = Some("nessus".to_owned());
+    let word = Made { source: "scanner.example", ..Made::new(9001, 2, "") };
+    store.take(vec![hidden, word.record()]).await.expect("taken");
+    take(&store, [Made::new(9002, 99, "10.0.0.2")]).await;
+    assert_eq!(expire(&store, 50).await, 1, "only the hidden one: the others belong to open incidents");
+    assert_eq!(expire(&store, 50).await, 0);
+    store.decide(2, Decision { state: None, ..crate::closed() }).await.expect("noted");
+    assert_eq!(store.size().await.expect("an answer").oldest, Some(Timestamp::from_micros(0)));
+}
+
+#[tokio::test]
+async fn sums_go_with_what_they_counted() {
+    let (_folder, store) = fresh();
+    let scan = |number, seconds, source| Made { logtype: 5001, ..Made::new(number, seconds, source) };
+    take(&store, [scan(1, 0, "10.0.0.1"), scan(2, 1, "10.0.0.2"), scan(3, 9000, "10.0.0.2")]).await;
+    let query = || aviary_store::SourceQuery { limit: 9, ..aviary_store::SourceQuery::default() };
+    for number in [1, 2] {
+        store.decide(number, crate::closed()).await.expect("decided");
+    }
+    assert_eq!(expire(&store, 7200).await, 2);
+    let rows = store.sources(query()).await.expect("a page").rows;
+    let left: Vec<_> = rows.iter().map(|row| (row.actor.to_string(), row.span.events)).collect();
+    assert_eq!(left, [("10.0.0.2".to_owned(), 2)], "what is still seen keeps its sums");
+    let overview =
+        aviary_store::OverviewQuery { new: Timestamp::from_micros(0), trend: Timestamp::from_micros(0), top: 5 };
+    assert_eq!(store.overview(overview).await.expect("an answer").trend.len(), 1);
+    let size = store.size().await.expect("an answer");
+    assert_eq!(size.oldest, Some(Timestamp::from_micros(9000 * SECOND)));
+    assert!(size.bytes > 0);
 }

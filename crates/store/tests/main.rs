@@ -2,6 +2,8 @@
 
 mod battery;
 mod sqlite;
+mod sums;
+mod upkeep;
 
 use aviary_event::{Event, Timestamp};
 use aviary_insight::Sighting;
@@ -44,9 +46,21 @@ impl Made {
             service: Some("ssh".to_owned()),
             kind: event.class().word(),
             words: (*user).to_owned(),
+            fields: vec![("USERNAME".to_owned(), (*user).to_owned())],
             sighting: Sighting::of(&event, id, at, self.sensor, ""),
             hidden: None,
             line,
         }
+    }
+}
+
+/// Somebody closes an incident.
+fn closed() -> aviary_store::Decision {
+    let at = Timestamp::from_micros(0);
+    aviary_store::Decision {
+        state: Some(aviary_store::State::Closed),
+        by: "anna".to_owned(),
+        text: "done".to_owned(),
+        at,
     }
 }

@@ -6,12 +6,13 @@ use serde_json::Value;
 const DEVELOPMENT: u8 = u8::MAX;
 
 /// Package and layer; the table of ARCHITECTURE.md.
-const LAYERS: [(&str, u8); 21] = [
+const LAYERS: [(&str, u8); 22] = [
     ("aviary", 5),
     ("aviary-api", 4),
     ("aviary-console", 4),
     ("aviary-sensor", 3),
     ("aviary-hub", 3),
+    ("aviary-simulate", 3),
     ("aviary-services", 2),
     ("aviary-scan", 2),
     ("aviary-script", 2),

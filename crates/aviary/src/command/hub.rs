@@ -4,12 +4,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
-use aviary_hub::{Hub, Scope, Token, make_token, read_certificate};
+use aviary_hub::{Hub, Keep, Scope, Token, make_token, read_certificate};
 use aviary_store::Networks;
 
 use super::reset_password;
 use super::standing::{Standing, certificate};
+use super::upkeep;
 use super::ways_in::{WaysIn, address};
 use crate::process;
 
@@ -21,7 +23,7 @@ use crate::process;
 #[command(after_help = "Examples:\n  aviary hub\n  aviary hub --listen 0.0.0.0:8443 --name hub.example\n  \
     aviary hub --certificate hub.crt --key hub.key\n  \
     aviary hub --listen 0.0.0.0:8443 --lines 0.0.0.0:1514 --syslog-tls 0.0.0.0:6514\n  \
-    aviary hub --proxy 10.0.0.5\n  aviary hub reset-password anna")]
+    aviary hub --proxy 10.0.0.5\n  aviary hub reset-password anna\n  aviary hub backup hub-2026-11-25.db")]
 pub(super) struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
@@ -45,10 +47,18 @@ pub(super) struct Arguments {
     /// State folder
     #[arg(long, value_name = "FOLDER")]
     state: Option<PathBuf>,
+    /// Remove events that are older, but for evidence: of incidents that are not closed, or were grave
+    #[arg(long, value_name = "AGE", default_value = "1y", value_parser = upkeep::age)]
+    keep: Duration,
+    /// Remove the oldest events, but for evidence, when the store is larger
+    #[arg(long, value_name = "SIZE", value_parser = upkeep::bytes)]
+    keep_size: Option<u64>,
 }
 
 #[derive(clap::Subcommand)]
 enum Command {
+    #[command(flatten)]
+    Upkeep(upkeep::Command),
     ResetPassword(reset_password::Arguments),
 }
 
@@ -56,17 +66,14 @@ fn network(text: &str) -> Result<Networks, String> {
     Networks::parse(text).ok_or_else(|| "no address or network such as 10.0.0.0/8".to_owned())
 }
 
-/// Where a hub's state is.
-pub(super) fn folder(given: Option<&PathBuf>) -> PathBuf {
-    given.cloned().unwrap_or_else(|| process::state_dir(None).join("hub"))
-}
-
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    if let Some(Command::ResetPassword(arguments)) = &arguments.command {
-        return reset_password::run(arguments);
+    match &arguments.command {
+        Some(Command::ResetPassword(arguments)) => return reset_password::run(arguments),
+        Some(Command::Upkeep(command)) => return upkeep::run(command),
+        None => {}
     }
     process::start_logging();
-    let folder = folder(arguments.state.as_ref());
+    let folder = upkeep::folder(arguments.state.as_deref());
     process::make_private(&folder)?;
     let certificate = match (&arguments.certificate, &arguments.key) {
         (Some(certificate), Some(key)) => read_certificate(certificate, key)?,
@@ -86,9 +93,10 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         }
         let host = reached(arguments, standing.address);
         print!("{}", standing.set_up(&host).await?);
+        let keep = Keep { age: Some(arguments.keep), bytes: arguments.keep_size };
         let more =
             ways.run(Arc::clone(&standing.hub), Some(standing.certificate.config.clone()), process::told_to_stop());
-        tokio::join!(standing.serve(arguments.proxy.clone(), process::told_to_stop()), more);
+        tokio::join!(standing.serve(arguments.proxy.clone(), keep, process::told_to_stop()), more);
         anyhow::Ok(())
     })?;
     process::end(runtime);

@@ -4,10 +4,11 @@ use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use aviary_config::{Handler, Settings};
-use aviary_hub::{Hub, Scope, Token, find_token, make_token};
+use aviary_hub::{Hub, Keep, Scope, Token, find_token, make_token};
 use serde_json::{Map, json};
 
 use super::standing::{Standing, certificate};
@@ -17,6 +18,9 @@ use crate::process;
 const CLASS: &str = "aviary.hub";
 /// Where the console is, unless that port is taken.
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8443);
+
+/// How long it keeps events that are no evidence, as `aviary hub` does.
+const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
 /// A hub that knows this machine's canary.
 pub(super) struct Joined {
@@ -77,7 +81,8 @@ impl Joined {
 
     /// Serves until `stop` is done.
     pub(super) async fn serve(self, stop: impl Future<Output = ()>) {
-        self.standing.serve(Vec::new(), stop).await;
+        let keep = Keep { age: Some(YEAR), bytes: None };
+        self.standing.serve(Vec::new(), keep, stop).await;
     }
 }
 

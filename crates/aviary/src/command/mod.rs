@@ -10,10 +10,12 @@ mod outputs;
 mod reload;
 mod reset_password;
 mod sensor;
+mod simulate;
 mod standing;
 mod status;
 mod tail;
 mod up;
+mod upkeep;
 mod ways_in;
 
 use std::path::PathBuf;
@@ -47,6 +49,7 @@ enum Command {
     #[command(subcommand)]
     Module(module::Command),
     Outputs(outputs::Arguments),
+    Simulate(simulate::Arguments),
     Completions(completions::Arguments),
 }
 
@@ -87,6 +90,7 @@ pub fn main() -> ExitCode {
         Command::Drill(arguments) => drill::run(&arguments),
         Command::Module(command) => module::run(command),
         Command::Outputs(arguments) => outputs::run(&arguments),
+        Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Completions(arguments) => Ok(completions::run(&arguments, &mut Line::command())),
     };
     crate::process::exit(result)

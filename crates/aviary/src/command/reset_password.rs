@@ -25,7 +25,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let folder = super::hub::folder(arguments.state.as_ref());
+    let folder = super::upkeep::folder(arguments.state.as_deref());
     let file = folder.join("hub.db");
     // Opening would make one.
     anyhow::ensure!(file.exists(), "there is no hub in `{}`; say with `--state` where its state is", folder.display());

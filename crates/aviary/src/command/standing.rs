@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use aviary_hub::{Certificate, Hub, own_certificate};
+use aviary_hub::{Certificate, Hub, Keep, own_certificate, retain};
 use aviary_store::{Networks, Options, Sqlite};
 use tokio::net::TcpListener;
 
@@ -33,10 +33,14 @@ impl Standing {
         Ok(format!("\n{said}\n  https://{host}/console/#/setup/{token}\n"))
     }
 
-    pub(super) async fn serve(self, proxies: Vec<Networks>, stop: impl Future<Output = ()>) {
-        let (router, _) = aviary_api::routes(self.hub);
+    /// Serves, and removes what is too old, until `stop` is done.
+    pub(super) async fn serve(self, proxies: Vec<Networks>, keep: Keep, stop: impl Future<Output = ()>) {
+        let (router, _) = aviary_api::routes(Arc::clone(&self.hub));
         let router = aviary_api::behind(router, proxies);
-        aviary_api::serve(self.listener, Some(self.certificate.config), router, stop).await;
+        tokio::select! {
+            () = aviary_api::serve(self.listener, Some(self.certificate.config), router, stop) => {}
+            () = retain(&self.hub, keep) => {}
+        }
     }
 }
 

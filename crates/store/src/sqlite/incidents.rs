@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use aviary_event::{Severity, Timestamp};
+use aviary_event::Severity;
 use aviary_insight::{Actor, Fact, Incident};
 use rusqlite::types::{ToSql, Type};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
@@ -50,33 +50,8 @@ pub(super) fn of_actor(connection: &Connection, actor: &Actor, since: i64) -> ru
 
 /// A page, those with the latest event first.
 pub(super) fn page(connection: &Connection, query: &IncidentQuery) -> rusqlite::Result<Page<IncidentRow>> {
-    let mut sql = format!("SELECT {COLUMNS}, last_at FROM incidents WHERE went_into IS NULL");
-    let mut values: Vec<Box<dyn ToSql>> = Vec::new();
-    let mut ask = |condition: &str, value: Box<dyn ToSql>| {
-        sql.push_str(" AND ");
-        sql.push_str(condition);
-        values.push(value);
-    };
-    if let Some(state) = query.state {
-        ask("state = ?", Box::new(state.word()));
-    }
-    if let Some(severity) = query.severity {
-        ask("severity >= ?", Box::new(severity.ocsf()));
-    }
-    if let Some(actor) = &query.actor {
-        ask("actor = ?", Box::new(key(actor)));
-    }
-    if let Some(since) = query.since {
-        ask("last_at >= ?", Box::new(since.as_micros()));
-    }
-    if let Some(Cursor { at, row }) = query.after {
-        ask("(last_at, number) < (?", Box::new(at));
-        sql.push_str(", ?)");
-        values.push(Box::new(row));
-    }
     let limit = query.limit.clamp(1, 1000);
-    sql.push_str(" ORDER BY last_at DESC, number DESC LIMIT ?");
-    values.push(Box::new(i64::try_from(limit).unwrap_or(1)));
+    let (sql, values) = select(query, limit);
     let mut statement = connection.prepare(&sql)?;
     let rows = statement.query_map(rusqlite::params_from_iter(values), |row| {
         let incident = read(row)?;
@@ -85,6 +60,59 @@ pub(super) fn page(connection: &Connection, query: &IncidentQuery) -> rusqlite::
     let rows: Vec<(Cursor, IncidentRow)> = rows.collect::<rusqlite::Result<_>>()?;
     let next = if rows.len() == limit { rows.last().map(|(cursor, _)| *cursor) } else { None };
     Ok(Page { rows: rows.into_iter().map(|(_, incident)| incident).collect(), next })
+}
+
+/// The statement of a page. A state and a severity have an index in order of time, so the first rows of each state and
+/// severity that are asked for are taken, and of these the first.
+fn select(query: &IncidentQuery, limit: usize) -> (String, Vec<Box<dyn ToSql>>) {
+    const ORDER: &str = "ORDER BY last_at DESC, number DESC LIMIT";
+    let mut values: Vec<Box<dyn ToSql>> = Vec::new();
+    let mut conditions = |pair: Option<(State, Severity)>| {
+        let mut sql = "FROM incidents WHERE went_into IS NULL".to_owned();
+        let mut ask = |condition: &str, value: Box<dyn ToSql>| {
+            sql.push_str(condition);
+            values.push(value);
+        };
+        if let Some((state, severity)) = pair {
+            ask(" AND state = ?", Box::new(state.word()));
+            ask(" AND severity = ?", Box::new(severity.ocsf()));
+        }
+        if let Some(actor) = &query.actor {
+            ask(" AND actor = ?", Box::new(key(actor)));
+            // An actor has few incidents, whatever else is asked.
+            if let Some(state) = query.state {
+                ask(" AND +state = ?", Box::new(state.word()));
+            }
+            if let Some(severity) = query.severity {
+                ask(" AND +severity >= ?", Box::new(severity.ocsf()));
+            }
+        }
+        if let Some(since) = query.since {
+            ask(" AND last_at >= ?", Box::new(since.as_micros()));
+        }
+        if let Some(Cursor { at, row }) = query.after {
+            ask(" AND (last_at, number) < (?", Box::new(at));
+            ask(", ?)", Box::new(row));
+        }
+        sql
+    };
+    if query.actor.is_some() || (query.state.is_none() && query.severity.is_none()) {
+        return (format!("SELECT {COLUMNS}, last_at {} {ORDER} {limit}", conditions(None)), values);
+    }
+    let states = [State::Open, State::Acknowledged, State::Closed].into_iter();
+    let states = states.filter(|state| query.state.is_none_or(|asked| asked == *state));
+    let pairs = states.flat_map(|state| Severity::ALL.map(|severity| (state, severity)));
+    let pairs = pairs.filter(|(_, severity)| query.severity.is_none_or(|least| *severity >= least));
+    let parts: Vec<String> = pairs
+        .map(|pair| {
+            format!("SELECT * FROM (SELECT number AS found, last_at AS at {} {ORDER} {limit})", conditions(Some(pair)))
+        })
+        .collect();
+    let sql = format!(
+        "SELECT {COLUMNS}, last_at FROM ({}) CROSS JOIN incidents ON number = found {ORDER} {limit}",
+        parts.join(" UNION ALL ")
+    );
+    (sql, values)
 }
 
 /// Writes an incident; number 0 is a new one. Gives its number.
@@ -140,12 +168,34 @@ fn text(value: &impl serde::Serialize) -> rusqlite::Result<String> {
     serde_json::to_string(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
 }
 
-/// Incidents that began before a moment and whose events are kept as evidence: what is not closed, and what was grave.
-pub(super) fn kept(connection: &Connection, before: Timestamp) -> rusqlite::Result<Vec<Incident>> {
-    let sql = format!(
-        "SELECT {COLUMNS} FROM incidents
-         WHERE went_into IS NULL AND first_at < ?1 AND (state <> 'closed' OR severity >= ?2)"
-    );
-    let values = params![before.as_micros(), Severity::High.ocsf()];
-    connection.prepare_cached(&sql)?.query_map(values, |row| read(row).map(|row| row.incident))?.collect()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_list_looks_through_the_table() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let connection = super::super::schema::open(&folder.path().join("hub.db")).expect("a store");
+        let query = IncidentQuery::default;
+        let lists = [
+            query(),
+            IncidentQuery { since: Some(aviary_event::Timestamp::from_micros(1)), ..query() },
+            IncidentQuery { state: Some(State::Closed), ..query() },
+            IncidentQuery { severity: Some(Severity::High), after: Some(Cursor { at: 1, row: 1 }), ..query() },
+            IncidentQuery { state: Some(State::Open), severity: Some(Severity::Critical), ..query() },
+            IncidentQuery { actor: Actor::new("10.0.0.1", "", ""), state: Some(State::Open), ..query() },
+        ];
+        for list in lists {
+            let (sql, values) = select(&list, 10);
+            let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect("a statement");
+            let rows = statement.query_map(rusqlite::params_from_iter(values), |row| row.get(3)).expect("a plan");
+            let plan: Vec<String> = rows.collect::<rusqlite::Result<_>>().expect("a plan");
+            for step in plan.iter().filter(|step| step.contains("incidents")) {
+                assert!(
+                    step.starts_with("SEARCH incidents USING") || step.contains("INDEX incidents_"),
+                    "{list:?} {plan:?}"
+                );
+            }
+        }
+    }
 }

@@ -4,9 +4,15 @@ mod audit;
 mod backlog;
 mod documents;
 mod events;
+mod expire;
 mod incidents;
+mod looking;
 mod readers;
+mod refill;
+mod rollup;
 mod schema;
+mod tags;
+mod upkeep;
 mod writer;
 
 use std::fs::File;
@@ -21,12 +27,16 @@ use aviary_insight::Fact;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
+use crate::overview::{
+    CredentialQuery, CredentialRow, Overview, OverviewQuery, SourceQuery, SourceRow, SourceStory, Whose,
+};
 use crate::{
-    Answer, AuditQuery, AuditRow, Decision, Document, EventQuery, EventRow, IncidentQuery, IncidentRow, Page, PutError,
-    Record, Store, StoreError, Taken,
+    Answer, AuditQuery, AuditRow, Cursor, Decision, Document, EventQuery, EventRow, Expired, IncidentQuery,
+    IncidentRow, Page, PutError, Record, Size, Store, StoreError, Taken,
 };
 use backlog::Backlog;
 use readers::Readers;
+pub use upkeep::{Report, UpkeepError, backup, check, restore};
 use writer::{Job, Writer};
 
 /// Jobs that wait for the writer, at most; who brings more waits, or is told so if it brings events.
@@ -261,8 +271,28 @@ impl Store for Sqlite {
         self.read(move |connection| audit::page(connection, &query))
     }
 
-    fn expire(&self, before: Timestamp) -> Answer<'_, u64> {
-        self.write(|answer| Job::Expire(before, answer))
+    fn overview(&self, query: OverviewQuery) -> Answer<'_, Overview> {
+        self.read(move |connection| looking::overview(connection, query))
+    }
+
+    fn sources(&self, query: SourceQuery) -> Answer<'_, Page<SourceRow>> {
+        self.read(move |connection| looking::sources(connection, &query))
+    }
+
+    fn source(&self, whose: Whose) -> Answer<'_, Option<SourceStory>> {
+        self.read(move |connection| looking::story(connection, &whose))
+    }
+
+    fn credentials(&self, query: CredentialQuery) -> Answer<'_, Page<CredentialRow>> {
+        self.read(move |connection| looking::credentials(connection, &query))
+    }
+
+    fn expire(&self, before: Timestamp, from: Option<Cursor>) -> Answer<'_, Expired> {
+        self.write(move |answer| Job::Expire(before, from, answer))
+    }
+
+    fn size(&self) -> Answer<'_, Size> {
+        self.read(looking::size)
     }
 }
 

@@ -11,8 +11,9 @@ use super::OpenError;
 
 /// Steps from nothing to the newest layout; `PRAGMA user_version` says how many a file has had. A step is never changed
 /// once it was released.
-const STEPS: [&str; 2] = [
-    "
+const STEPS: [&str; 3] = [FIRST, include_str!("search_and_sums.sql"), super::audit::LAYOUT];
+
+const FIRST: &str = "
     CREATE TABLE events (
         row INTEGER PRIMARY KEY,
         id BLOB NOT NULL,
@@ -67,9 +68,11 @@ const STEPS: [&str; 2] = [
         version INTEGER NOT NULL,
         body TEXT
     );
-    ",
-    super::audit::LAYOUT,
-];
+    ";
+
+/// The newest layout.
+#[expect(clippy::cast_possible_wrap, reason = "a handful")]
+pub(super) const LAYOUT: i64 = STEPS.len() as i64;
 
 /// Takes the lock of a store, which holds as long as the file that it gives is open. SQLite's own lock is of no use: readers
 /// need the file beside the writer.
@@ -104,13 +107,13 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
     connection.busy_timeout(Duration::from_secs(2)).map_err(failed)?;
     // FULL: a sensor forgets what was acknowledged, so a machine that loses power must not.
     let pragmas = "
+        PRAGMA auto_vacuum = INCREMENTAL;
         PRAGMA journal_mode = WAL;
         PRAGMA synchronous = FULL;
         PRAGMA cache_size = -8192;
-        PRAGMA temp_store = MEMORY;
-        PRAGMA auto_vacuum = INCREMENTAL;";
+        PRAGMA temp_store = MEMORY;";
     connection.execute_batch(pragmas).map_err(failed)?;
-    let known = i64::try_from(STEPS.len()).unwrap_or(i64::MAX);
+    let known = LAYOUT;
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(failed)?;
     let found: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
     if found > known {
@@ -119,6 +122,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
     for step in STEPS.iter().skip(usize::try_from(found).unwrap_or(0)) {
         transaction.execute_batch(step).map_err(failed)?;
     }
+    super::refill::refill(&transaction).map_err(failed)?;
     transaction.pragma_update(None, "user_version", known).map_err(failed)?;
     transaction.commit().map_err(failed)?;
     Ok(connection)

@@ -10,8 +10,9 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::backlog::Held;
-use super::{documents, events, failed, incidents};
-use crate::{Changed, Decision, Document, IncidentRow, Note, PutError, Record, StoreError, Taken};
+use super::rollup::Rollup;
+use super::{documents, events, expire, failed, incidents};
+use crate::{Changed, Cursor, Decision, Document, Expired, IncidentRow, Note, PutError, Record, StoreError, Taken};
 
 /// Jobs that share a transaction, at most.
 const TOGETHER: usize = 1024;
@@ -19,7 +20,7 @@ const TOGETHER: usize = 1024;
 const RECORDS: usize = 8192;
 /// Actors whose incidents stay in memory.
 const ACTORS: usize = 4096;
-/// Events that are removed in one transaction.
+/// Events that are looked at in one step, to remove them.
 const REMOVED: usize = 5000;
 
 /// Who waits for an answer.
@@ -34,7 +35,7 @@ pub(super) enum Job {
     Remove(Document, String, Timestamp, Asker<Result<(), PutError>>),
     Keep(Document, Asker<Result<Document, PutError>>),
     Forget(Document, Asker<Result<(), PutError>>),
-    Expire(Timestamp, Asker<u64>),
+    Expire(Timestamp, Option<Cursor>, Asker<Expired>),
 }
 
 /// An answer that is given when the transaction is durable, or not.
@@ -45,6 +46,10 @@ pub(super) struct Writer {
     window: Duration,
     /// Incidents by actor, so that a flood reads and parses its incident once.
     known: HashMap<Actor, Known>,
+    /// What the transaction adds to the sums.
+    sums: Rollup,
+    /// What the transaction adds to the index of words.
+    indexed: Vec<events::Indexed>,
 }
 
 /// An actor's incidents.
@@ -56,7 +61,7 @@ struct Known {
 
 impl Writer {
     pub(super) fn new(connection: Connection, window: Duration) -> Self {
-        Self { connection, window, known: HashMap::new() }
+        Self { connection, window, known: HashMap::new(), sums: Rollup::default(), indexed: Vec::new() }
     }
 
     /// Works until there is nobody left to ask.
@@ -102,11 +107,17 @@ impl Writer {
                 }
                 self.connection.execute_batch("RELEASE job").map_err(|error| failed(&error))?;
             }
+            // Once for all, not once a job: the index writes a piece to the file at each savepoint.
+            let (indexed, sums) = (std::mem::take(&mut self.indexed), std::mem::take(&mut self.sums));
+            events::index(&self.connection, indexed).map_err(|error| failed(&error))?;
+            sums.write(&self.connection).map_err(|error| failed(&error))?;
             self.connection.execute_batch("COMMIT").map_err(|error| failed(&error))
         });
         if let Err(error) = &done {
             let _ = self.connection.execute_batch("ROLLBACK");
             self.known.clear();
+            self.sums = Rollup::default();
+            self.indexed.clear();
             jobs.for_each(|job| job.refuse(error.clone()));
         }
         for answer in answers {
@@ -131,17 +142,24 @@ impl Writer {
             }
             Job::Keep(document, asker) => later(documents::write(&self.connection, document), asker),
             Job::Forget(document, asker) => later(documents::erase(&self.connection, &document), asker),
-            Job::Expire(before, asker) => later(events::expire(&self.connection, before, REMOVED), asker),
+            Job::Expire(before, from, asker) => later(expire::expire(&self.connection, before, from, REMOVED), asker),
         }
     }
 
     fn take(&mut self, records: &[Record]) -> rusqlite::Result<Taken> {
         let mut taken = Taken::default();
+        let mut sums = Rollup::default();
+        let mut indexed = Vec::new();
         // Changed incidents by actor and place in memory; those are stable within one transaction.
         let mut changed: HashMap<(Actor, i64), (bool, Vec<i64>)> = HashMap::new();
         for record in records {
-            let fresh = events::insert(&self.connection, record)?;
+            let found = events::insert(&self.connection, record)?;
+            let fresh = found.is_some();
             taken.fresh.push(fresh);
+            if fresh {
+                sums.add(record);
+                indexed.extend(found);
+            }
             let shown = record.sighting.as_ref().filter(|_| fresh && record.hidden.is_none());
             if let Some(sighting) = shown {
                 let (number, born, absorbed) = self.merge(sighting)?;
@@ -166,6 +184,8 @@ impl Writer {
             taken.changed.push(Changed { now: row.clone(), born, absorbed });
         }
         taken.changed.sort_by_key(|changed| changed.now.number);
+        self.sums.merge(sums);
+        self.indexed.append(&mut indexed);
         Ok(taken)
     }
 
@@ -253,7 +273,7 @@ impl Job {
             Self::Told(_, _, asker) => drop(asker.send(Err(error))),
             Self::Put(_, _, _, asker) => drop(asker.send(Err(error))),
             Self::Remove(_, _, _, asker) => drop(asker.send(Err(error))),
-            Self::Expire(_, asker) => drop(asker.send(Err(error))),
+            Self::Expire(_, _, asker) => drop(asker.send(Err(error))),
             Self::Keep(_, asker) => drop(asker.send(Err(error))),
             Self::Forget(_, asker) => drop(asker.send(Err(error))),
         }

@@ -1,0 +1,179 @@
+//! `/api/v1/overview`: what there is to see first.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use aviary_event::{Severity, Timestamp};
+use aviary_hub::{Hub, Scope};
+use aviary_store::{Heard, IncidentQuery, OverviewQuery, State as Standing};
+use axum::extract::State;
+use axum::response::Json;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::Problem;
+use crate::access::Caller;
+use crate::incidents::Incident;
+use crate::wire::time;
+
+const HOUR: i64 = 3_600_000_000;
+/// Incidents that began so long ago are new.
+const NEW: i64 = 24 * HOUR;
+/// Hours of the trend.
+const TREND: i64 = 48;
+/// Incidents, sources and services that are named.
+const TOP: usize = 8;
+/// A sensor that was heard of within this time works, since what it told it has detected.
+const ALIVE: i64 = 24 * HOUR;
+/// A sensor that was heard of within this time is late, and silent afterwards.
+const LATE: i64 = 7 * 24 * HOUR;
+
+/// What there is to see first.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Overview {
+    incidents: Counts,
+    /// Open incidents, those with the latest event first.
+    latest: Vec<Incident>,
+    sensors: Sensors,
+    /// Each of the last 48 hours.
+    trend: Vec<Hour>,
+    /// Sources that were seen in these hours, those with the most events first.
+    top_sources: Vec<Source>,
+    /// Services by their events in these hours, the most first.
+    top_services: Vec<Service>,
+}
+
+/// Incidents, counted.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Counts {
+    /// Open ones by how grave they are.
+    #[schema(value_type = Object, example = json!({"critical": 1, "high": 3, "medium": 0, "low": 7, "informational": 0}))]
+    open: BTreeMap<&'static str, u64>,
+    /// Those that began within 24 hours.
+    new_24h: u64,
+}
+
+/// Sensors, counted.
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub(crate) struct Sensors {
+    /// All that have a token or ever sent something.
+    total: usize,
+    /// Heard of within a day.
+    alive: usize,
+    /// Running, but not detecting.
+    blind: usize,
+    /// Heard of within a week.
+    late: usize,
+    /// Not heard of for longer, or never.
+    silent: usize,
+}
+
+/// An hour of the trend.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Hour {
+    /// Its first moment.
+    hour: String,
+    /// Events by how far they went.
+    #[schema(value_type = Object, example = json!({"probe": 12}))]
+    kinds: BTreeMap<&'static str, u64>,
+}
+
+/// A source and its events.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Source {
+    /// Its address.
+    source: String,
+    /// Where the address means one machine; empty for everywhere.
+    realm: String,
+    /// How many events.
+    events: u64,
+}
+
+/// A service and its events.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Service {
+    /// Its name.
+    service: String,
+    /// How many events.
+    events: u64,
+}
+
+/// What there is to see first
+#[utoipa::path(
+    get, path = "/api/v1/overview", tag = "overview", security(("token" = ["read"])),
+    responses(
+        (status = 200, body = Overview), (status = 401, body = Problem), (status = 403, body = Problem),
+        (status = 504, body = Problem, description = "It took too long"),
+    ),
+)]
+pub(crate) async fn show(State(hub): State<Arc<Hub>>, caller: Caller) -> Result<Json<Overview>, Problem> {
+    caller.may(Scope::Read)?;
+    let now = hub.now();
+    let ago = |micros: i64| Timestamp::from_micros(now.as_micros().saturating_sub(micros));
+    // The hour that runs is one of them.
+    let begin = ago((TREND - 1) * HOUR);
+    let query = OverviewQuery { new: ago(NEW), trend: begin, top: TOP };
+    let latest = IncidentQuery { state: Some(Standing::Open), limit: TOP, ..IncidentQuery::default() };
+    let sums = hub.store().overview(query).await?;
+    let latest = hub.store().incidents(latest).await?;
+    let tokens = hub.store().documents("token").await?;
+    let named = tokens.iter().filter_map(|token| token.body.get("sensor")?.as_str());
+    let mut known: BTreeMap<Timestamp, _> = sums.trend.into_iter().collect();
+    let first = begin.as_micros().div_euclid(HOUR);
+    let trend = (first..first + TREND).map(|hour| {
+        let hour = Timestamp::from_micros(hour.saturating_mul(HOUR));
+        let stages = known.remove(&hour).unwrap_or_default();
+        Hour { hour: time(hour), kinds: stages.into_iter().map(|(stage, events)| (stage.word(), events)).collect() }
+    });
+    let open =
+        Severity::ALL.into_iter().map(|severity| (severity.word(), sums.open.get(&severity).copied().unwrap_or(0)));
+    Ok(Json(Overview {
+        incidents: Counts { open: open.collect(), new_24h: sums.new },
+        latest: latest.rows.into_iter().map(Incident::from).collect(),
+        sensors: sensors(named.collect(), &sums.sensors, now),
+        trend: trend.collect(),
+        top_sources: sums
+            .sources
+            .into_iter()
+            .map(|(actor, events)| Source { source: actor.source.to_string(), realm: actor.realm, events })
+            .collect(),
+        top_services: sums.services.into_iter().map(|(service, events)| Service { service, events }).collect(),
+    }))
+}
+
+/// Counts sensors that have a token, and those that were heard of.
+fn sensors(named: BTreeSet<&str>, heard: &[Heard], now: Timestamp) -> Sensors {
+    let mut counts = Sensors::default();
+    for heard in heard {
+        let age = now.as_micros().saturating_sub(heard.span.last.as_micros());
+        *(if age <= ALIVE {
+            &mut counts.alive
+        } else if age <= LATE {
+            &mut counts.late
+        } else {
+            &mut counts.silent
+        }) += 1;
+    }
+    let never = named.iter().filter(|name| heard.iter().all(|heard| heard.sensor != **name)).count();
+    counts.silent += never;
+    counts.total = heard.len() + never;
+    counts
+}
+
+#[cfg(test)]
+mod tests {
+    use aviary_store::Span;
+
+    use super::*;
+
+    #[test]
+    fn sensors_are_counted_by_when_they_were_heard_of() {
+        let heard = |sensor: &str, days: i64| {
+            let last = Timestamp::from_micros(-days * 24 * HOUR);
+            Heard { sensor: sensor.to_owned(), span: Span { first: last, last, events: 1 } }
+        };
+        let heard = [heard("a", 0), heard("b", 1), heard("c", 3), heard("d", 30)];
+        let counts = sensors(BTreeSet::from(["a", "e"]), &heard, Timestamp::from_micros(0));
+        assert_eq!((counts.total, counts.alive, counts.late, counts.silent), (5, 2, 1, 2));
+    }
+}
