@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +165,22 @@ class Checks:
         status, self.session = self._sign_in(PASSWORD + " 2")
         assert status == 200
 
+    def a_crowd(self) -> None:
+        """Each password takes 19 MiB for a moment; what was taken is given back."""
+        before = self._memory()
+        with ThreadPoolExecutor(8) as crowd:
+            statuses = list(crowd.map(lambda _: self._sign_in(PASSWORD + " 2")[0], range(12)))
+        assert statuses == [200] * 12, statuses
+        deadline = time.monotonic() + 20
+        while (now := self._memory()) > before + (24 << 20) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert now <= before + (24 << 20), f"{before >> 20} MiB before, {now >> 20} MiB after"
+
+    def _memory(self) -> int:
+        assert self.hub.process is not None
+        resident = Path(f"/proc/{self.hub.process.pid}/statm").read_text().split()[1]
+        return int(resident) * os.sysconf("SC_PAGE_SIZE")
+
     def as_an_admin(self) -> None:
         # Signing out would end the run's own session; its answer is looked at here.
         status, session = self._sign_in(PASSWORD + " 2")
@@ -226,6 +243,7 @@ def main() -> int:
         checks = Checks(hub)
         report.check("hub: no password exists, and the printed link makes the first admin once", checks.the_first_admin)
         report.check("hub: a lost password is reset where the hub stands", checks.a_lost_password)
+        report.check("hub: a crowd signs in, and memory is given back", checks.a_crowd)
         report.check("hub: the OpenAPI document against an admin's session", checks.as_an_admin)
         report.check("hub: the OpenAPI document against nobody", checks.as_nobody)
         report.check("hub: the OpenAPI document against a token", checks.as_a_program)

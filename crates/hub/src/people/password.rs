@@ -3,8 +3,8 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use argon2::password_hash::PasswordVerifier as _;
-use argon2::{Algorithm, Argon2, Params, PasswordHasher as _, Version};
+use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use tokio::sync::Semaphore;
 
 use super::PersonError;
@@ -74,7 +74,7 @@ impl Hashes {
             let nobodys = nobodys();
             let is_one = wanted.is_some();
             let wanted = wanted.unwrap_or_else(|| nobodys.to_owned());
-            argon().is_some_and(|argon| argon.verify_password(password.as_bytes(), wanted.as_str()).is_ok()) && is_one
+            has(&password, &wanted) && is_one
         })
         .await
     }
@@ -93,14 +93,38 @@ impl Hashes {
     }
 }
 
-fn argon() -> Option<Argon2<'static>> {
-    let params = Params::new(MEMORY, PASSES, 1, None).ok()?;
-    Some(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
+/// Room for this many blocks is asked for at least. glibc gives back to the system what is larger than 32 MiB and may keep
+/// what is smaller, a piece for each thread; what is not touched is not taken.
+const ROOM: usize = (33 << 20) / Block::SIZE;
+
+fn compute(password: &str, salt: &[u8], params: Params) -> Option<Output> {
+    let count = params.block_count();
+    let mut blocks: Vec<Block> = Vec::with_capacity(count.max(ROOM));
+    blocks.resize(count, Block::new());
+    let mut out = [0; Params::DEFAULT_OUTPUT_LEN];
+    let argon = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    argon.hash_password_into_with_memory(password.as_bytes(), salt, &mut out, &mut blocks).ok()?;
+    Output::new(&out).ok()
 }
 
 fn hash(password: &str, salt: &[u8]) -> Option<String> {
-    let made = argon()?.hash_password_with_salt(password.as_bytes(), salt).ok()?;
-    Some(made.to_string())
+    let params = Params::new(MEMORY, PASSES, 1, None).ok()?;
+    let made = PasswordHash {
+        algorithm: Algorithm::Argon2id.ident(),
+        version: Some(Version::V0x13.into()),
+        params: ParamsString::try_from(&params).ok()?,
+        salt: Some(Salt::new(salt).ok()?),
+        hash: compute(password, salt, params),
+    };
+    made.hash.is_some().then(|| made.to_string())
+}
+
+/// Whether a password has this hash. How far two hashes are the same does not show in the time that it takes.
+fn has(password: &str, hash: &str) -> bool {
+    let Ok(wanted) = PasswordHash::new(hash) else { return false };
+    let (Ok(params), Some(salt)) = (Params::try_from(&wanted), &wanted.salt) else { return false };
+    let ours = wanted.algorithm == Algorithm::Argon2id.ident() && wanted.hash.is_some();
+    compute(password, salt.as_ref(), params) == wanted.hash && ours
 }
 
 /// A hash that is nobody's, so that an unknown name takes as long as a known one.
@@ -139,6 +163,22 @@ mod tests {
         assert_eq!(busy, 8);
         assert_eq!(answers.iter().filter(|answer| matches!(answer, Ok(false))).count(), WAITING);
         assert!(!hashes.fits("x", None).await.expect("there is room again"));
+    }
+
+    /// As another program makes them, and some that nothing has.
+    #[test]
+    fn a_hash_of_another_program_is_understood_and_what_is_none_fits_nothing() {
+        // Of argon2-cffi, with the password "password" and the salt "somesaltsomesalt".
+        let other = "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$K13EBUiG7JV+9ZxztmHFTdb7J0WQsnj2V8bZaqyPptE";
+        assert!(has("password", other) && !has("passwore", other));
+        for none in [
+            "",
+            "$argon2id$",
+            &other.replace("argon2id", "argon2i"),
+            "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA",
+        ] {
+            assert!(!has("password", none), "{none}");
+        }
     }
 
     #[test]
