@@ -1,5 +1,6 @@
 //! Lines in, words and incidents out.
 
+mod embedded;
 mod ways;
 
 use std::sync::Arc;
