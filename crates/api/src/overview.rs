@@ -36,9 +36,9 @@ pub(crate) struct Overview {
     latest: Vec<Incident>,
     sensors: Sensors,
     /// Each of the last 48 hours.
-    trend: Vec<Hour>,
+    trend: Vec<TrendHour>,
     /// Sources that were seen in these hours, those with the most events first.
-    top_sources: Vec<Source>,
+    top_sources: Vec<TopSource>,
     /// Services by their events in these hours, the most first.
     top_services: Vec<Service>,
 }
@@ -70,7 +70,7 @@ pub(crate) struct Sensors {
 
 /// An hour of the trend.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Hour {
+pub(crate) struct TrendHour {
     /// Its first moment.
     hour: String,
     /// Events by how far they went.
@@ -80,7 +80,7 @@ pub(crate) struct Hour {
 
 /// A source and its events.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Source {
+pub(crate) struct TopSource {
     /// Its address.
     source: String,
     /// Where the address means one machine; empty for everywhere.
@@ -123,7 +123,7 @@ pub(crate) async fn show(State(hub): State<Arc<Hub>>, caller: Caller) -> Result<
     let trend = (first..first + TREND).map(|hour| {
         let hour = Timestamp::from_micros(hour.saturating_mul(HOUR));
         let stages = known.remove(&hour).unwrap_or_default();
-        Hour { hour: time(hour), kinds: stages.into_iter().map(|(stage, events)| (stage.word(), events)).collect() }
+        TrendHour { hour: time(hour), kinds: stages.into_iter().map(|(stage, events)| (stage.word(), events)).collect() }
     });
     let open =
         Severity::ALL.into_iter().map(|severity| (severity.word(), sums.open.get(&severity).copied().unwrap_or(0)));
@@ -135,7 +135,7 @@ pub(crate) async fn show(State(hub): State<Arc<Hub>>, caller: Caller) -> Result<
         top_sources: sums
             .sources
             .into_iter()
-            .map(|(actor, events)| Source { source: actor.source.to_string(), realm: actor.realm, events })
+            .map(|(actor, events)| TopSource { source: actor.source.to_string(), realm: actor.realm, events })
             .collect(),
         top_services: sums.services.into_iter().map(|(service, events)| Service { service, events }).collect(),
     }))

@@ -2,6 +2,7 @@
 
 mod people;
 mod retention;
+mod embedded;
 mod ways;
 
 use std::sync::Arc;
