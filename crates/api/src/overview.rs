@@ -123,7 +123,10 @@ pub(crate) async fn show(State(hub): State<Arc<Hub>>, caller: Caller) -> Result<
     let trend = (first..first + TREND).map(|hour| {
         let hour = Timestamp::from_micros(hour.saturating_mul(HOUR));
         let stages = known.remove(&hour).unwrap_or_default();
-        TrendHour { hour: time(hour), kinds: stages.into_iter().map(|(stage, events)| (stage.word(), events)).collect() }
+        TrendHour {
+            hour: time(hour),
+            kinds: stages.into_iter().map(|(stage, events)| (stage.word(), events)).collect(),
+        }
     });
     let open =
         Severity::ALL.into_iter().map(|severity| (severity.word(), sums.open.get(&severity).copied().unwrap_or(0)));

@@ -1,8 +1,8 @@
 //! Lines in, words and incidents out.
 
+mod embedded;
 mod people;
 mod retention;
-mod embedded;
 mod ways;
 
 use std::sync::Arc;
