@@ -7,8 +7,11 @@
 
 mod actor;
 mod facts;
+mod hours;
 mod incident;
 mod news;
+mod notice;
+mod policy;
 mod sighting;
 mod stage;
 mod suppression;
@@ -16,9 +19,12 @@ mod verdict;
 
 pub use actor::{Actor, Source};
 pub use facts::{Fact, Facts, Sort};
+pub use hours::{Hours, Span};
 pub use incident::{Incident, Merged, Stamp, merge};
 pub use news::news;
+pub use notice::{Earlier, Known, Notice, decide, over_budget};
+pub use policy::{Budget, Policy, PolicyText, length};
 pub use sighting::Sighting;
 pub use stage::Stage;
-pub use suppression::{Hours, Rule, RuleError, RuleText};
+pub use suppression::{Rule, RuleError, RuleText};
 pub use verdict::{Reason, Verdict};

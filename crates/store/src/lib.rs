@@ -4,6 +4,7 @@
 //! Everything that people decide (sensors, rules, channels, people) is a [`Document`]: a small JSON object with a
 //! version, so that a backend has one table for all of them. One battery of tests holds for every backend.
 
+mod delivery;
 mod document;
 mod event;
 mod incident;
@@ -17,6 +18,7 @@ use aviary_event::Timestamp;
 use aviary_insight::Fact;
 use uuid::Uuid;
 
+pub use delivery::{Delivery, DeliveryQuery, Draft, Fate, Hits, Settled};
 pub use document::{Document, PutError};
 pub use event::{EventQuery, EventRow, Networks, Record, Taken};
 pub use incident::{Changed, Decision, IncidentQuery, IncidentRow, Note, State};
@@ -97,4 +99,25 @@ pub trait Store: Send + Sync + 'static {
 
     /// Removes events older than a moment that are no evidence of an incident which is kept; gives how many.
     fn expire(&self, before: Timestamp) -> Answer<'_, u64>;
+
+    /// Incidents with something new that alerting has not decided on, by number.
+    fn undecided(&self, limit: usize) -> Answer<'_, Vec<IncidentRow>>;
+
+    /// Notes, in one transaction, that facts of an incident were decided on, and what is to be told of them to whom.
+    fn alert(&self, number: i64, facts: Vec<Fact>, drafts: Vec<Draft>, at: Timestamp) -> Answer<'_, ()>;
+
+    /// Deliveries that a query asks for, the newest first.
+    fn deliveries(&self, query: DeliveryQuery) -> Answer<'_, Page<Delivery>>;
+
+    /// Deliveries that are not over, in order; of each channel the first few hundred.
+    fn open_deliveries(&self) -> Answer<'_, Vec<Delivery>>;
+
+    /// When messages went to a channel, from a moment on: each once, however many deliveries it held.
+    fn sent<'a>(&'a self, channel: &'a str, since: Timestamp) -> Answer<'a, Vec<Timestamp>>;
+
+    /// Notes what became of deliveries. What is over stays as it is.
+    fn settle(&self, settled: Vec<Settled>) -> Answer<'_, ()>;
+
+    /// How many events each rule hid; what [`Store::expire`] removes stays counted.
+    fn hits(&self) -> Answer<'_, Vec<Hits>>;
 }

@@ -1,5 +1,6 @@
 //! The embedded store: one SQLite file, a thread that writes, connections that read.
 
+mod deliveries;
 mod documents;
 mod events;
 mod incidents;
@@ -20,8 +21,8 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::{
-    Answer, Decision, Document, EventQuery, EventRow, IncidentQuery, IncidentRow, Page, PutError, Record, Store,
-    StoreError, Taken,
+    Answer, Decision, Delivery, DeliveryQuery, Document, Draft, EventQuery, EventRow, Hits, IncidentQuery, IncidentRow,
+    Page, PutError, Record, Settled, Store, StoreError, Taken,
 };
 use readers::Readers;
 use writer::{Job, Writer};
@@ -213,6 +214,35 @@ impl Store for Sqlite {
 
     fn expire(&self, before: Timestamp) -> Answer<'_, u64> {
         self.write(|answer| Job::Expire(before, answer))
+    }
+
+    fn undecided(&self, limit: usize) -> Answer<'_, Vec<IncidentRow>> {
+        self.read(move |connection| incidents::undecided(connection, limit))
+    }
+
+    fn alert(&self, number: i64, facts: Vec<Fact>, drafts: Vec<Draft>, at: Timestamp) -> Answer<'_, ()> {
+        self.write(|answer| Job::Alert(number, facts, drafts, at, answer))
+    }
+
+    fn deliveries(&self, query: DeliveryQuery) -> Answer<'_, Page<Delivery>> {
+        self.read(move |connection| deliveries::page(connection, &query))
+    }
+
+    fn open_deliveries(&self) -> Answer<'_, Vec<Delivery>> {
+        self.read(deliveries::open)
+    }
+
+    fn sent<'a>(&'a self, channel: &'a str, since: Timestamp) -> Answer<'a, Vec<Timestamp>> {
+        let channel = channel.to_owned();
+        self.read(move |connection| deliveries::sent(connection, &channel, since))
+    }
+
+    fn settle(&self, settled: Vec<Settled>) -> Answer<'_, ()> {
+        self.write(|answer| Job::Settle(settled, answer))
+    }
+
+    fn hits(&self) -> Answer<'_, Vec<Hits>> {
+        self.read(deliveries::hits)
     }
 }
 

@@ -11,7 +11,9 @@ use super::OpenError;
 
 /// Steps from nothing to the newest layout; `PRAGMA user_version` says how many a file has had. A step is never changed
 /// once it was released.
-const STEPS: [&str; 1] = ["
+const STEPS: [&str; 2] = [FIRST, super::deliveries::STEP];
+
+const FIRST: &str = "
     CREATE TABLE events (
         row INTEGER PRIMARY KEY,
         id BLOB NOT NULL,
@@ -66,7 +68,7 @@ const STEPS: [&str; 1] = ["
         version INTEGER NOT NULL,
         body TEXT
     );
-    "];
+    ";
 
 /// Takes the lock of a store, which holds as long as the file that it gives is open. SQLite's own lock is of no use: readers
 /// need the file beside the writer.

@@ -9,8 +9,8 @@ use aviary_insight::{Actor, Fact, Sighting, merge};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::{documents, events, failed, incidents};
-use crate::{Changed, Decision, Document, IncidentRow, Note, PutError, Record, StoreError, Taken};
+use super::{deliveries, documents, events, failed, incidents};
+use crate::{Changed, Decision, Document, Draft, IncidentRow, Note, PutError, Record, Settled, StoreError, Taken};
 
 /// Jobs that share a transaction, at most.
 const TOGETHER: usize = 64;
@@ -32,6 +32,8 @@ pub(super) enum Job {
     Put(Document, String, Timestamp, Asker<Result<Document, PutError>>),
     Remove(Document, String, Timestamp, Asker<Result<(), PutError>>),
     Expire(Timestamp, Asker<u64>),
+    Alert(i64, Vec<Fact>, Vec<Draft>, Timestamp, Asker<()>),
+    Settle(Vec<Settled>, Asker<()>),
 }
 
 /// An answer that is given when the transaction is durable, or not.
@@ -123,7 +125,12 @@ impl Writer {
             Job::Remove(document, by, at, asker) => {
                 later(documents::remove(&self.connection, &document, &by, at), asker)
             }
-            Job::Expire(before, asker) => later(events::expire(&self.connection, before, REMOVED), asker),
+            Job::Expire(before, asker) => later(self.expire(before), asker),
+            Job::Alert(number, facts, drafts, at, asker) => match self.alert(number, facts, &drafts, at)? {
+                Some(()) => later(Ok(()), asker),
+                None => missing(asker),
+            },
+            Job::Settle(settled, asker) => later(deliveries::settle(&self.connection, &settled), asker),
         }
     }
 
@@ -150,6 +157,8 @@ impl Writer {
                 entry.1.extend(earlier);
             }
         }
+        let fresh = records.iter().zip(&taken.fresh).filter(|(_, fresh)| **fresh);
+        deliveries::count(&self.connection, fresh.map(|(record, _)| record))?;
         for ((actor, number), (born, absorbed)) in changed {
             let row = self.known.get_mut(&actor).and_then(|known| known.rows.iter_mut().find(|r| r.number == number));
             let Some(row) = row else { continue };
@@ -209,6 +218,24 @@ impl Writer {
             text: decision.text,
         });
         self.save(row).map(Some)
+    }
+
+    fn alert(
+        &mut self,
+        number: i64,
+        facts: Vec<Fact>,
+        drafts: &[Draft],
+        at: Timestamp,
+    ) -> rusqlite::Result<Option<()>> {
+        let Some(mut row) = self.incident(number)? else { return Ok(None) };
+        row.told.extend(facts);
+        let row = self.save(row)?;
+        deliveries::draft(&self.connection, row.number, drafts, at).map(Some)
+    }
+
+    fn expire(&self, before: Timestamp) -> rusqlite::Result<u64> {
+        deliveries::forget(&self.connection, before)?;
+        events::expire(&self.connection, before, REMOVED)
     }
 
     fn told(&mut self, number: i64, facts: Vec<Fact>) -> rusqlite::Result<Option<()>> {
