@@ -3,12 +3,17 @@
 //! The OpenAPI document is made from the routes; a test compares it with `schema/openapi.json`.
 
 mod access;
+mod changes;
+mod channels;
+mod deliveries;
 mod events;
 mod incidents;
 mod intake;
 mod live;
+mod policies;
 mod problem;
 mod serve;
+mod suppressions;
 mod wire;
 
 use std::sync::Arc;
@@ -43,6 +48,16 @@ pub fn routes(hub: Arc<Hub>) -> (Router, Document) {
         .routes(routes!(incidents::one))
         .routes(routes!(incidents::decide))
         .routes(routes!(live::stream))
+        .routes(routes!(channels::list, channels::post))
+        .routes(routes!(channels::classes))
+        .routes(routes!(channels::put, channels::delete))
+        .routes(routes!(channels::test))
+        .routes(routes!(policies::list, policies::post))
+        .routes(routes!(policies::one, policies::put, policies::delete))
+        .routes(routes!(deliveries::list))
+        .routes(routes!(suppressions::list, suppressions::post))
+        .routes(routes!(suppressions::look))
+        .routes(routes!(suppressions::put, suppressions::delete))
         .split_for_parts();
     let shown = document.clone();
     let router = router

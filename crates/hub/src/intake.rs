@@ -4,10 +4,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use aviary_event::Timestamp;
+use aviary_insight::news;
 use aviary_store::{Record, Store, StoreError};
+use tokio::sync::Notify;
 use uuid::Uuid;
 
-use crate::{Arrival, Feed, News, Refusal, Source, Suppressions, rules};
+use crate::{Arrival, Channels, Feed, News, Refusal, SUPPRESSION, Source, Suppressions};
 
 /// What became of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +28,8 @@ pub struct Hub {
     feed: Feed,
     rules: RwLock<Arc<Suppressions>>,
     clock: fn() -> Timestamp,
+    channels: Channels,
+    alarm: Notify,
 }
 
 impl Hub {
@@ -34,7 +38,14 @@ impl Hub {
     /// # Errors
     /// When the store cannot be read.
     pub async fn new(store: Arc<dyn Store>, clock: fn() -> Timestamp) -> Result<Self, StoreError> {
-        let hub = Self { store, feed: Feed::default(), rules: RwLock::default(), clock };
+        let hub = Self {
+            store,
+            feed: Feed::default(),
+            rules: RwLock::default(),
+            clock,
+            channels: Channels::default(),
+            alarm: Notify::new(),
+        };
         hub.reload().await?;
         Ok(hub)
     }
@@ -44,9 +55,31 @@ impl Hub {
     /// # Errors
     /// When the store cannot be read.
     pub async fn reload(&self) -> Result<(), StoreError> {
-        let rules = Suppressions::read(&self.store.documents(rules::KIND).await?);
+        let rules = Suppressions::read(&self.store.documents(SUPPRESSION).await?);
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
         Ok(())
+    }
+
+    /// The same hub with these ways of keeping channels.
+    #[must_use]
+    pub fn with_channels(self, channels: Channels) -> Self {
+        Self { channels, ..self }
+    }
+
+    /// How channels are kept.
+    #[must_use]
+    pub const fn channels(&self) -> &Channels {
+        &self.channels
+    }
+
+    /// Wakes the alerting: there is something to decide or to deliver.
+    pub fn wake(&self) {
+        self.alarm.notify_one();
+    }
+
+    /// Waits until somebody wakes the alerting.
+    pub(crate) async fn woken(&self) {
+        self.alarm.notified().await;
     }
 
     /// The store.
@@ -105,6 +138,9 @@ impl Hub {
             } else {
                 *word = Word::Duplicate(id);
             }
+        }
+        if taken.changed.iter().any(|changed| !news(&changed.now.incident.facts, &changed.now.told).is_empty()) {
+            self.wake();
         }
         for changed in taken.changed {
             self.feed.tell(News::Incident(Arc::new(changed)));

@@ -4,16 +4,25 @@
 //! each line.
 
 mod access;
+mod alerting;
 mod arrival;
 mod certificate;
+mod channels;
 pub mod clock;
 mod feed;
 mod intake;
+mod preview;
 mod rules;
+mod seal;
 
 pub use access::{Scope, Token, TokenError, find_token, make_token};
+pub use alerting::{DELIVERED, POLICY, alert, test_channel};
 pub use arrival::{Arrival, Refusal, Source};
+pub use aviary_outputs::{Key, keys};
 pub use certificate::{Certificate, CertificateError, own_certificate, read_certificate};
+pub use channels::{CHANNEL, Channel, ChannelError, Channels, HIDDEN};
 pub use feed::{Feed, News};
 pub use intake::{Hub, Word};
-pub use rules::{Suppression, Suppressions};
+pub use preview::{Preview, PreviewError, preview};
+pub use rules::{SUPPRESSION, Suppression, Suppressions};
+pub use seal::{Seal, SealError};

@@ -84,8 +84,7 @@ pub struct Notice {
 #[must_use]
 pub fn decide(policies: &[Policy], known: &Known<'_>, now: Timestamp) -> Vec<Notice> {
     let about = |policy: &&Policy| policy.is_about(known.facts, known.severity, known.groups);
-    let (on, off): (Vec<&Policy>, Vec<&Policy>) =
-        policies.iter().filter(about).partition(|policy| policy.holds(now));
+    let (on, off): (Vec<&Policy>, Vec<&Policy>) = policies.iter().filter(about).partition(|policy| policy.holds(now));
     let mut notices = BTreeMap::new();
     for policy in &on {
         tell(policy, known, now, None, &mut notices);
@@ -165,7 +164,12 @@ fn boundary(now: Timestamp, length: Duration) -> Timestamp {
 /// When a recipient who got messages at these moments, in order, may get the next one; `None` if now. What is of the
 /// gravest kind never waits.
 #[must_use]
-pub fn over_budget(sent: &[Timestamp], budget: Option<Budget>, severity: Severity, now: Timestamp) -> Option<Timestamp> {
+pub fn over_budget(
+    sent: &[Timestamp],
+    budget: Option<Budget>,
+    severity: Severity,
+    now: Timestamp,
+) -> Option<Timestamp> {
     let budget = budget.filter(|_| severity < Severity::Critical)?;
     let begin = now.as_micros().saturating_sub(micros(budget.per));
     let recent: Vec<Timestamp> = sent.iter().copied().filter(|at| at.as_micros() > begin).collect();

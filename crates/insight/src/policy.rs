@@ -98,7 +98,8 @@ impl Policy {
             return Err(RuleError::Missing { field: "channels", why: "nobody would be told" });
         }
         let accepted = "one of informational, low, medium, high, critical";
-        let severity = Severity::from_word(&text.severity).ok_or_else(|| wrong("severity", &text.severity, accepted))?;
+        let severity =
+            Severity::from_word(&text.severity).ok_or_else(|| wrong("severity", &text.severity, accepted))?;
         let (mut stages, mut numbers, mut trouble) = (Vec::new(), Vec::new(), false);
         for kind in &text.kinds {
             let stage = Stage::ALL.into_iter().find(|stage| stage.word() == kind);

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use aviary_hub::{Certificate, Hub, Scope, Token, make_token, own_certificate, read_certificate};
+use aviary_hub::{Certificate, Channels, Hub, Scope, Seal, Token, make_token, own_certificate, read_certificate};
 use aviary_store::{Options, Sqlite};
 
 use crate::process;
@@ -30,6 +30,9 @@ pub(super) struct Arguments {
     /// Its key
     #[arg(long, value_name = "FILE", requires = "certificate")]
     key: Option<PathBuf>,
+    /// Lets channels write files and start programs on this machine
+    #[arg(long)]
+    local_channels: bool,
     /// State folder
     #[arg(long, value_name = "FOLDER")]
     state: Option<PathBuf>,
@@ -43,7 +46,10 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let store = Sqlite::open(Options::at(folder.join("hub.db")))?;
     let runtime = process::runtime()?;
     runtime.block_on(async {
-        let hub = Arc::new(Hub::new(Arc::new(store), aviary_hub::clock::now).await?);
+        let channels =
+            Channels { seal: Some(Seal::open(&folder.join("channels.key"))?), local: arguments.local_channels };
+        let hub = Hub::new(Arc::new(store), aviary_hub::clock::now).await?.with_channels(channels);
+        let hub = Arc::new(hub);
         let listener = tokio::net::TcpListener::bind(arguments.listen).await;
         let listener = listener.with_context(|| format!("`{}` cannot be listened on", arguments.listen))?;
         let address = listener.local_addr()?;
@@ -52,8 +58,14 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         if let Some(token) = first_token(&hub).await? {
             println!("\nA token for everything, shown this once:\n  {token}");
         }
-        let (router, _) = aviary_api::routes(hub);
-        aviary_api::serve(listener, Some(certificate.config), router, process::told_to_stop()).await;
+        let (router, _) = aviary_api::routes(Arc::clone(&hub));
+        let (ended, end) = tokio::sync::oneshot::channel();
+        let serve = async {
+            aviary_api::serve(listener, Some(certificate.config), router, process::told_to_stop()).await;
+            let _ = ended.send(());
+        };
+        let stop = async { drop(end.await) };
+        tokio::join!(serve, aviary_hub::alert(hub, stop));
         anyhow::Ok(())
     })?;
     process::end(runtime);

@@ -15,8 +15,7 @@ const OPEN: i64 = 200;
 /// Rows that are removed in one transaction.
 const REMOVED: i64 = 5000;
 
-const COLUMNS: &str =
-    "row, at, policy, channel, incident, severity, fate, due, attempts, tried, answer, facts";
+const COLUMNS: &str = "row, at, policy, channel, incident, severity, fate, due, attempts, tried, answer, facts";
 
 pub(super) const STEP: &str = "
     ALTER TABLE incidents ADD COLUMN due INTEGER NOT NULL DEFAULT 0;
@@ -87,7 +86,11 @@ pub(super) fn page(connection: &Connection, query: &DeliveryQuery) -> rusqlite::
         values.push(Box::new(row));
     }
     let limit = query.limit.clamp(1, 1000);
-    sql.push_str(if query.tried { " ORDER BY tried DESC, row DESC LIMIT ?" } else { " ORDER BY at DESC, row DESC LIMIT ?" });
+    sql.push_str(if query.tried {
+        " ORDER BY tried DESC, row DESC LIMIT ?"
+    } else {
+        " ORDER BY at DESC, row DESC LIMIT ?"
+    });
     values.push(Box::new(i64::try_from(limit).unwrap_or(1)));
     let mut statement = connection.prepare_cached(&sql)?;
     let rows: Vec<Delivery> =
@@ -119,12 +122,7 @@ pub(super) fn sent(connection: &Connection, channel: &str, since: Timestamp) -> 
 }
 
 /// Notes what is to be told of an incident.
-pub(super) fn draft(
-    connection: &Connection,
-    incident: i64,
-    drafts: &[Draft],
-    at: Timestamp,
-) -> rusqlite::Result<()> {
+pub(super) fn draft(connection: &Connection, incident: i64, drafts: &[Draft], at: Timestamp) -> rusqlite::Result<()> {
     for draft in drafts {
         let severity = draft.severity.ocsf();
         if let Some(row) = draft.into {
@@ -162,8 +160,7 @@ pub(super) fn settle(connection: &Connection, settled: &[Settled]) -> rusqlite::
         WHERE row = ?1 AND over = 0";
     for one in settled {
         let tried = one.tried.map(Timestamp::as_micros);
-        let values =
-            params![one.row, one.fate.word(), one.fate.is_final(), one.due.as_micros(), tried, one.answer];
+        let values = params![one.row, one.fate.word(), one.fate.is_final(), one.due.as_micros(), tried, one.answer];
         connection.prepare_cached(sql)?.execute(values)?;
     }
     Ok(())
@@ -203,8 +200,7 @@ pub(super) fn count<'a>(connection: &Connection, hidden: impl Iterator<Item = &'
 /// How often each rule hid something.
 pub(super) fn hits(connection: &Connection) -> rusqlite::Result<Vec<Hits>> {
     let sql = "SELECT rule, events, last FROM hits ORDER BY rule";
-    let read = |row: &Row<'_>| {
-        Ok(Hits { rule: row.get(0)?, events: row.get(1)?, last: Timestamp::from_micros(row.get(2)?) })
-    };
+    let read =
+        |row: &Row<'_>| Ok(Hits { rule: row.get(0)?, events: row.get(1)?, last: Timestamp::from_micros(row.get(2)?) });
     connection.prepare_cached(sql)?.query_map([], read)?.collect()
 }

@@ -89,9 +89,7 @@ pub(super) fn page(connection: &Connection, query: &IncidentQuery) -> rusqlite::
 
 /// Incidents of which there is something that nobody decided to tell or not to tell.
 pub(super) fn undecided(connection: &Connection, limit: usize) -> rusqlite::Result<Vec<IncidentRow>> {
-    let sql = format!(
-        "SELECT {COLUMNS} FROM incidents WHERE due = 1 AND went_into IS NULL ORDER BY number LIMIT ?1"
-    );
+    let sql = format!("SELECT {COLUMNS} FROM incidents WHERE due = 1 AND went_into IS NULL ORDER BY number LIMIT ?1");
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     connection.prepare_cached(&sql)?.query_map([limit], read)?.collect()
 }
