@@ -65,7 +65,7 @@ const SECRET_THERE: [(&str, &str); 9] = [
 ];
 
 /// Keys that an output needs.
-const NEEDED: [(&str, &[&str]); 28] = [
+const NEEDED: [(&str, &[&str]); 29] = [
     ("alertmanager", &["url"]),
     ("clickhouse", &["url"]),
     ("datagram", &["host"]),
@@ -93,6 +93,7 @@ const NEEDED: [(&str, &[&str]); 28] = [
     ("teams", &["webhook_url"]),
     ("telegram", &["token", "chat_id"]),
     ("timed_file", &["filename"]),
+    ("webhook", &["url"]),
     ("wecom", &["webhook_url"]),
 ];
 
