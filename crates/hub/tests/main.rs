@@ -1,5 +1,7 @@
 //! Lines in, words and incidents out.
 
+mod alerts;
+
 use std::sync::Arc;
 
 use aviary_event::Timestamp;

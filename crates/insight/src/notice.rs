@@ -55,7 +55,7 @@ pub struct Known<'a> {
     /// What recipients were told before.
     pub earlier: &'a [Earlier],
     /// What a sensor belongs to.
-    pub groups: &'a dyn Fn(&str) -> Vec<String>,
+    pub groups: &'a (dyn Fn(&str) -> Vec<String> + Sync),
     /// A recipient that is itself what is wrong, and must not be told so.
     pub except: Option<&'a str>,
 }

@@ -114,7 +114,7 @@ impl Desk {
         Ok(wait.max(Duration::from_millis(5)))
     }
 
-    async fn policies(&self) -> Result<Vec<Policy>, StoreError> {
+    async fn policies(&mut self) -> Result<Vec<Policy>, StoreError> {
         let documents = self.hub.store().documents(POLICY).await?;
         let read = |document: &Document| {
             let text: PolicyText = serde_json::from_value(document.body.clone()).map_err(|error| error.to_string())?;
@@ -131,8 +131,8 @@ impl Desk {
     }
 
     /// Decides on incidents with something new; gives how many there were.
-    async fn decide(&self, policies: &[Policy]) -> Result<usize, StoreError> {
-        let store = self.hub.store();
+    async fn decide(&mut self, policies: &[Policy]) -> Result<usize, StoreError> {
+        let store = Arc::clone(self.hub.store());
         let undecided = store.undecided(DECIDED).await?;
         if undecided.is_empty() {
             return Ok(0);
@@ -264,7 +264,7 @@ impl Desk {
     }
 
     /// Makes an incident of a channel that does not deliver.
-    async fn raise(&self, row: &Delivery, reason: &str, now: Timestamp) {
+    async fn raise(&mut self, row: &Delivery, reason: &str, now: Timestamp) {
         let channel = &row.channel;
         let data = LogData::new()
             .with("TEXT", format!("alerts to channel {channel} cannot be delivered").as_str())
