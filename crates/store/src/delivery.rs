@@ -101,6 +101,17 @@ pub struct Draft {
     pub facts: Vec<Fact>,
 }
 
+/// What was decided of an incident.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decided {
+    /// The incident.
+    pub number: i64,
+    /// What was decided on.
+    pub facts: Vec<Fact>,
+    /// What is to be told.
+    pub drafts: Vec<Draft>,
+}
+
 /// What a try came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settled {

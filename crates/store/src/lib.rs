@@ -18,7 +18,7 @@ use aviary_event::Timestamp;
 use aviary_insight::Fact;
 use uuid::Uuid;
 
-pub use delivery::{Delivery, DeliveryQuery, Draft, Fate, Hits, Settled};
+pub use delivery::{Decided, Delivery, DeliveryQuery, Draft, Fate, Hits, Settled};
 pub use document::{Document, PutError};
 pub use event::{EventQuery, EventRow, Networks, Record, Taken};
 pub use incident::{Changed, Decision, IncidentQuery, IncidentRow, Note, State};
@@ -103,8 +103,9 @@ pub trait Store: Send + Sync + 'static {
     /// Incidents with something new that alerting has not decided on, by number.
     fn undecided(&self, limit: usize) -> Answer<'_, Vec<IncidentRow>>;
 
-    /// Notes, in one transaction, that facts of an incident were decided on, and what is to be told of them to whom.
-    fn alert(&self, number: i64, facts: Vec<Fact>, drafts: Vec<Draft>, at: Timestamp) -> Answer<'_, ()>;
+    /// Notes, in one transaction, that facts of incidents were decided on, and what is to be told of them to whom. An
+    /// incident that there is not is passed over.
+    fn alert(&self, decided: Vec<Decided>, at: Timestamp) -> Answer<'_, ()>;
 
     /// Deliveries that a query asks for, the newest first.
     fn deliveries(&self, query: DeliveryQuery) -> Answer<'_, Page<Delivery>>;

@@ -2,7 +2,7 @@
 
 use aviary_event::{Severity, Timestamp};
 use aviary_insight::{Fact, news};
-use aviary_store::{Delivery, DeliveryQuery, Draft, Fate, Record, Settled, Sqlite, Store, StoreError};
+use aviary_store::{Decided, Delivery, DeliveryQuery, Draft, Fate, Record, Settled, Sqlite, Store};
 
 use crate::sqlite::fresh;
 use crate::{Made, SECOND};
@@ -28,6 +28,12 @@ async fn take(store: &Sqlite, made: impl IntoIterator<Item = Made>) {
     store.take(records).await.expect("taken");
 }
 
+/// Notes what is to be told of an incident.
+async fn tell(store: &Sqlite, number: i64, drafts: Vec<Draft>, seconds: i64) {
+    let decided = vec![Decided { number, facts: Vec::new(), drafts }];
+    store.alert(decided, at(seconds)).await.expect("noted");
+}
+
 async fn ledger(store: &Sqlite) -> Vec<Delivery> {
     let query = DeliveryQuery { limit: 100, ..DeliveryQuery::default() };
     store.deliveries(query).await.expect("a page").rows
@@ -37,7 +43,8 @@ async fn ledger(store: &Sqlite) -> Vec<Delivery> {
 async fn decide(store: &Sqlite, drafts: Vec<Draft>) {
     for row in store.undecided(100).await.expect("an answer") {
         let facts = news(&row.incident.facts, &row.told);
-        store.alert(row.number, facts, drafts.clone(), at(5)).await.expect("noted");
+        let decided = vec![Decided { number: row.number, facts, drafts: drafts.clone() }];
+        store.alert(decided, at(5)).await.expect("noted");
     }
 }
 
@@ -55,8 +62,7 @@ async fn an_incident_is_undecided_until_it_is_decided_and_when_it_learns_somethi
     let undecided = store.undecided(100).await.expect("an answer");
     assert_eq!(undecided.iter().map(|row| row.number).collect::<Vec<_>>(), [1]);
     assert_eq!(ledger(&store).await.len(), 2);
-    let nowhere = store.alert(77, Vec::new(), vec![draft("ops", 7, "x")], at(5)).await;
-    assert!(matches!(nowhere, Err(StoreError::Missing { .. })), "{nowhere:?}");
+    tell(&store, 77, vec![draft("ops", 7, "x")], 5).await;
     assert_eq!(ledger(&store).await.len(), 2, "nothing is told of what is not there");
 }
 
@@ -78,7 +84,7 @@ async fn a_row_takes_in_what_is_new_until_it_is_over() {
     decide(&store, vec![draft("ops", 7, "north")]).await;
     let row = ledger(&store).await[0].row;
     let more = |sensor| Draft { into: Some(row), severity: Severity::Critical, ..draft("ops", 9, sensor) };
-    store.alert(1, Vec::new(), vec![more("north"), more("south")], at(6)).await.expect("noted");
+    tell(&store, 1, vec![more("north"), more("south")], 6).await;
     let rows = ledger(&store).await;
     let facts = ["north", "south"].map(|sensor| Fact::Sensor(sensor.to_owned()));
     assert_eq!(
@@ -91,7 +97,7 @@ async fn a_row_takes_in_what_is_new_until_it_is_over() {
     assert_eq!((put_off.attempts, put_off.tried, put_off.answer.as_str()), (0, None, ""));
     store.settle(vec![done(Fate::Delivered, Some(at(21)))]).await.expect("noted");
     store.settle(vec![done(Fate::Failed, Some(at(22)))]).await.expect("noted");
-    store.alert(1, Vec::new(), vec![more("west")], at(23)).await.expect("noted");
+    tell(&store, 1, vec![more("west")], 23).await;
     let rows = ledger(&store).await;
     assert_eq!((rows.len(), rows[1].fate, rows[1].attempts), (2, Fate::Delivered, 1), "what is over stays so");
     assert_eq!(rows[0].facts, [Fact::Sensor("west".to_owned())], "and what comes after has a row of its own");
@@ -103,15 +109,8 @@ async fn a_message_counts_once_and_a_dead_channel_hides_no_other() {
     let (_folder, store) = fresh();
     take(&store, [Made::new(1, 0, "10.0.0.1")]).await;
     let dead = (0..300).map(|n| draft("dead", n, "north"));
-    store
-        .alert(
-            1,
-            Vec::new(),
-            dead.chain([draft("ops", 1, "a"), draft("ops", 1, "b"), draft("ops", 1, "c")]).collect(),
-            at(0),
-        )
-        .await
-        .expect("noted");
+    let ops = ["a", "b", "c"].map(|sensor| draft("ops", 1, sensor));
+    tell(&store, 1, dead.chain(ops).collect(), 0).await;
     let open = store.open_deliveries().await.expect("an answer");
     assert_eq!((open.len(), open.iter().filter(|row| row.channel == "ops").count()), (203, 3));
     let ops: Vec<i64> = open.iter().filter(|row| row.channel == "ops").map(|row| row.row).collect();

@@ -14,7 +14,7 @@ use std::time::Duration;
 use aviary_event::{Event, LogData, Origin, Port, Severity, TROUBLE, Timestamp};
 use aviary_insight::{Actor, Earlier, Known, Notice, Policy, PolicyText, Sort, decide, news, over_budget};
 use aviary_output::TEST;
-use aviary_store::{Delivery, DeliveryQuery, Document, Draft, Fate, IncidentRow, Settled, StoreError};
+use aviary_store::{Decided, Delivery, DeliveryQuery, Document, Draft, Fate, IncidentRow, Settled, StoreError};
 use jiff::tz::TimeZone;
 use sha2::{Digest as _, Sha256};
 use tokio::task::{Id, JoinSet};
@@ -137,6 +137,8 @@ impl Desk {
         if undecided.is_empty() {
             return Ok(0);
         }
+        let now = self.hub.now();
+        let mut decided = Vec::with_capacity(undecided.len());
         let groups = groups(&store.documents(SENSOR).await?);
         for row in &undecided {
             let query = DeliveryQuery { incident: Some(row.number), limit: PAST, ..DeliveryQuery::default() };
@@ -151,15 +153,11 @@ impl Desk {
                 groups: &|sensor| groups.get(sensor).cloned().unwrap_or_default(),
                 except: except.as_deref(),
             };
-            let now = self.hub.now();
             let drafts = decide(policies, &known, now).into_iter().map(|notice| draft(notice, row.severity)).collect();
             let facts = news(&row.incident.facts, &row.told);
-            match store.alert(row.number, facts, drafts, now).await {
-                // It went into another one in between, which is decided then.
-                Ok(()) | Err(StoreError::Missing { .. }) => {}
-                Err(error) => return Err(error),
-            }
+            decided.push(Decided { number: row.number, facts, drafts });
         }
+        store.alert(decided, now).await?;
         Ok(undecided.len())
     }
 
@@ -290,7 +288,7 @@ fn judge(row: &Delivery, tried: &Tried, together: bool, now: Timestamp) -> (Sett
         Tried::Refused { reason } => (settled(row, Fate::Failed, now, Some(now), reason.clone()), true),
         Tried::Later { reason, asked } => {
             let noise = row.row.unsigned_abs().wrapping_mul(31).wrapping_add(u64::from(attempts).wrapping_mul(97));
-            match again(row.at, attempts, *asked, noise, now) {
+            match again(attempts, *asked, noise, now) {
                 Some(due) => {
                     let fate = if row.fate == Fate::OverBudget { Fate::Gathering } else { row.fate };
                     (settled(row, fate, due, Some(now), reason.clone()), attempts == TROUBLED)

@@ -21,8 +21,8 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::{
-    Answer, Decision, Delivery, DeliveryQuery, Document, Draft, EventQuery, EventRow, Hits, IncidentQuery, IncidentRow,
-    Page, PutError, Record, Settled, Store, StoreError, Taken,
+    Answer, Decided, Decision, Delivery, DeliveryQuery, Document, EventQuery, EventRow, Hits, IncidentQuery,
+    IncidentRow, Page, PutError, Record, Settled, Store, StoreError, Taken,
 };
 use readers::Readers;
 use writer::{Job, Writer};
@@ -220,8 +220,8 @@ impl Store for Sqlite {
         self.read(move |connection| incidents::undecided(connection, limit))
     }
 
-    fn alert(&self, number: i64, facts: Vec<Fact>, drafts: Vec<Draft>, at: Timestamp) -> Answer<'_, ()> {
-        self.write(|answer| Job::Alert(number, facts, drafts, at, answer))
+    fn alert(&self, decided: Vec<Decided>, at: Timestamp) -> Answer<'_, ()> {
+        self.write(|answer| Job::Alert(decided, at, answer))
     }
 
     fn deliveries(&self, query: DeliveryQuery) -> Answer<'_, Page<Delivery>> {

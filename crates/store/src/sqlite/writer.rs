@@ -10,7 +10,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::{deliveries, documents, events, failed, incidents};
-use crate::{Changed, Decision, Document, Draft, IncidentRow, Note, PutError, Record, Settled, StoreError, Taken};
+use crate::{Changed, Decided, Decision, Document, IncidentRow, Note, PutError, Record, Settled, StoreError, Taken};
 
 /// Jobs that share a transaction, at most.
 const TOGETHER: usize = 64;
@@ -32,7 +32,7 @@ pub(super) enum Job {
     Put(Document, String, Timestamp, Asker<Result<Document, PutError>>),
     Remove(Document, String, Timestamp, Asker<Result<(), PutError>>),
     Expire(Timestamp, Asker<u64>),
-    Alert(i64, Vec<Fact>, Vec<Draft>, Timestamp, Asker<()>),
+    Alert(Vec<Decided>, Timestamp, Asker<()>),
     Settle(Vec<Settled>, Asker<()>),
 }
 
@@ -126,10 +126,7 @@ impl Writer {
                 later(documents::remove(&self.connection, &document, &by, at), asker)
             }
             Job::Expire(before, asker) => later(self.expire(before), asker),
-            Job::Alert(number, facts, drafts, at, asker) => match self.alert(number, facts, &drafts, at)? {
-                Some(()) => later(Ok(()), asker),
-                None => missing(asker),
-            },
+            Job::Alert(decided, at, asker) => later(self.alert(decided, at), asker),
             Job::Settle(settled, asker) => later(deliveries::settle(&self.connection, &settled), asker),
         }
     }
@@ -220,17 +217,14 @@ impl Writer {
         self.save(row).map(Some)
     }
 
-    fn alert(
-        &mut self,
-        number: i64,
-        facts: Vec<Fact>,
-        drafts: &[Draft],
-        at: Timestamp,
-    ) -> rusqlite::Result<Option<()>> {
-        let Some(mut row) = self.incident(number)? else { return Ok(None) };
-        row.told.extend(facts);
-        let row = self.save(row)?;
-        deliveries::draft(&self.connection, row.number, drafts, at).map(Some)
+    fn alert(&mut self, decided: Vec<Decided>, at: Timestamp) -> rusqlite::Result<()> {
+        for Decided { number, facts, drafts } in decided {
+            let Some(mut row) = self.incident(number)? else { continue };
+            row.told.extend(facts);
+            let row = self.save(row)?;
+            deliveries::draft(&self.connection, row.number, &drafts, at)?;
+        }
+        Ok(())
     }
 
     fn expire(&self, before: Timestamp) -> rusqlite::Result<u64> {
