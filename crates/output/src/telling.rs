@@ -42,10 +42,13 @@ impl<'a> Telling<'a> {
 
     fn headline(&self) -> String {
         let class = self.event.class();
-        let worded = self.datum("TEXT").and_then(Value::as_str).filter(|_| {
-            [DIGEST.number, ALERT.number].iter().any(|number| self.event.logtype == Some(*number))
-        });
-        if self.event.logtype == Some(ALERT.number) && let Some(text) = worded {
+        let worded = self
+            .datum("TEXT")
+            .and_then(Value::as_str)
+            .filter(|_| [DIGEST.number, ALERT.number].iter().any(|number| self.event.logtype == Some(*number)));
+        if self.event.logtype == Some(ALERT.number)
+            && let Some(text) = worded
+        {
             return text.to_owned();
         }
         let what = match class {
