@@ -47,7 +47,13 @@ pub fn groups() -> Vec<Group> {
         summary: aviary_script::SUMMARY,
         kinds: aviary_script::KINDS.iter().collect(),
     };
-    let mut groups: Vec<Group> = [canary].into_iter().chain(ALL.iter().map(group)).chain([scan, script]).collect();
+    let hub = Group {
+        name: "hub",
+        summary: "a hub: what it tells people, and what is wrong with itself",
+        kinds: aviary_event::HUB_KINDS.to_vec(),
+    };
+    let others = [scan, script, hub];
+    let mut groups: Vec<Group> = [canary].into_iter().chain(ALL.iter().map(group)).chain(others).collect();
     groups[1..].sort_by_key(|group| group.name);
     groups
 }

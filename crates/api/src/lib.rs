@@ -4,8 +4,11 @@
 
 mod access;
 mod audit;
+mod changes;
+mod channels;
 mod cookie;
 mod credentials;
+mod deliveries;
 mod document;
 mod events;
 mod export;
@@ -17,6 +20,7 @@ mod live;
 mod opencanary;
 mod overview;
 mod people;
+mod policies;
 mod problem;
 mod proxy;
 mod searches;
@@ -24,6 +28,7 @@ mod senders;
 mod serve;
 mod session;
 mod sources;
+mod suppressions;
 mod tally;
 mod tokens;
 mod unfold;
@@ -88,6 +93,16 @@ fn described() -> (Router<Arc<Hub>>, Document) {
         .routes(routes!(export::export))
         .routes(routes!(searches::list))
         .routes(routes!(searches::one, searches::put, searches::remove))
+        .routes(routes!(channels::list, channels::post))
+        .routes(routes!(channels::classes))
+        .routes(routes!(channels::put, channels::delete))
+        .routes(routes!(channels::test))
+        .routes(routes!(policies::list, policies::post))
+        .routes(routes!(policies::one, policies::put, policies::delete))
+        .routes(routes!(deliveries::list))
+        .routes(routes!(suppressions::list, suppressions::post))
+        .routes(routes!(suppressions::look))
+        .routes(routes!(suppressions::put, suppressions::delete))
         .split_for_parts();
     document::complete(&mut document);
     (router, document)

@@ -1,5 +1,6 @@
 //! The hub over HTTP: real requests against a real socket.
 
+mod alerts;
 mod document;
 mod grpc;
 mod looking;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{Class, Event};
+use crate::{ALERT, Class, Event};
 
 /// How grave, in the words of OCSF.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -72,9 +72,14 @@ impl fmt::Display for Severity {
 }
 
 impl Event {
-    /// How grave it is.
+    /// How grave it is. What a hub tells of an incident says so itself, in `aviary.severity`.
     #[must_use]
     pub fn severity(&self) -> Severity {
+        let said = self.aviary.as_ref().filter(|_| self.logtype == Some(ALERT.number));
+        let said = said.and_then(|ours| Severity::from_word(ours.more.get("severity")?.as_str()?));
+        if let Some(said) = said {
+            return said;
+        }
         if self.honeycred == Some(true) { Severity::Critical } else { Severity::of_class(self.class()) }
     }
 }

@@ -4,10 +4,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use aviary_event::Timestamp;
+use aviary_insight::news;
 use aviary_store::{Record, Store, StoreError};
+use tokio::sync::Notify;
 use uuid::Uuid;
 
-use crate::{Arrival, Feed, News, People, Refusal, Room, Senders, Source, Suppressions, Tally, rules, senders};
+use crate::{
+    Arrival, Channels, Feed, News, People, Refusal, Room, SUPPRESSION, Senders, Source, Suppressions, Tally, senders,
+};
 
 /// What became of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +34,8 @@ pub struct Hub {
     tally: Tally,
     room: Room,
     clock: fn() -> Timestamp,
+    channels: Channels,
+    alarm: Notify,
 }
 
 impl Hub {
@@ -48,6 +54,8 @@ impl Hub {
             tally: Tally::default(),
             room: Room::default(),
             clock,
+            channels: Channels::default(),
+            alarm: Notify::new(),
         };
         hub.reload().await?;
         Ok(hub)
@@ -58,11 +66,33 @@ impl Hub {
     /// # Errors
     /// When the store cannot be read.
     pub async fn reload(&self) -> Result<(), StoreError> {
-        let rules = Suppressions::read(&self.store.documents(rules::KIND).await?);
+        let rules = Suppressions::read(&self.store.documents(SUPPRESSION).await?);
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
         let senders = Senders::read(self.store.documents(senders::KIND).await?);
         *self.senders.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(senders);
         Ok(())
+    }
+
+    /// The same hub with these ways of keeping channels.
+    #[must_use]
+    pub fn with_channels(self, channels: Channels) -> Self {
+        Self { channels, ..self }
+    }
+
+    /// How channels are kept.
+    #[must_use]
+    pub const fn channels(&self) -> &Channels {
+        &self.channels
+    }
+
+    /// Wakes the alerting: there is something to decide or to deliver.
+    pub fn wake(&self) {
+        self.alarm.notify_one();
+    }
+
+    /// Waits until somebody wakes the alerting.
+    pub(crate) async fn woken(&self) {
+        self.alarm.notified().await;
     }
 
     /// The store.
@@ -150,6 +180,9 @@ impl Hub {
             } else {
                 *word = Word::Duplicate(id);
             }
+        }
+        if taken.changed.iter().any(|changed| !news(&changed.now.incident.facts, &changed.now.told).is_empty()) {
+            self.wake();
         }
         for changed in taken.changed {
             self.feed.tell(News::Incident(Arc::new(changed)));

@@ -4,31 +4,40 @@
 //! each line.
 
 mod access;
+mod alerting;
 mod arrival;
 mod certificate;
+mod channels;
 pub mod clock;
 mod embedded;
 mod feed;
 mod foreign;
 mod intake;
 mod people;
+mod preview;
 mod retention;
 mod room;
 mod rules;
+mod seal;
 mod senders;
 mod tally;
 mod ways;
 
 pub use access::{Scope, Token, TokenError, find_token, make_token};
+pub use alerting::{DELIVERED, POLICY, alert, test_channel};
 pub use arrival::{Arrival, Refusal, Source};
+pub use aviary_outputs::{Key, keys};
 pub use certificate::{Certificate, CertificateError, own_certificate, read_certificate};
+pub use channels::{CHANNEL, Channel, ChannelError, Channels, HIDDEN};
 pub use embedded::{event_in, object_in};
 pub use feed::{Feed, News};
 pub use intake::{Hub, Word};
 pub use people::{Attempt, Link, ListedToken, People, Person, PersonError, Role, Session, SignedIn};
+pub use preview::{Preview, PreviewError, preview};
 pub use retention::{Keep, retain, retain_once};
 pub use room::{Place, Room};
-pub use rules::{Suppression, Suppressions};
+pub use rules::{SUPPRESSION, Suppression, Suppressions};
+pub use seal::{Seal, SealError};
 pub use senders::{ChangeError, Sender, SenderError, Senders};
 pub use tally::{Intake, Stranger, Tally};
 pub use ways::{Way, Ways, WaysError};

@@ -5,7 +5,7 @@ use aviary_insight::{Rule, RuleError, RuleText, Sighting};
 use aviary_store::Document;
 
 /// The kind of their documents.
-pub(crate) const KIND: &str = "suppression";
+pub const SUPPRESSION: &str = "suppression";
 
 /// A rule with its name.
 #[derive(Clone, Debug)]
@@ -24,6 +24,12 @@ impl Suppression {
     /// Names the field, what it says and what it takes.
     pub fn new(name: &str, text: RuleText) -> Result<Self, RuleError> {
         Ok(Self { name: name.to_owned(), rule: Rule::new(&text)?, text })
+    }
+
+    /// Whether the rule has ended.
+    #[must_use]
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        self.rule.is_over(now)
     }
 
     /// Whether it hides an event.

@@ -1,5 +1,6 @@
 //! Lines in, words and incidents out.
 
+mod alerts;
 mod embedded;
 mod people;
 mod retention;

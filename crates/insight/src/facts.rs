@@ -37,6 +37,8 @@ pub enum Fact {
     Mac(String),
     /// A name that the actor's machine gave itself.
     Name(String),
+    /// Something is wrong with the hub itself: what.
+    Trouble(String),
 }
 
 /// The kinds of fact.
@@ -57,9 +59,31 @@ pub enum Sort {
     Fingerprint,
     Mac,
     Name,
+    Trouble,
 }
 
 impl Fact {
+    /// The fact in words, `sensor north`.
+    #[must_use]
+    pub fn words(&self) -> String {
+        match self {
+            Self::Sensor(name) => format!("sensor {name}"),
+            Self::Target(address) => format!("decoy {address}"),
+            Self::Service(name) => format!("service {name}"),
+            Self::Port(port) => format!("port {port}"),
+            Self::Stage(stage) => stage.word().replace('_', " "),
+            Self::Technique(technique) => format!("technique {technique}"),
+            Self::Kind(number) => format!("log type {number}"),
+            Self::User(name) => format!("user {name}"),
+            Self::Decoy(name) => format!("planted credential {name}"),
+            Self::Tool(name) => format!("tool {name}"),
+            Self::Fingerprint(print) => format!("fingerprint {print}"),
+            Self::Mac(mac) => format!("MAC address {mac}"),
+            Self::Name(name) => format!("name {name}"),
+            Self::Trouble(what) => what.clone(),
+        }
+    }
+
     /// Its kind.
     #[must_use]
     pub const fn sort(&self) -> Sort {
@@ -77,6 +101,7 @@ impl Fact {
             Self::Fingerprint(_) => Sort::Fingerprint,
             Self::Mac(_) => Sort::Mac,
             Self::Name(_) => Sort::Name,
+            Self::Trouble(_) => Sort::Trouble,
         }
     }
 }
@@ -88,7 +113,7 @@ impl Sort {
         match self {
             Self::Sensor | Self::Target => 4096,
             Self::Port => 1024,
-            Self::Stage | Self::Service | Self::Technique | Self::Kind | Self::Decoy => 256,
+            Self::Stage | Self::Service | Self::Technique | Self::Kind | Self::Decoy | Self::Trouble => 256,
             Self::User | Self::Tool | Self::Fingerprint | Self::Mac | Self::Name => 64,
         }
     }

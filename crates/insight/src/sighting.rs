@@ -1,6 +1,6 @@
 //! An event as the aggregation layer sees it.
 
-use aviary_event::{Event, Port, Timestamp, Value};
+use aviary_event::{Event, Port, TROUBLE, Timestamp, Value};
 use uuid::Uuid;
 
 use crate::{Actor, Credential, Fact, Stage, Stamp};
@@ -10,6 +10,9 @@ const LONGEST: usize = 200;
 
 /// Keys of `logdata` under which services write user names.
 const USERS: [&str; 3] = ["USERNAME", "USER", "LOGINNAME"];
+
+/// The log type of what is wrong with the hub.
+const TROUBLE_NUMBER: i64 = TROUBLE.number;
 
 /// Members of `aviary.fingerprint` that are facts.
 const FINGERPRINTS: [&str; 4] = ["hassh", "ja3", "ja4", "ja4h"];
@@ -50,6 +53,9 @@ impl Sighting {
         }));
         if let Some(Value::Text(tool)) = event.logdata.get("TOOL").filter(|tool| tool.as_str() != Some("")) {
             facts.push(Fact::Tool(short(tool)));
+        }
+        if let (Some(TROUBLE_NUMBER), Some(Value::Text(text))) = (event.logtype, event.logdata.get("TEXT")) {
+            facts.push(Fact::Trouble(short(text)));
         }
         if let Some(ours) = &event.aviary {
             facts.push(Fact::Service(short(&ours.service)));

@@ -2,11 +2,9 @@
 
 use aviary_config::IgnoreList;
 use aviary_event::{Class, Event, Timestamp};
-use jiff::civil::Weekday;
-use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
-use crate::{Fact, Sighting};
+use crate::{Fact, Hours, Sighting, Span};
 
 /// A rule as people write it. What is empty is not asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,21 +30,6 @@ pub struct RuleText {
     pub reason: String,
     /// When it ends, RFC 3339. A rule without an end hides for ever what it once hid with reason.
     pub expires: String,
-}
-
-/// A time of day.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Hours {
-    /// `22:00`
-    pub from: String,
-    /// `06:00`, the next day if it is before `from`; not included.
-    pub to: String,
-    /// `mon` to `sun`, the day on which the time begins; every day if empty.
-    #[serde(default)]
-    pub days: Vec<String>,
-    /// A name such as `Europe/Berlin`.
-    pub zone: String,
 }
 
 /// Why a rule is none.
@@ -89,16 +72,6 @@ pub struct Rule {
     numbers: Vec<i64>,
     hours: Option<Span>,
     expires: Timestamp,
-}
-
-/// [`Hours`], read.
-#[derive(Clone, Debug)]
-struct Span {
-    /// Minutes since midnight.
-    from: u16,
-    to: u16,
-    days: Vec<Weekday>,
-    zone: TimeZone,
 }
 
 impl Rule {
@@ -185,31 +158,7 @@ impl Rule {
     }
 }
 
-impl Span {
-    fn new(hours: &Hours) -> Result<Self, RuleError> {
-        let accepted = "a time zone's name such as Europe/Berlin or UTC";
-        let zone = TimeZone::get(hours.zone.trim()).map_err(|_| wrong("hours.zone", &hours.zone, accepted))?;
-        let days = hours.days.iter().map(|day| weekday(day)).collect::<Result<_, _>>()?;
-        Ok(Self { from: minutes("hours.from", &hours.from)?, to: minutes("hours.to", &hours.to)?, days, zone })
-    }
-
-    fn contains(&self, at: Timestamp) -> bool {
-        let local = at.to_jiff().to_zoned(self.zone.clone());
-        let minute = u16::from(local.hour().unsigned_abs())
-            .saturating_mul(60)
-            .saturating_add(u16::from(local.minute().unsigned_abs()));
-        let day = local.weekday();
-        let on = |day: Weekday| self.days.is_empty() || self.days.contains(&day);
-        if self.from < self.to {
-            on(day) && (self.from..self.to).contains(&minute)
-        } else {
-            // Over midnight: the evening of its day, or the morning after it.
-            (on(day) && minute >= self.from) || (on(day.previous()) && minute < self.to)
-        }
-    }
-}
-
-fn wrong(field: &'static str, value: &str, accepted: &'static str) -> RuleError {
+pub(crate) fn wrong(field: &'static str, value: &str, accepted: &'static str) -> RuleError {
     RuleError::Wrong { field, value: value.chars().take(60).collect(), accepted }
 }
 
@@ -219,24 +168,4 @@ fn networks(field: &'static str, items: &[String]) -> Result<IgnoreList, RuleErr
         list.add(item).map_err(|_| wrong(field, item, "an address or network such as 10.0.0.0/8 or 2001:db8::/32"))?;
     }
     Ok(list)
-}
-
-fn minutes(field: &'static str, text: &str) -> Result<u16, RuleError> {
-    let read = |part: &str, limit: u16| part.parse::<u16>().ok().filter(|number| part.len() == 2 && *number < limit);
-    let time = text.trim().split_once(':').and_then(|(hour, minute)| Some((read(hour, 24)?, read(minute, 60)?)));
-    let (hour, minute) = time.ok_or_else(|| wrong(field, text, "a time of day such as 22:00"))?;
-    Ok(hour.saturating_mul(60).saturating_add(minute))
-}
-
-fn weekday(text: &str) -> Result<Weekday, RuleError> {
-    Ok(match text {
-        "mon" => Weekday::Monday,
-        "tue" => Weekday::Tuesday,
-        "wed" => Weekday::Wednesday,
-        "thu" => Weekday::Thursday,
-        "fri" => Weekday::Friday,
-        "sat" => Weekday::Saturday,
-        "sun" => Weekday::Sunday,
-        _ => return Err(wrong("hours.days", text, "mon, tue, wed, thu, fri, sat, sun")),
-    })
 }

@@ -1,6 +1,7 @@
 //! Incidents do not depend on the order in which events come, and say why they are grave.
 
 mod incidents;
+mod notices;
 mod suppression;
 mod window;
 

@@ -1,6 +1,6 @@
 //! An event as people read it: who touched which decoy, with what, and when. What a template's fields stand for.
 
-use aviary_event::{Class, Event, Origin, Port, Severity, Value as Datum};
+use aviary_event::{ALERT, Class, Event, Origin, Port, Severity, Value as Datum};
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 
@@ -42,7 +42,15 @@ impl<'a> Telling<'a> {
 
     fn headline(&self) -> String {
         let class = self.event.class();
-        let worded = self.datum("TEXT").and_then(Value::as_str).filter(|_| self.event.logtype == Some(DIGEST.number));
+        let worded = self
+            .datum("TEXT")
+            .and_then(Value::as_str)
+            .filter(|_| [DIGEST.number, ALERT.number].iter().any(|number| self.event.logtype == Some(*number)));
+        if self.event.logtype == Some(ALERT.number)
+            && let Some(text) = worded
+        {
+            return text.to_owned();
+        }
         let what = match class {
             _ if worded.is_some() => worded.unwrap_or_default(),
             _ if self.severity == Severity::Critical => "Planted credential used",

@@ -19,6 +19,7 @@ mod http;
 mod http_form;
 mod hub;
 mod kafka;
+mod keys;
 mod mqtt;
 mod naming;
 mod nats;
@@ -36,6 +37,7 @@ mod worker;
 
 use aviary_output::Entry;
 pub use destination::destination;
+pub use keys::{Key, is_secret, keys};
 
 /// Every output, in alphabetical order. A new output is one file or folder and two lines here.
 pub static ALL: &[&Entry] = &[

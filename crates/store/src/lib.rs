@@ -5,6 +5,7 @@
 //! version, so that a backend has one table for all of them. One battery of tests holds for every backend.
 
 mod audit;
+mod delivery;
 mod document;
 mod event;
 mod incident;
@@ -20,6 +21,7 @@ use aviary_insight::Fact;
 use uuid::Uuid;
 
 pub use audit::{AuditQuery, AuditRow, Change};
+pub use delivery::{Decided, Delivery, DeliveryQuery, Draft, Fate, Hits, Settled};
 pub use document::{Document, PutError};
 pub use event::{EventQuery, EventRow, Expired, Networks, Record, Size, Taken};
 pub use incident::{Changed, Decision, IncidentQuery, IncidentRow, Note, State};
@@ -133,4 +135,26 @@ pub trait Store: Send + Sync + 'static {
 
     /// How much there is.
     fn size(&self) -> Answer<'_, Size>;
+
+    /// Incidents with something new that alerting has not decided on, by number.
+    fn undecided(&self, limit: usize) -> Answer<'_, Vec<IncidentRow>>;
+
+    /// Notes, in one transaction, that facts of incidents were decided on, and what is to be told of them to whom. An
+    /// incident that there is not is passed over.
+    fn alert(&self, decided: Vec<Decided>, at: Timestamp) -> Answer<'_, ()>;
+
+    /// Deliveries that a query asks for, the newest first.
+    fn deliveries(&self, query: DeliveryQuery) -> Answer<'_, Page<Delivery>>;
+
+    /// Deliveries that are not over, in order; of each channel the first few hundred.
+    fn open_deliveries(&self) -> Answer<'_, Vec<Delivery>>;
+
+    /// When messages went to a channel, from a moment on: each once, however many deliveries it held.
+    fn sent<'a>(&'a self, channel: &'a str, since: Timestamp) -> Answer<'a, Vec<Timestamp>>;
+
+    /// Notes what became of deliveries. What is over stays as it is.
+    fn settle(&self, settled: Vec<Settled>) -> Answer<'_, ()>;
+
+    /// How many events each rule hid; what [`Store::expire`] removes stays counted.
+    fn hits(&self) -> Answer<'_, Vec<Hits>>;
 }

@@ -1,6 +1,7 @@
 //! What holds for every store, and what holds for the embedded one.
 
 mod battery;
+mod ledger;
 mod sqlite;
 mod sums;
 mod upkeep;

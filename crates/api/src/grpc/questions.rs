@@ -273,6 +273,7 @@ fn of_reason(reason: &Reason) -> proto::Reason {
     let (reason, first) = match reason {
         Reason::Stage { stage, first } => (reason::Reason::Stage(stage.word().to_owned()), Some(first)),
         Reason::Decoy { user, first } => (reason::Reason::Decoy(user.clone()), Some(first)),
+        Reason::Trouble { what, first } => (reason::Reason::Trouble(what.clone()), Some(first)),
         Reason::Breadth { sensors } => (reason::Reason::Breadth(u32::try_from(*sensors).unwrap_or(u32::MAX)), None),
     };
     proto::Reason {
@@ -297,6 +298,7 @@ fn of_fact(fact: &Fact, first: Stamp) -> proto::Fact {
         Fact::Fingerprint(value) => ("fingerprint", value.clone()),
         Fact::Mac(value) => ("mac", value.clone()),
         Fact::Name(value) => ("name", value.clone()),
+        Fact::Trouble(value) => ("trouble", value.clone()),
     };
     proto::Fact { fact: word.to_owned(), value, event: first.event.to_string(), time: time(first.at) }
 }

@@ -44,6 +44,9 @@ pub(super) struct Arguments {
     proxy: Vec<Networks>,
     #[command(flatten)]
     ways: WaysIn,
+    /// Lets channels write files and start programs on this machine
+    #[arg(long)]
+    local_channels: bool,
     /// State folder
     #[arg(long, value_name = "FOLDER")]
     state: Option<PathBuf>,
@@ -81,7 +84,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     };
     let runtime = process::runtime()?;
     runtime.block_on(async {
-        let standing = Standing::open(&folder, certificate, arguments.listen).await?;
+        let standing = Standing::open(&folder, certificate, arguments.listen, arguments.local_channels).await?;
         println!("Aviary hub at https://{} (state in {})", standing.address, folder.display());
         println!("certificate SHA-256 {}", standing.certificate.fingerprint);
         let ways = arguments.ways.open().await?;

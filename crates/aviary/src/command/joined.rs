@@ -44,9 +44,9 @@ impl Joined {
         process::make_private(&folder)?;
         let certificate = certificate(&folder, &[], listen.unwrap_or(LISTEN))?;
         let standing = match listen {
-            Some(listen) => Standing::open(&folder, certificate, listen).await,
-            None if is_free(LISTEN) => Standing::open(&folder, certificate, LISTEN).await,
-            None => Standing::open(&folder, certificate, SocketAddr::new(LISTEN.ip(), 0)).await,
+            Some(listen) => Standing::open(&folder, certificate, listen, false).await,
+            None if is_free(LISTEN) => Standing::open(&folder, certificate, LISTEN, false).await,
+            None => Standing::open(&folder, certificate, SocketAddr::new(LISTEN.ip(), 0), false).await,
         };
         let standing = standing.context("the hub cannot start; `--canary-only` does without")?;
         let token = token(&standing.hub, &folder.join("canary.token")).await?;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use aviary_hub::{Certificate, Hub, Keep, own_certificate, retain};
+use aviary_hub::{Certificate, Channels, Hub, Keep, Seal, own_certificate, retain};
 use aviary_store::{Networks, Options, Sqlite};
 use tokio::net::TcpListener;
 
@@ -18,9 +18,15 @@ pub(super) struct Standing {
 }
 
 impl Standing {
-    pub(super) async fn open(folder: &Path, certificate: Certificate, listen: SocketAddr) -> anyhow::Result<Self> {
+    pub(super) async fn open(
+        folder: &Path,
+        certificate: Certificate,
+        listen: SocketAddr,
+        local_channels: bool,
+    ) -> anyhow::Result<Self> {
         let store = Sqlite::open(Options::at(folder.join("hub.db")))?;
-        let hub = Arc::new(Hub::new(Arc::new(store), aviary_hub::clock::now).await?);
+        let channels = Channels { seal: Some(Seal::open(&folder.join("channels.key"))?), local: local_channels };
+        let hub = Arc::new(Hub::new(Arc::new(store), aviary_hub::clock::now).await?.with_channels(channels));
         let listener = TcpListener::bind(listen).await;
         let listener = listener.with_context(|| format!("`{listen}` cannot be listened on"))?;
         Ok(Self { hub, address: listener.local_addr()?, certificate, listener })
@@ -33,12 +39,18 @@ impl Standing {
         Ok(format!("\n{said}\n  https://{host}/console/#/setup/{token}\n"))
     }
 
-    /// Serves, and removes what is too old, until `stop` is done.
+    /// Serves, alerts and removes what is too old until `stop` is done.
     pub(super) async fn serve(self, proxies: Vec<Networks>, keep: Keep, stop: impl Future<Output = ()>) {
         let (router, _) = aviary_api::routes(Arc::clone(&self.hub));
         let router = aviary_api::behind(router, proxies);
+        let (ended, end) = tokio::sync::oneshot::channel();
+        let serve = async {
+            aviary_api::serve(self.listener, Some(self.certificate.config), router, stop).await;
+            let _ = ended.send(());
+        };
+        let work = async { tokio::join!(serve, aviary_hub::alert(Arc::clone(&self.hub), async { drop(end.await) })) };
         tokio::select! {
-            () = aviary_api::serve(self.listener, Some(self.certificate.config), router, stop) => {}
+            _ = work => {}
             () = retain(&self.hub, keep) => {}
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use aviary_event::Severity;
-use aviary_insight::{Actor, Fact, Incident};
+use aviary_insight::{Actor, Fact, Incident, news};
 use rusqlite::types::{ToSql, Type};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde::de::DeserializeOwned;
@@ -115,13 +115,20 @@ fn select(query: &IncidentQuery, limit: usize) -> (String, Vec<Box<dyn ToSql>>) 
     (sql, values)
 }
 
+/// Incidents of which there is something that nobody decided to tell or not to tell.
+pub(super) fn undecided(connection: &Connection, limit: usize) -> rusqlite::Result<Vec<IncidentRow>> {
+    let sql = format!("SELECT {COLUMNS} FROM incidents WHERE due = 1 AND went_into IS NULL ORDER BY number LIMIT ?1");
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    connection.prepare_cached(&sql)?.query_map([limit], read)?.collect()
+}
+
 /// Writes an incident; number 0 is a new one. Gives its number.
 pub(super) fn write(connection: &Connection, row: &IncidentRow) -> rusqlite::Result<i64> {
     let incident = &row.incident;
     let number = (row.number > 0).then_some(row.number);
     let sql = "INSERT OR REPLACE INTO incidents
-        (number, actor, first_at, last_at, severity, state, body, notes, told, went_into)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, NULL)";
+        (number, actor, first_at, last_at, severity, state, body, notes, told, due, went_into)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, NULL)";
     connection.prepare_cached(sql)?.execute(params![
         number,
         key(&incident.actor),
@@ -132,6 +139,7 @@ pub(super) fn write(connection: &Connection, row: &IncidentRow) -> rusqlite::Res
         text(incident)?,
         text(&row.notes)?,
         text(&row.told)?,
+        !news(&incident.facts, &row.told).is_empty(),
     ])?;
     Ok(number.unwrap_or_else(|| connection.last_insert_rowid()))
 }
@@ -140,7 +148,7 @@ pub(super) fn write(connection: &Connection, row: &IncidentRow) -> rusqlite::Res
 pub(super) fn forward(connection: &Connection, number: i64, into: i64) -> rusqlite::Result<()> {
     let sql = "UPDATE incidents SET went_into = ?2, body = '', notes = '[]', told = '[]' WHERE number = ?1";
     connection.prepare_cached(sql)?.execute([number, into])?;
-    Ok(())
+    super::deliveries::forward(connection, number, into)
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<IncidentRow> {
@@ -159,12 +167,12 @@ fn read(row: &Row<'_>) -> rusqlite::Result<IncidentRow> {
     })
 }
 
-fn json<T: DeserializeOwned>(column: usize, text: &str) -> rusqlite::Result<T> {
+pub(super) fn json<T: DeserializeOwned>(column: usize, text: &str) -> rusqlite::Result<T> {
     serde_json::from_str(text)
         .map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, error.into()))
 }
 
-fn text(value: &impl serde::Serialize) -> rusqlite::Result<String> {
+pub(super) fn text(value: &impl serde::Serialize) -> rusqlite::Result<String> {
     serde_json::to_string(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
 }
 

@@ -2,6 +2,7 @@
 
 mod audit;
 mod backlog;
+mod deliveries;
 mod documents;
 mod events;
 mod expire;
@@ -31,8 +32,8 @@ use crate::overview::{
     CredentialQuery, CredentialRow, Overview, OverviewQuery, SourceQuery, SourceRow, SourceStory, Whose,
 };
 use crate::{
-    Answer, AuditQuery, AuditRow, Cursor, Decision, Document, EventQuery, EventRow, Expired, IncidentQuery,
-    IncidentRow, Page, PutError, Record, Size, Store, StoreError, Taken,
+    Answer, AuditQuery, AuditRow, Cursor, Decided, Decision, Delivery, DeliveryQuery, Document, EventQuery, EventRow,
+    Expired, Hits, IncidentQuery, IncidentRow, Page, PutError, Record, Settled, Size, Store, StoreError, Taken,
 };
 use backlog::Backlog;
 use readers::Readers;
@@ -293,6 +294,35 @@ impl Store for Sqlite {
 
     fn size(&self) -> Answer<'_, Size> {
         self.read(looking::size)
+    }
+
+    fn undecided(&self, limit: usize) -> Answer<'_, Vec<IncidentRow>> {
+        self.read(move |connection| incidents::undecided(connection, limit))
+    }
+
+    fn alert(&self, decided: Vec<Decided>, at: Timestamp) -> Answer<'_, ()> {
+        self.write(|answer| Job::Alert(decided, at, answer))
+    }
+
+    fn deliveries(&self, query: DeliveryQuery) -> Answer<'_, Page<Delivery>> {
+        self.read(move |connection| deliveries::page(connection, &query))
+    }
+
+    fn open_deliveries(&self) -> Answer<'_, Vec<Delivery>> {
+        self.read(deliveries::open)
+    }
+
+    fn sent<'a>(&'a self, channel: &'a str, since: Timestamp) -> Answer<'a, Vec<Timestamp>> {
+        let channel = channel.to_owned();
+        self.read(move |connection| deliveries::sent(connection, &channel, since))
+    }
+
+    fn settle(&self, settled: Vec<Settled>) -> Answer<'_, ()> {
+        self.write(|answer| Job::Settle(settled, answer))
+    }
+
+    fn hits(&self) -> Answer<'_, Vec<Hits>> {
+        self.read(deliveries::hits)
     }
 }
 

@@ -11,7 +11,7 @@ use super::OpenError;
 
 /// Steps from nothing to the newest layout; `PRAGMA user_version` says how many a file has had. A step is never changed
 /// once it was released.
-const STEPS: [&str; 3] = [FIRST, include_str!("search_and_sums.sql"), super::audit::LAYOUT];
+const STEPS: [&str; 4] = [FIRST, include_str!("search_and_sums.sql"), super::audit::LAYOUT, super::deliveries::STEP];
 
 const FIRST: &str = "
     CREATE TABLE events (

@@ -11,8 +11,11 @@ use tokio::sync::oneshot;
 
 use super::backlog::Held;
 use super::rollup::Rollup;
-use super::{documents, events, expire, failed, incidents};
-use crate::{Changed, Cursor, Decision, Document, Expired, IncidentRow, Note, PutError, Record, StoreError, Taken};
+use super::{deliveries, documents, events, expire, failed, incidents};
+use crate::{
+    Changed, Cursor, Decided, Decision, Document, Expired, IncidentRow, Note, PutError, Record, Settled, StoreError,
+    Taken,
+};
 
 /// Jobs that share a transaction, at most.
 const TOGETHER: usize = 1024;
@@ -36,6 +39,8 @@ pub(super) enum Job {
     Keep(Document, Asker<Result<Document, PutError>>),
     Forget(Document, Asker<Result<(), PutError>>),
     Expire(Timestamp, Option<Cursor>, Asker<Expired>),
+    Alert(Vec<Decided>, Timestamp, Asker<()>),
+    Settle(Vec<Settled>, Asker<()>),
 }
 
 /// An answer that is given when the transaction is durable, or not.
@@ -142,7 +147,9 @@ impl Writer {
             }
             Job::Keep(document, asker) => later(documents::write(&self.connection, document), asker),
             Job::Forget(document, asker) => later(documents::erase(&self.connection, &document), asker),
-            Job::Expire(before, from, asker) => later(expire::expire(&self.connection, before, from, REMOVED), asker),
+            Job::Expire(before, from, asker) => later(self.expire(before, from), asker),
+            Job::Alert(decided, at, asker) => later(self.alert(decided, at), asker),
+            Job::Settle(settled, asker) => later(deliveries::settle(&self.connection, &settled), asker),
         }
     }
 
@@ -176,6 +183,8 @@ impl Writer {
                 entry.1.extend(earlier);
             }
         }
+        let fresh = records.iter().zip(&taken.fresh).filter(|(_, fresh)| **fresh);
+        deliveries::count(&self.connection, fresh.map(|(record, _)| record))?;
         for ((actor, number), (born, absorbed)) in changed {
             let row = self.known.get_mut(&actor).and_then(|known| known.rows.iter_mut().find(|r| r.number == number));
             let Some(row) = row else { continue };
@@ -239,6 +248,23 @@ impl Writer {
         self.save(row).map(Some)
     }
 
+    fn alert(&mut self, decided: Vec<Decided>, at: Timestamp) -> rusqlite::Result<()> {
+        for Decided { number, facts, drafts } in decided {
+            let Some(mut row) = self.incident(number)? else { continue };
+            row.told.extend(facts);
+            let row = self.save(row)?;
+            deliveries::draft(&self.connection, row.number, &drafts, at)?;
+        }
+        Ok(())
+    }
+
+    fn expire(&self, before: Timestamp, from: Option<Cursor>) -> rusqlite::Result<Expired> {
+        if from.is_none() {
+            deliveries::forget(&self.connection, before)?;
+        }
+        expire::expire(&self.connection, before, from, REMOVED)
+    }
+
     fn told(&mut self, number: i64, facts: Vec<Fact>) -> rusqlite::Result<Option<()>> {
         let Some(mut row) = self.incident(number)? else { return Ok(None) };
         row.told.extend(facts);
@@ -274,6 +300,8 @@ impl Job {
             Self::Put(_, _, _, asker) => drop(asker.send(Err(error))),
             Self::Remove(_, _, _, asker) => drop(asker.send(Err(error))),
             Self::Expire(_, _, asker) => drop(asker.send(Err(error))),
+            Self::Alert(_, _, asker) => drop(asker.send(Err(error))),
+            Self::Settle(_, asker) => drop(asker.send(Err(error))),
             Self::Keep(_, asker) => drop(asker.send(Err(error))),
             Self::Forget(_, asker) => drop(asker.send(Err(error))),
         }
