@@ -68,7 +68,7 @@ pub(crate) struct Channels {
 
 /// Lists channels
 #[utoipa::path(
-    get, path = "/api/v1/channels", tag = "alerts", security(("token" = ["read"])),
+    get, path = "/api/v1/channels", tag = "channels", security(("token" = ["read"])),
     responses((status = 200, body = Channels), (status = 401, body = Problem), (status = 403, body = Problem)),
 )]
 pub(crate) async fn list(State(hub): State<Arc<Hub>>, caller: Caller) -> Result<Json<Channels>, Problem> {
@@ -114,7 +114,7 @@ pub(crate) struct Classes {
 
 /// Lists what a channel may be, with its options
 #[utoipa::path(
-    get, path = "/api/v1/channels/classes", tag = "alerts", security(("token" = ["read"])),
+    get, path = "/api/v1/channels/classes", tag = "channels", security(("token" = ["read"])),
     responses((status = 200, body = Classes), (status = 401, body = Problem), (status = 403, body = Problem)),
 )]
 pub(crate) async fn classes(State(hub): State<Arc<Hub>>, caller: Caller) -> Result<Json<Classes>, Problem> {
@@ -133,7 +133,7 @@ pub(crate) async fn classes(State(hub): State<Arc<Hub>>, caller: Caller) -> Resu
 /// A channel as people write it.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct New {
+pub(crate) struct NewChannel {
     /// Its name.
     name: String,
     /// The class of output that it is; `GET /api/v1/channels/classes` lists them.
@@ -147,7 +147,7 @@ pub(crate) struct New {
 
 /// Makes a channel
 #[utoipa::path(
-    post, path = "/api/v1/channels", tag = "alerts", request_body = New, security(("token" = ["administer"])),
+    post, path = "/api/v1/channels", tag = "channels", request_body = NewChannel, security(("token" = ["administer"])),
     responses(
         (status = 201, body = Channel), (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 403, body = Problem), (status = 409, body = Problem), (status = 415, body = Problem),
@@ -157,7 +157,7 @@ pub(crate) struct New {
 pub(crate) async fn post(
     State(hub): State<Arc<Hub>>,
     caller: Caller,
-    Said(new): Said<New>,
+    Said(new): Said<NewChannel>,
 ) -> Result<(StatusCode, Json<Channel>), Problem> {
     caller.may(Scope::Administer)?;
     let kept = hub.channels().write(name(&new.name)?, &new.class, new.options, None);
@@ -169,7 +169,7 @@ pub(crate) async fn post(
 
 /// Changes a channel
 #[utoipa::path(
-    put, path = "/api/v1/channels/{name}", tag = "alerts", params(("name" = String, Path), Based), request_body = New,
+    put, path = "/api/v1/channels/{name}", tag = "channels", params(("name" = String, Path), Based), request_body = NewChannel,
     security(("token" = ["administer"])),
     responses(
         (status = 200, body = Channel), (status = 400, body = Problem), (status = 401, body = Problem),
@@ -182,7 +182,7 @@ pub(crate) async fn put(
     caller: Caller,
     Named(key): Named<String>,
     Asked(based): Asked<Based>,
-    Said(new): Said<New>,
+    Said(new): Said<NewChannel>,
 ) -> Result<Json<Channel>, Problem> {
     caller.may(Scope::Administer)?;
     same(&key, &new.name)?;
@@ -206,7 +206,7 @@ pub(crate) fn same(key: &str, name: &str) -> Result<(), Problem> {
 ///
 /// One that a policy names stays.
 #[utoipa::path(
-    delete, path = "/api/v1/channels/{name}", tag = "alerts", params(("name" = String, Path), Based),
+    delete, path = "/api/v1/channels/{name}", tag = "channels", params(("name" = String, Path), Based),
     security(("token" = ["administer"])),
     responses(
         (status = 204), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
@@ -233,7 +233,7 @@ pub(crate) async fn delete(
 
 /// What a test came to.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Answer {
+pub(crate) struct TestAnswer {
     /// Whether the receiver has it.
     delivered: bool,
     /// What it said.
@@ -243,10 +243,10 @@ pub(crate) struct Answer {
 
 /// Sends a test message to a channel
 #[utoipa::path(
-    post, path = "/api/v1/channels/{name}/test", tag = "alerts", params(("name" = String, Path)),
+    post, path = "/api/v1/channels/{name}/test", tag = "channels", params(("name" = String, Path)),
     security(("token" = ["act"])),
     responses(
-        (status = 200, body = Answer), (status = 400, body = Problem), (status = 401, body = Problem),
+        (status = 200, body = TestAnswer), (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 403, body = Problem), (status = 404, body = Problem),
     ),
 )]
@@ -254,8 +254,8 @@ pub(crate) async fn test(
     State(hub): State<Arc<Hub>>,
     caller: Caller,
     Named(key): Named<String>,
-) -> Result<Json<Answer>, Problem> {
+) -> Result<Json<TestAnswer>, Problem> {
     caller.may(Scope::Act)?;
     let (delivered, answer) = test_channel(&hub, &key, caller.name()).await?;
-    Ok(Json(Answer { delivered, answer }))
+    Ok(Json(TestAnswer { delivered, answer }))
 }

@@ -94,7 +94,7 @@ pub(crate) struct Query {
 
 /// Lists deliveries, the newest first
 #[utoipa::path(
-    get, path = "/api/v1/deliveries", tag = "alerts", params(Query), security(("token" = ["read"])),
+    get, path = "/api/v1/deliveries", tag = "deliveries", params(Query), security(("token" = ["read"])),
     responses(
         (status = 200, body = Deliveries), (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 403, body = Problem), (status = 504, body = Problem),

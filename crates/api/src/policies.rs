@@ -143,7 +143,7 @@ pub(crate) struct Policies {
 
 /// Lists policies
 #[utoipa::path(
-    get, path = "/api/v1/policies", tag = "alerts", security(("token" = ["read"])),
+    get, path = "/api/v1/policies", tag = "policies", security(("token" = ["read"])),
     responses((status = 200, body = Policies), (status = 401, body = Problem), (status = 403, body = Problem)),
 )]
 pub(crate) async fn list(State(hub): State<Arc<Hub>>, caller: Caller) -> Result<Json<Policies>, Problem> {
@@ -155,7 +155,7 @@ pub(crate) async fn list(State(hub): State<Arc<Hub>>, caller: Caller) -> Result<
 
 /// Makes a policy
 #[utoipa::path(
-    post, path = "/api/v1/policies", tag = "alerts", request_body = Policy, security(("token" = ["administer"])),
+    post, path = "/api/v1/policies", tag = "policies", request_body = Policy, security(("token" = ["administer"])),
     responses(
         (status = 201, body = Policy), (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 403, body = Problem), (status = 409, body = Problem), (status = 415, body = Problem),
@@ -176,7 +176,7 @@ pub(crate) async fn post(
 
 /// One policy
 #[utoipa::path(
-    get, path = "/api/v1/policies/{name}", tag = "alerts", params(("name" = String, Path)),
+    get, path = "/api/v1/policies/{name}", tag = "policies", params(("name" = String, Path)),
     security(("token" = ["read"])),
     responses(
         (status = 200, body = Policy), (status = 400, body = Problem), (status = 401, body = Problem),
@@ -194,7 +194,7 @@ pub(crate) async fn one(
 
 /// Changes a policy
 #[utoipa::path(
-    put, path = "/api/v1/policies/{name}", tag = "alerts", params(("name" = String, Path), Based), request_body = Policy,
+    put, path = "/api/v1/policies/{name}", tag = "policies", params(("name" = String, Path), Based), request_body = Policy,
     security(("token" = ["administer"])),
     responses(
         (status = 200, body = Policy), (status = 400, body = Problem), (status = 401, body = Problem),
@@ -222,7 +222,7 @@ pub(crate) async fn put(
 ///
 /// What it had decided to tell is still told.
 #[utoipa::path(
-    delete, path = "/api/v1/policies/{name}", tag = "alerts", params(("name" = String, Path), Based),
+    delete, path = "/api/v1/policies/{name}", tag = "policies", params(("name" = String, Path), Based),
     security(("token" = ["administer"])),
     responses(
         (status = 204), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
