@@ -157,6 +157,7 @@ fn schema(groups: &[Group]) -> String {
                 "type": "object",
                 "description": "What OpenCanary's keys have no place for; absent with `logger.kwargs.extended: false`.",
                 "properties": {
+                    "drill": text("The word of the hub's drill that this is a touch of."),
                     "fingerprint": {"type": "object", "description": "Facts about the peer, such as `ja3`, `ja4`, `ja4h`, `ja4t`, `tcp` and `hassh`."},
                     "id": {"type": "string", "format": "uuid", "description": "Unique for ever; UUID version 7, of digests (30012) version 8."},
                     "kind": {"enum": classes, "description": "What it means, shared by all services."},

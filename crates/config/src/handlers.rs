@@ -31,6 +31,21 @@ pub struct Handler {
 }
 
 impl Handler {
+    /// A destination that stands in no file.
+    #[must_use]
+    pub fn beside(name: &str, class: &str, mut options: Map<String, Value>) -> Self {
+        options.insert("class".to_owned(), class.into());
+        Self {
+            name: name.to_owned(),
+            class: class.to_owned(),
+            options,
+            formatter: None,
+            location: None,
+            key: OUTPUTS.key,
+            places: BTreeMap::new(),
+        }
+    }
+
     /// The format text: the formatter's, or the event's line alone.
     #[must_use]
     pub fn format(&self) -> &str {

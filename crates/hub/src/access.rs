@@ -99,11 +99,11 @@ pub async fn find_token(store: &dyn Store, text: &str) -> Result<Option<Token>, 
     Ok(found.and_then(|document| serde_json::from_value(document.body).ok()))
 }
 
-fn key(text: &str) -> String {
+pub(crate) fn key(text: &str) -> String {
     hex(&Sha256::digest(text))
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::new(), |mut out, byte| {
         let _ = write!(out, "{byte:02x}");

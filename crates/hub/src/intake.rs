@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use aviary_event::Timestamp;
+use aviary_event::{Event, Port, Timestamp};
 use aviary_store::{Record, Store, StoreError};
 use uuid::Uuid;
 
+use crate::sensors::Sensors;
 use crate::{Arrival, Feed, News, Refusal, Source, Suppressions, rules};
 
 /// What became of a line.
@@ -24,6 +25,7 @@ pub enum Word {
 pub struct Hub {
     store: Arc<dyn Store>,
     feed: Feed,
+    sensors: Sensors,
     rules: RwLock<Arc<Suppressions>>,
     clock: fn() -> Timestamp,
 }
@@ -34,7 +36,8 @@ impl Hub {
     /// # Errors
     /// When the store cannot be read.
     pub async fn new(store: Arc<dyn Store>, clock: fn() -> Timestamp) -> Result<Self, StoreError> {
-        let hub = Self { store, feed: Feed::default(), rules: RwLock::default(), clock };
+        let sensors = Sensors::read(Arc::clone(&store), clock).await?;
+        let hub = Self { store, sensors, feed: Feed::default(), rules: RwLock::default(), clock };
         hub.reload().await?;
         Ok(hub)
     }
@@ -61,6 +64,12 @@ impl Hub {
         &self.feed
     }
 
+    /// The hub's own sensors.
+    #[must_use]
+    pub const fn sensors(&self) -> &Sensors {
+        &self.sensors
+    }
+
     /// Now, by the hub's clock.
     #[must_use]
     pub fn now(&self) -> Timestamp {
@@ -76,6 +85,7 @@ impl Hub {
         let now = self.now();
         let rules = Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner));
         let mut records: Vec<Record> = Vec::with_capacity(lines.len());
+        let mut drills: Vec<(String, u16)> = Vec::new();
         let mut words: Vec<Word> = Vec::with_capacity(lines.len());
         for line in lines {
             match Arrival::read(line.as_ref(), source, now) {
@@ -83,6 +93,12 @@ impl Hub {
                     let sighting = record.sighting.as_ref();
                     let rule = sighting.and_then(|sighting| rules.hiding(&event, sighting, now));
                     record.hidden = rule.map(|rule| rule.name.clone());
+                    if let Some((word, port)) =
+                        drill_of(&event).filter(|(word, _)| self.sensors.is_drill(&source.sensor, word))
+                    {
+                        record.hidden = Some(DRILL.to_owned());
+                        drills.push((word.to_owned(), port));
+                    }
                     words.push(Word::Accepted(record.id));
                     records.push(record);
                 }
@@ -95,6 +111,9 @@ impl Hub {
         let told: HashMap<Uuid, Arc<Record>> =
             records.iter().map(|record| (record.id, Arc::new(record.clone()))).collect();
         let taken = self.store.take(records).await?;
+        for (word, port) in &drills {
+            self.sensors.saw(&source.sensor, word, *port);
+        }
         let mut fresh = taken.fresh.into_iter();
         for word in &mut words {
             let Word::Accepted(id) = *word else { continue };
@@ -110,5 +129,17 @@ impl Hub {
             self.feed.tell(News::Incident(Arc::new(changed)));
         }
         Ok(words)
+    }
+}
+
+/// The rule under which events of drills are hidden from people, and the member of `aviary` that says of which drill.
+const DRILL: &str = "drill";
+
+/// The word of the drill that an event is of, and the port that the touch came from.
+fn drill_of(event: &Event) -> Option<(&str, u16)> {
+    let word = event.aviary.as_ref()?.more.get(DRILL)?.as_str()?;
+    match event.src.as_ref()?.port {
+        Port::Number(port) => Some((word, u16::try_from(port).ok()?)),
+        Port::Text(_) => None,
     }
 }

@@ -37,6 +37,8 @@ pub enum Fact {
     Mac(String),
     /// A name that the actor's machine gave itself.
     Name(String),
+    /// Something of one's own does not do what it is for, or does again, with the time.
+    Trouble(String),
 }
 
 /// The kinds of fact.
@@ -57,6 +59,7 @@ pub enum Sort {
     Fingerprint,
     Mac,
     Name,
+    Trouble,
 }
 
 impl Fact {
@@ -77,6 +80,7 @@ impl Fact {
             Self::Fingerprint(_) => Sort::Fingerprint,
             Self::Mac(_) => Sort::Mac,
             Self::Name(_) => Sort::Name,
+            Self::Trouble(_) => Sort::Trouble,
         }
     }
 }
@@ -88,7 +92,7 @@ impl Sort {
         match self {
             Self::Sensor | Self::Target => 4096,
             Self::Port => 1024,
-            Self::Stage | Self::Service | Self::Technique | Self::Kind | Self::Decoy => 256,
+            Self::Stage | Self::Service | Self::Technique | Self::Kind | Self::Decoy | Self::Trouble => 256,
             Self::User | Self::Tool | Self::Fingerprint | Self::Mac | Self::Name => 64,
         }
     }

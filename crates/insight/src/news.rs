@@ -6,7 +6,7 @@ use crate::{Fact, Facts, Sort};
 
 /// Kinds of fact of which a new one is news. A further user name, port or fingerprint is not: a hundred thousand
 /// guesses are one message.
-const NEWS: [Sort; 5] = [Sort::Sensor, Sort::Service, Sort::Stage, Sort::Technique, Sort::Decoy];
+const NEWS: [Sort; 6] = [Sort::Sensor, Sort::Service, Sort::Stage, Sort::Technique, Sort::Decoy, Sort::Trouble];
 
 /// What people were not told yet, in order; empty when there is nothing to say. An incident of which nothing was told
 /// is all news.

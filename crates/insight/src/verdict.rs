@@ -39,6 +39,14 @@ pub enum Reason {
         #[serde(flatten)]
         first: Stamp,
     },
+    /// Something of one's own does not do what it is for.
+    Trouble {
+        /// What.
+        what: String,
+        /// The event.
+        #[serde(flatten)]
+        first: Stamp,
+    },
     /// Several sensors were reached: nobody reaches several decoys by mistake.
     Breadth {
         /// How many.
@@ -66,6 +74,14 @@ impl Incident {
                 _ => None,
             })
             .collect();
+        let troubles = self.facts.of(Sort::Trouble).filter_map(|(fact, first)| match fact {
+            Fact::Trouble(what) => Some(Reason::Trouble { what: what.clone(), first }),
+            _ => None,
+        });
+        reasons.extend(troubles);
+        if reasons.iter().any(|reason| matches!(reason, Reason::Trouble { .. })) {
+            severity = severity.max(Severity::High);
+        }
         let (sensors, _) = self.facts.count(Sort::Sensor);
         if sensors >= MANY_SENSORS {
             severity = raised(severity);
