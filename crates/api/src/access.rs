@@ -10,6 +10,7 @@ use utoipa::openapi::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 
 use crate::Problem;
+use crate::serve::Shown;
 
 /// Whoever asks, known by a token.
 #[derive(Clone, Debug)]
@@ -37,6 +38,12 @@ impl FromRequestParts<Arc<Hub>> for Caller {
     async fn from_request_parts(parts: &mut Parts, hub: &Arc<Hub>) -> Result<Self, Problem> {
         let unknown = |detail: &str| Problem::new(StatusCode::UNAUTHORIZED, detail);
         let Some(value) = parts.headers.get(header::AUTHORIZATION) else {
+            if let Some(Shown(print)) = parts.extensions.get::<Shown>() {
+                let source = hub.sensors().by_certificate(print);
+                let source =
+                    source.ok_or_else(|| unknown("the certificate is not known; the sensor may have been revoked"))?;
+                return Ok(Self(Token::of_sensor(source)));
+            }
             return Err(unknown("a token is missing: `Authorization: Bearer avt_…`"));
         };
         let token = value.to_str().ok().and_then(|value| {

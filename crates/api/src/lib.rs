@@ -3,11 +3,14 @@
 //! The OpenAPI document is made from the routes; a test compares it with `schema/openapi.json`.
 
 mod access;
+mod configs;
 mod events;
 mod incidents;
 mod intake;
 mod live;
 mod problem;
+mod sensor;
+mod sensors;
 mod serve;
 mod wire;
 
@@ -24,7 +27,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub use problem::Problem;
-pub use serve::{Peer, serve};
+pub use serve::{Peer, Shown, serve};
 
 /// What is said of the whole.
 #[derive(OpenApi)]
@@ -43,6 +46,20 @@ pub fn routes(hub: Arc<Hub>) -> (Router, Document) {
         .routes(routes!(incidents::one))
         .routes(routes!(incidents::decide))
         .routes(routes!(live::stream))
+        .routes(routes!(sensors::list))
+        .routes(routes!(sensors::invite))
+        .routes(routes!(sensors::one, sensors::change))
+        .routes(routes!(sensors::revoke))
+        .routes(routes!(sensors::drill))
+        .routes(routes!(sensors::renew))
+        .routes(routes!(configs::of_sensor))
+        .routes(routes!(configs::list))
+        .routes(routes!(configs::one, configs::write))
+        .routes(routes!(configs::difference))
+        .routes(routes!(configs::push))
+        .routes(routes!(sensor::enrol))
+        .routes(routes!(sensor::renew))
+        .routes(routes!(sensor::turn))
         .split_for_parts();
     let shown = document.clone();
     let router = router

@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use aviary_hub::{Certificate, Hub, Scope, Token, make_token, own_certificate, read_certificate};
+use aviary_hub::sensors::{CERTIFICATE_DAYS, Pace};
+use aviary_hub::{Authority, Certificate, Hub, Scope, Token, make_token, own_certificate, read_certificate};
 use aviary_store::{Options, Sqlite};
 
 use crate::process;
@@ -30,6 +31,15 @@ pub(super) struct Arguments {
     /// Its key
     #[arg(long, value_name = "FILE", requires = "certificate")]
     key: Option<PathBuf>,
+    /// Seconds from one proof of each sensor that it detects to the next
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u32).range(5..=86_400))]
+    drill_every: u32,
+    /// Seconds that the events of a proof may take
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(5..=3600))]
+    drill_deadline: u32,
+    /// Seconds after which a sensor that is not heard of is silent
+    #[arg(long, value_name = "SECONDS", default_value_t = 90, value_parser = clap::value_parser!(u32).range(6..=86_400))]
+    silent_after: u32,
     /// State folder
     #[arg(long, value_name = "FOLDER")]
     state: Option<PathBuf>,
@@ -39,7 +49,8 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     process::start_logging();
     let folder = arguments.state.clone().unwrap_or_else(|| process::state_dir(None).join("hub"));
     process::make_private(&folder)?;
-    let certificate = certificate(arguments, &folder)?;
+    let authority = Arc::new(Authority::open(&folder, aviary_hub::clock::now())?);
+    let certificate = certificate(arguments, &folder, &authority)?;
     let store = Sqlite::open(Options::at(folder.join("hub.db")))?;
     let runtime = process::runtime()?;
     runtime.block_on(async {
@@ -52,17 +63,30 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         if let Some(token) = first_token(&hub).await? {
             println!("\nA token for everything, shown this once:\n  {token}");
         }
+        hub.sensors().open(authority, arguments.certificate.is_none(), pace(arguments), CERTIFICATE_DAYS);
+        let watched = Arc::clone(&hub);
+        let watch = tokio::runtime::Handle::current().spawn(async move { watched.watch().await });
         let (router, _) = aviary_api::routes(hub);
         aviary_api::serve(listener, Some(certificate.config), router, process::told_to_stop()).await;
+        watch.abort();
         anyhow::Ok(())
     })?;
     process::end(runtime);
     Ok(ExitCode::SUCCESS)
 }
 
-fn certificate(arguments: &Arguments, folder: &std::path::Path) -> anyhow::Result<Certificate> {
+fn pace(arguments: &Arguments) -> Pace {
+    let micros = |seconds: u32| i64::from(seconds) * 1_000_000;
+    Pace {
+        every: micros(arguments.drill_every),
+        deadline: micros(arguments.drill_deadline),
+        silent: micros(arguments.silent_after),
+    }
+}
+
+fn certificate(arguments: &Arguments, folder: &std::path::Path, authority: &Authority) -> anyhow::Result<Certificate> {
     if let (Some(certificate), Some(key)) = (&arguments.certificate, &arguments.key) {
-        return Ok(read_certificate(certificate, key)?);
+        return Ok(read_certificate(certificate, key, authority)?);
     }
     let mut names = arguments.name.clone();
     if names.is_empty() {
@@ -71,11 +95,10 @@ fn certificate(arguments: &Arguments, folder: &std::path::Path) -> anyhow::Resul
         let address = arguments.listen.ip();
         names.push(if address.is_unspecified() { "127.0.0.1".to_owned() } else { address.to_string() });
     }
-    let year = i32::try_from(aviary_hub::clock::now().as_seconds() / 31_556_952 + 1970).unwrap_or(2026);
     if names.iter().any(String::is_empty) {
         bail!("`--name` is empty");
     }
-    Ok(own_certificate(folder, &names, year)?)
+    Ok(own_certificate(folder, &names, authority, aviary_hub::clock::now())?)
 }
 
 /// A token of a hub that has none yet.

@@ -12,6 +12,7 @@ mod status;
 mod tail;
 mod up;
 
+pub(crate) use drill::knock;
 use std::path::PathBuf;
 use std::process::ExitCode;
 

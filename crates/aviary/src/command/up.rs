@@ -59,7 +59,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let runtime = process::runtime()?;
     runtime.block_on(async {
         let reload = match path.clone() {
-            Some(path) => process::reload_from(&canary, path, without_consoles),
+            Some(path) => process::reload_from(&canary, Arc::new(move || path.clone()), Arc::new(without_consoles)),
             None => Arc::new(|| Err("this canary has no config file; start it with --config".to_owned())) as Reload,
         };
         let runtime = tokio::runtime::Handle::current();

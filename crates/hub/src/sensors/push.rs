@@ -113,7 +113,13 @@ impl Sensors {
         let first = chosen.ok_or_else(|| PushError::Nobody { group: group.to_owned() })?;
         config.begin(version, &first, now);
         self.store_config(group, config, stored, by).await?;
-        self.with_mut(&first, |entry| entry.wake.notify_waiters());
+        self.with_mut(&first, |entry| {
+            // It may well take now what it did not take before.
+            if let Some(report) = &mut entry.report {
+                report.refused = None;
+            }
+            entry.wake.notify_waiters();
+        });
         Ok(first)
     }
 

@@ -121,6 +121,11 @@ impl Sensors {
                 entry.watch.touched(&word, touches);
             }
             entry.skew = (report.time > 0).then(|| report.time.saturating_sub(now));
+            // What it could not take is told once, and holds until it is given another or the same again.
+            if report.refused.is_none() {
+                let before = entry.report.as_ref().and_then(|before| before.refused.clone());
+                report.refused = before.filter(|refused| refused.config != report.config);
+            }
             let plain = |report: &Report| Report { backlog: 0, time: 0, drill: None, ..report.clone() };
             let is_new = first || entry.report.as_ref().map(plain) != Some(plain(&report));
             entry.report = Some(report);
