@@ -48,6 +48,7 @@ pub const SCRIPTS: &[Script] = &[
     Script { file: "outputs_chat.py", arguments: &[], limit: 300 },
     Script { file: "outputs_metrics.py", arguments: &[], limit: 300 },
     Script { file: "outputs_hub.py", arguments: &[], limit: 300 },
+    Script { file: "hub_sensors.py", arguments: &[], limit: 200 },
     Script { file: "outputs_python.py", arguments: &[], limit: 300 },
     Script { file: "outputs_script.py", arguments: &[], limit: 300 },
     Script { file: "outputs_siem.py", arguments: &[], limit: 300 },

@@ -45,7 +45,8 @@ pub fn groups() -> Vec<Group> {
         summary: aviary_script::SUMMARY,
         kinds: aviary_script::KINDS.iter().collect(),
     };
-    let mut groups: Vec<Group> = [canary].into_iter().chain(ALL.iter().map(group)).chain([scan, script]).collect();
+    let hub = Group { name: "hub", summary: "the hub, of its own sensors", kinds: aviary_hub::KINDS.to_vec() };
+    let mut groups: Vec<Group> = [canary, hub].into_iter().chain(ALL.iter().map(group)).chain([scan, script]).collect();
     groups[1..].sort_by_key(|group| group.name);
     groups
 }

@@ -1,5 +1,7 @@
 //! Lines in, words and incidents out.
 
+mod sensors;
+
 use std::sync::Arc;
 
 use aviary_event::Timestamp;
@@ -9,7 +11,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 /// 2026-11-25T00:00:00Z
-fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     Timestamp::parse_rfc3339("2026-11-25T00:00:00Z").expect("a time")
 }
 
