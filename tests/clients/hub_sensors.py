@@ -331,10 +331,10 @@ def configs(report: Report, hub: Hub, sensors: dict[str, Sensor]) -> None:
     report.check("one that makes its sensor blind is taken back, and nobody else had it", rolled_back)
 
     def failed() -> None:
-        version = write(config("ftp.prot = 21\nftp.banner = 7"))
+        version = write(config("git.port = 0"))
         push(version)
         assert ended(version)["state"] == "failed", hub.version(version)
-        assert "ftp.banner" in hub.version(version)["why"], hub.version(version)
+        assert "git.port" in hub.version(version)["why"], hub.version(version)
         assert hub.sensor("north")["config"] == "racks/1"
         taken = free_ports(1)[0]
         with socket.create_server((ADDRESSES["north"], taken)):

@@ -117,9 +117,8 @@ impl Sensors {
         let told = self.with_mut(name, |entry| {
             let first = entry.watch.heard().is_none();
             entry.watch.hear(now);
-            if let Some(Drilled { word, touches }) = report.drill.take() {
-                entry.watch.touched(&word, touches);
-            }
+            let drill = report.drill.take();
+            entry.watch.touched(drill.map(|drill| (drill.word, drill.touches)));
             entry.skew = (report.time > 0).then(|| report.time.saturating_sub(now));
             // What it could not take is told once, and holds until it is given another or the same again.
             if report.refused.is_none() {

@@ -80,6 +80,9 @@ pub struct Touch {
 /// Words of drills that are remembered.
 const PAST: usize = 16;
 
+/// How often a word is given to a sensor that does nothing with it.
+const TRIES: u32 = 3;
+
 /// The moment of a drill that is not asked for, since nobody would answer.
 const NEVER: i64 = i64::MAX;
 
@@ -103,6 +106,8 @@ struct Drill {
     asked: i64,
     /// When the sensor took the word.
     given: Option<i64>,
+    /// How often it was given: an answer may get lost on its way to the sensor.
+    tries: u32,
     touches: Option<Vec<Touch>>,
     seen: BTreeSet<u16>,
     /// When the last event came that was not seen before.
@@ -170,6 +175,7 @@ impl Watch {
             word,
             asked: now,
             given: None,
+            tries: 0,
             touches: None,
             seen: BTreeSet::new(),
             last: 0,
@@ -181,13 +187,17 @@ impl Watch {
     pub(super) fn order(&mut self, now: i64) -> Option<String> {
         let drill = self.drill.as_mut().filter(|drill| drill.given.is_none())?;
         drill.given = Some(now);
+        drill.tries += 1;
         Some(drill.word.clone())
     }
 
-    /// Notes what the sensor touched.
-    pub(super) fn touched(&mut self, word: &str, touches: Vec<Touch>) {
-        if let Some(drill) = self.drill.as_mut().filter(|drill| drill.word == word) {
-            drill.touches = Some(touches);
+    /// Notes what the sensor touched. A turn without that says that the word never reached it.
+    pub(super) fn touched(&mut self, touched: Option<(String, Vec<Touch>)>) {
+        let Some(drill) = &mut self.drill else { return };
+        match touched {
+            Some((word, touches)) if word == drill.word => drill.touches = Some(touches),
+            _ if drill.touches.is_none() && drill.tries < TRIES => drill.given = None,
+            _ => {}
         }
     }
 
@@ -248,13 +258,15 @@ impl Watch {
             }
             return None;
         }
-        drill.overdue = true;
-        self.verdict = Some((drill.asked, false));
         let (state, why) = match missing {
+            // Whether it is there at all shows later.
+            None if heard <= given => return None,
             _ if waiting > 0 => (State::Late, format!("{waiting} events wait at the sensor")),
             None => (State::Blind, "it did not touch its services".to_owned()),
             Some(missing) => (State::Blind, missing.join(", ")),
         };
+        drill.overdue = true;
+        self.verdict = Some((drill.asked, false));
         self.become_(now, state, why)
     }
 
@@ -300,7 +312,7 @@ mod tests {
         assert!(watch.is_due(0));
         watch.begin(0, "word".to_owned());
         assert_eq!((watch.order(1).as_deref(), watch.order(1)), (Some("word"), None));
-        watch.touched("word", vec![touch(21), touch(22)]);
+        watch.touched(Some(("word".to_owned(), vec![touch(21), touch(22)])));
         watch
     }
 
@@ -357,7 +369,7 @@ mod tests {
         assert!(watch.is_due(70));
         watch.begin(70, "again".to_owned());
         assert_eq!(watch.order(71).as_deref(), Some("again"));
-        watch.touched("again", vec![touch(21)]);
+        watch.touched(Some(("again".to_owned(), vec![touch(21)])));
         assert_eq!(watch.judge(72, PACE, 0), None, "being there proves nothing");
         watch.saw("again", 21, 73);
         assert_eq!(state(watch.judge(73, PACE, 0)), Some(State::Alive));
@@ -366,13 +378,32 @@ mod tests {
     #[test]
     fn who_touches_nothing_or_cannot_is_blind() {
         let mut watch = drilled();
-        watch.touched("word", Vec::new());
+        watch.touched(Some(("word".to_owned(), Vec::new())));
         watch.hear(12);
         assert_eq!(watch.judge(12, PACE, 0).map(|change| change.why).as_deref(), Some("no service listens"));
         let mut watch = drilled();
-        watch.touched("word", vec![Touch { error: Some("refused".to_owned()), ..touch(21) }]);
+        watch.touched(Some(("word".to_owned(), vec![Touch { error: Some("refused".to_owned()), ..touch(21) }])));
         watch.hear(12);
         let why = watch.judge(12, PACE, 0).map(|change| change.why);
         assert_eq!(why.as_deref(), Some("ftp on port 21 cannot be touched: refused"));
+    }
+
+    #[test]
+    fn a_word_that_got_lost_is_given_again_and_who_is_gone_is_not_blind() {
+        let mut watch = Watch::default();
+        watch.hear(0);
+        watch.begin(0, "word".to_owned());
+        assert!(watch.order(1).is_some());
+        assert_eq!(watch.judge(20, PACE, 0), None, "it was not heard of since");
+        for now in [21, 22] {
+            watch.hear(now);
+            watch.touched(None);
+            assert!(watch.order(now).is_some(), "it did not get it");
+        }
+        watch.hear(23);
+        watch.touched(None);
+        assert_eq!(watch.order(23), None, "it got it often enough");
+        let why = watch.judge(33, PACE, 0).map(|change| change.why);
+        assert_eq!(why.as_deref(), Some("it did not touch its services"));
     }
 }
