@@ -6,7 +6,8 @@ use aviary_event::Timestamp;
 use aviary_hub::sensors::{Invitation, SensorRow, ServiceReport};
 use aviary_hub::{Hub, Scope};
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::Json;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -314,6 +315,7 @@ pub(crate) struct Ticket {
 pub(crate) async fn invite(
     State(hub): State<Arc<Hub>>,
     caller: Caller,
+    address: Uri,
     headers: HeaderMap,
     Said(invited): Said<Invited>,
 ) -> Result<(StatusCode, Json<Ticket>), Problem> {
@@ -333,7 +335,8 @@ pub(crate) async fn invite(
     let invitation = Invitation { group: into.unwrap_or_default(), site, tags, nodes, expires };
     let token = hub.sensors().invite(&invitation, caller.name()).await.map_err(crate::sensor::refusal)?;
     // As whoever asks reached the hub; a sensor may need another address.
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("HUB:8443");
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let host = host.or_else(|| address.authority().map(Authority::as_str)).unwrap_or("HUB:8443");
     let command = format!("aviary sensor enrol https://{host} {token}");
     Ok((StatusCode::CREATED, Json(Ticket { token, command, expires: at(expires) })))
 }

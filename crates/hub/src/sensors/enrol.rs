@@ -130,11 +130,16 @@ impl Sensors {
             return Err(EnrolError::Token);
         }
         let group = if invitation.group.is_empty() { "default".to_owned() } else { invitation.group };
+        // A config of the hub's names the sensor after itself.
+        let mut nodes = invitation.nodes;
+        if !nodes.is_empty() && !nodes.iter().any(|node| node == name) {
+            nodes.push(name.to_owned());
+        }
         let pass = Pass {
             group,
             site: invitation.site,
             tags: invitation.tags,
-            nodes: invitation.nodes,
+            nodes,
             enrolled: now.as_micros(),
             certificates: vec![(issued.fingerprint.clone(), issued.until)],
             revoked: false,
