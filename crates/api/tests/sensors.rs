@@ -71,7 +71,7 @@ impl Secure {
             format!(
                 "aviary sensor enrol {} {}",
                 self.base.trim_end_matches("/api/v1"),
-                ticket["token"].as_str().unwrap()
+                ticket["token"].as_str().expect("a token")
             )
         );
         let key = KeyPair::generate().expect("a key");
