@@ -63,7 +63,7 @@ class Hub:
 
     def start(self) -> None:
         command = [str(self.program), "hub", "--listen", f"{LOOPBACK}:{self.port}", "--state", str(self.folder)]
-        command += ["--drill-every", "5", "--drill-deadline", "8", "--silent-after", "12"]
+        command += ["--drill-every", "5", "--drill-deadline", "10", "--silent-after", "15"]
         self.log = self.folder.parent / "hub.log"
         with self.log.open("a") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)

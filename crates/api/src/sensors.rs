@@ -55,6 +55,8 @@ pub(crate) struct Sensor {
     config: Option<String>,
     /// Which of the hub's configs it should run on.
     config_wanted: Option<String>,
+    /// Why it did not take that one.
+    config_refused: Option<String>,
     /// When it enrolled.
     enrolled: String,
     /// Until when its certificate is good.
@@ -131,7 +133,10 @@ impl From<SensorRow> for Sensor {
         let text = |take: fn(&aviary_hub::sensors::Report) -> &String| {
             report.as_ref().map(take).filter(|text| !text.is_empty()).cloned()
         };
+        let refused = report.as_ref().and_then(|report| report.refused.as_ref());
+        let refused = refused.filter(|refused| row.wanted.as_ref() == Some(&refused.config));
         Self {
+            config_refused: refused.map(|refused| refused.why.clone()),
             state: row.state.word(),
             why: row.why,
             last_seen: row.heard.map(at),
