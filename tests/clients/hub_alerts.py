@@ -94,7 +94,7 @@ class Hub:
             data, headers["Content-Type"] = json.dumps(body).encode(), "application/json"
         url = f"https://{LOOPBACK}:{self.port}{path}"
         request = urllib.request.Request(url, data, headers, method=method)
-        context = ssl.create_default_context(cafile=str(self.folder / "hub.crt"))
+        context = ssl.create_default_context(cafile=str(self.folder / "ca.crt"))
         try:
             with urllib.request.urlopen(request, timeout=60, context=context) as answer:
                 status, text = answer.status, answer.read()

@@ -51,6 +51,7 @@ pub const SCRIPTS: &[Script] = &[
     Script { file: "outputs_hub.py", arguments: &[], limit: 300 },
     Script { file: "hub_api.py", arguments: &[], limit: 115 },
     Script { file: "hub_alerts.py", arguments: &[], limit: 120 },
+    Script { file: "hub_sensors.py", arguments: &[], limit: 200 },
     Script { file: "outputs_python.py", arguments: &[], limit: 300 },
     Script { file: "outputs_queues.py", arguments: &[], limit: 300 },
     Script { file: "outputs_script.py", arguments: &[], limit: 300 },

@@ -50,7 +50,7 @@ pub fn groups() -> Vec<Group> {
     let hub = Group {
         name: "hub",
         summary: "a hub: what it tells people, and what is wrong with itself",
-        kinds: aviary_event::HUB_KINDS.to_vec(),
+        kinds: [&aviary_event::HUB_KINDS[..], aviary_hub::KINDS].concat(),
     };
     let others = [scan, script, hub];
     let mut groups: Vec<Group> = [canary].into_iter().chain(ALL.iter().map(group)).chain(others).collect();
@@ -166,6 +166,7 @@ fn schema(groups: &[Group]) -> String {
                 "type": "object",
                 "description": "What OpenCanary's keys have no place for; absent with `logger.kwargs.extended: false`.",
                 "properties": {
+                    "drill": text("The word of the hub's drill that this is a touch of."),
                     "fingerprint": {"type": "object", "description": "Facts about the peer, such as `ja3`, `ja4`, `ja4h`, `ja4t`, `tcp` and `hassh`."},
                     "id": {"type": "string", "format": "uuid", "description": "Unique for ever; UUID version 7, of digests (30012) version 8."},
                     "kind": {"enum": classes, "description": "What it means, shared by all services."},

@@ -9,7 +9,7 @@ use axum::http::{StatusCode, header, request::Parts};
 
 use crate::Problem;
 use crate::cookie;
-use crate::serve::Peer;
+use crate::serve::{Peer, Shown};
 
 /// The header that a request with a cookie must have to change anything: no other site's page can send it.
 pub(crate) const MARK: (&str, &str) = ("x-aviary", "console");
@@ -24,6 +24,8 @@ enum Who {
     Token(String, Token),
     /// A person who signed in.
     Person(Session),
+    /// A sensor of the hub's own, by the fingerprint of its certificate.
+    Sensor(Arc<str>, Source),
 }
 
 impl Caller {
@@ -33,6 +35,12 @@ impl Caller {
         let unknown = |detail: &str| Problem::new(StatusCode::UNAUTHORIZED, detail);
         let Some(value) = headers.get(header::AUTHORIZATION) else {
             let Some(secret) = cookie::read(headers) else {
+                if let Some(Shown(print)) = parts.extensions.get::<Shown>() {
+                    let source = hub.sensors().by_certificate(print);
+                    let source = source
+                        .ok_or_else(|| unknown("the certificate is not known; the sensor may have been revoked"))?;
+                    return Ok(Self(Arc::new(Who::Sensor(Arc::clone(print), source))));
+                }
                 return Err(unknown("nobody is signed in, and a token is missing: `Authorization: Bearer avt_…`"));
             };
             let session = hub.people().session(&secret).await?;
@@ -62,6 +70,7 @@ impl Caller {
         let (scopes, who) = match self.0.as_ref() {
             Who::Token(_, token) => (token.scopes.as_slice(), format!("the token `{}`", token.name)),
             Who::Person(session) => (session.role.scopes(), format!("the role `{}`", session.role.word())),
+            Who::Sensor(_, source) => ([Scope::Ingest].as_slice(), format!("the certificate of `{}`", source.sensor)),
         };
         if scopes.contains(&scope) {
             return Ok(self);
@@ -74,7 +83,7 @@ impl Caller {
     pub(crate) fn session(&self) -> Result<&Session, Problem> {
         match self.0.as_ref() {
             Who::Person(session) => Ok(session),
-            Who::Token(..) => {
+            Who::Token(..) | Who::Sensor(..) => {
                 Err(Problem::new(StatusCode::FORBIDDEN, "this is for people who signed in, not for tokens"))
             }
         }
@@ -85,6 +94,7 @@ impl Caller {
         match self.0.as_ref() {
             Who::Token(_, token) => token.source(),
             Who::Person(_) => None,
+            Who::Sensor(_, source) => Some(source.clone()),
         }
     }
 
@@ -93,6 +103,7 @@ impl Caller {
         let still = match self.0.as_ref() {
             Who::Token(key, _) => hub.people().is_token(key).await,
             Who::Person(session) => hub.people().goes_on(session).await,
+            Who::Sensor(print, _) => Ok(hub.sensors().by_certificate(print).is_some()),
         };
         // A store that cannot be read for a moment ends nothing.
         still.unwrap_or(true)
@@ -103,6 +114,7 @@ impl Caller {
         match self.0.as_ref() {
             Who::Token(_, token) => &token.name,
             Who::Person(session) => &session.name,
+            Who::Sensor(_, source) => &source.sensor,
         }
     }
 }

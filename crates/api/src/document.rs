@@ -19,6 +19,11 @@ impl Modify for Ways {
             "Of `POST /api/v1/session`. A request that changes something has the header `X-Aviary: console`, too.";
         let cookie = ApiKey::Cookie(ApiKeyValue::with_description(cookie::NAME, about));
         components.add_security_scheme("session", SecurityScheme::ApiKey(cookie));
+        let description = Some("Of `POST /api/v1/sensor/enrol`, for sensors.".to_owned());
+        components.add_security_scheme(
+            "certificate",
+            SecurityScheme::MutualTls { description, deprecated: None, extensions: None },
+        );
     }
 }
 
@@ -27,7 +32,7 @@ pub(crate) fn complete(document: &mut OpenApi) {
     for item in document.paths.paths.values_mut() {
         for operation in operations(item) {
             if let Some(ways) = &mut operation.security {
-                also_by_session(ways);
+                also_otherwise(ways);
             }
             // Programs that are made of the document name what they call by this.
             let tag = operation.tags.as_ref().and_then(|tags| tags.first());
@@ -58,13 +63,17 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     all.into_iter().flatten()
 }
 
-/// What a token may, a session may whose role has the scope; but nobody sends events with a browser.
-fn also_by_session(ways: &mut Vec<SecurityRequirement>) {
+/// What a token may, a session may whose role has the scope; but nobody sends events with a browser, while sensors do by
+/// their certificates.
+fn also_otherwise(ways: &mut Vec<SecurityRequirement>) {
     let by_token = |scope: &str| SecurityRequirement::new("token", [scope]);
     for scope in ["read", "act", "administer"] {
         if *ways == [by_token(scope)] {
             ways.push(SecurityRequirement::new("session", [scope]));
         }
+    }
+    if *ways == [by_token("ingest")] {
+        ways.push(SecurityRequirement::new::<_, [&str; 0], &str>("certificate", []));
     }
 }
 

@@ -96,6 +96,10 @@ fn need(ways: &[Value]) -> Need {
     if let Some(scope) = ways.iter().find_map(scope) {
         return Need::Scope(scope);
     }
+    // Its handler asks for the certificate before it reads anything.
+    if ways.iter().any(|way| way.get("certificate").is_some()) {
+        return Need::Nobody;
+    }
     let open = !ways.is_empty() && ways.iter().all(|way| way.as_object().is_some_and(serde_json::Map::is_empty));
     if open { Need::Nobody } else { Need::Session }
 }

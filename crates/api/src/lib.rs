@@ -6,6 +6,7 @@ mod access;
 mod audit;
 mod changes;
 mod channels;
+mod configs;
 mod cookie;
 mod credentials;
 mod deliveries;
@@ -25,6 +26,8 @@ mod problem;
 mod proxy;
 mod searches;
 mod senders;
+mod sensor;
+mod sensors;
 mod serve;
 mod session;
 mod sources;
@@ -48,7 +51,7 @@ use utoipa_axum::routes;
 
 pub use problem::Problem;
 pub use proxy::behind;
-pub use serve::{Peer, serve};
+pub use serve::{Peer, Shown, serve};
 
 /// What is said of the whole.
 #[derive(OpenApi)]
@@ -103,6 +106,20 @@ fn described() -> (Router<Arc<Hub>>, Document) {
         .routes(routes!(suppressions::list, suppressions::post))
         .routes(routes!(suppressions::look))
         .routes(routes!(suppressions::put, suppressions::delete))
+        .routes(routes!(sensors::list))
+        .routes(routes!(sensors::invite))
+        .routes(routes!(sensors::one, sensors::change))
+        .routes(routes!(sensors::revoke))
+        .routes(routes!(sensors::drill))
+        .routes(routes!(sensors::renew))
+        .routes(routes!(configs::of_sensor))
+        .routes(routes!(configs::list))
+        .routes(routes!(configs::one, configs::write))
+        .routes(routes!(configs::difference))
+        .routes(routes!(configs::push))
+        .routes(routes!(sensor::enrol))
+        .routes(routes!(sensor::renew))
+        .routes(routes!(sensor::turn))
         .split_for_parts();
     document::complete(&mut document);
     (router, document)

@@ -34,13 +34,13 @@ pub(crate) struct Overview {
     incidents: Counts,
     /// Open incidents, those with the latest event first.
     latest: Vec<Incident>,
-    sensors: Sensors,
+    sensors: SensorCounts,
     /// Each of the last 48 hours.
     trend: Vec<TrendHour>,
     /// Sources that were seen in these hours, those with the most events first.
     top_sources: Vec<TopSource>,
     /// Services by their events in these hours, the most first.
-    top_services: Vec<Service>,
+    top_services: Vec<TopService>,
 }
 
 /// Incidents, counted.
@@ -55,7 +55,7 @@ pub(crate) struct Counts {
 
 /// Sensors, counted.
 #[derive(Debug, Default, Serialize, ToSchema)]
-pub(crate) struct Sensors {
+pub(crate) struct SensorCounts {
     /// All that have a token or ever sent something.
     total: usize,
     /// Heard of within a day.
@@ -91,7 +91,7 @@ pub(crate) struct TopSource {
 
 /// A service and its events.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Service {
+pub(crate) struct TopService {
     /// Its name.
     service: String,
     /// How many events.
@@ -140,13 +140,13 @@ pub(crate) async fn show(State(hub): State<Arc<Hub>>, caller: Caller) -> Result<
             .into_iter()
             .map(|(actor, events)| TopSource { source: actor.source.to_string(), realm: actor.realm, events })
             .collect(),
-        top_services: sums.services.into_iter().map(|(service, events)| Service { service, events }).collect(),
+        top_services: sums.services.into_iter().map(|(service, events)| TopService { service, events }).collect(),
     }))
 }
 
 /// Counts sensors that have a token, and those that were heard of.
-fn sensors(named: BTreeSet<&str>, heard: &[Heard], now: Timestamp) -> Sensors {
-    let mut counts = Sensors::default();
+fn sensors(named: BTreeSet<&str>, heard: &[Heard], now: Timestamp) -> SensorCounts {
+    let mut counts = SensorCounts::default();
     for heard in heard {
         let age = now.as_micros().saturating_sub(heard.span.last.as_micros());
         *(if age <= ALIVE {

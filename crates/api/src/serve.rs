@@ -31,6 +31,10 @@ const BREATH: Duration = Duration::from_millis(100);
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub SocketAddr);
 
+/// SHA-256 of the certificate that a client showed, which the hub's authority signed; a part of its requests.
+#[derive(Clone, Debug)]
+pub struct Shown(pub Arc<str>);
+
 /// Serves until `stop` is done; then gives requests in flight a moment to end. Without `tls` it speaks plain HTTP, which is
 /// for loopback and for a proxy on the same machine.
 pub async fn serve(
@@ -82,9 +86,13 @@ async fn one(
     watcher: hyper_util::server::graceful::Watcher,
 ) {
     match acceptor {
-        None => speak(stream, address, router, watcher).await,
+        None => speak(stream, address, None, router, watcher).await,
         Some(acceptor) => match timeout(PATIENCE, acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => speak(stream, address, router, watcher).await,
+            Ok(Ok(stream)) => {
+                let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+                let shown = shown.map(|shown| Shown(Arc::from(aviary_hub::fingerprint(shown))));
+                speak(stream, address, shown, router, watcher).await;
+            }
             Ok(Err(error)) => tracing::debug!(%address, %error, "handshake failed"),
             Err(_) => tracing::debug!(%address, "handshake took too long"),
         },
@@ -94,14 +102,18 @@ async fn one(
 async fn speak(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     address: SocketAddr,
+    shown: Option<Shown>,
     router: Router,
     watcher: hyper_util::server::graceful::Watcher,
 ) {
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-        let mut router = router.clone();
+        let (mut router, shown) = (router.clone(), shown.clone());
         async move {
             let mut request = request.map(axum::body::Body::new);
             request.extensions_mut().insert(Peer(SocketAddr::new(address.ip().to_canonical(), address.port())));
+            if let Some(shown) = shown {
+                request.extensions_mut().insert(shown);
+            }
             tower_service::Service::call(&mut router, request).await
         }
     });

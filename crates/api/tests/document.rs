@@ -26,7 +26,7 @@ fn every_operation_says_what_it_does_takes_and_answers() {
         let answers = operation["responses"].as_object().expect("answers");
         assert!(answers.keys().any(|status| status.starts_with('2')), "{at}: no good answer");
         let open = operation["security"] == serde_json::json!([{}]);
-        assert_eq!(answers.contains_key("403"), !open, "{at}: refusals");
+        assert!(open || answers.contains_key("403"), "{at}: refusals");
         names.push(operation["operationId"].as_str().expect("a name").to_owned());
     }
     let count = names.len();

@@ -7,6 +7,7 @@ mod looking;
 mod matrix;
 mod people;
 mod questions;
+mod sensors;
 mod ways;
 
 use std::sync::Arc;

@@ -27,6 +27,8 @@ impl Stand {
         let folder = tempfile::tempdir().expect("a folder");
         let store = Arc::new(Sqlite::open(Options::at(folder.path().join("hub.db"))).expect("a store"));
         let hub = Arc::new(Hub::new(store, aviary_hub::clock::now).await.expect("a hub"));
+        let authority = aviary_hub::Authority::open(folder.path(), hub.now()).expect("an authority");
+        hub.sensors().open(Arc::new(authority), true, aviary_hub::sensors::Pace::default(), 90);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let base = format!("http://{}", listener.local_addr().expect("an address"));
         let (router, _) = aviary_api::routes(Arc::clone(&hub));

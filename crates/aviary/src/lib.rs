@@ -2,6 +2,7 @@
 
 mod command;
 mod configuration;
+mod joined;
 mod opencanaryd;
 mod paint;
 mod process;

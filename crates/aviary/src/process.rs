@@ -15,6 +15,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::configuration;
+use crate::joined::{self, Joined};
 
 /// Threads that may block at once: host keys, key exchanges, honeycred hashes, reads of the journal.
 const BLOCKING_THREADS: usize = 16;
@@ -117,14 +118,23 @@ pub(crate) async fn reload_on_hangup(reload: Reload) {
 /// Runs a canary from its config until it is told to stop.
 pub(crate) fn run(run: Run) -> anyhow::Result<ExitCode> {
     start_logging();
-    let loaded = configuration::load(run.config.as_deref())?;
+    let mut loaded = configuration::load(run.config.as_deref())?;
+    let own = loaded.path.clone();
+    let state_dir = run.state.clone().unwrap_or_else(|| state_dir(Some(&loaded.settings)));
+    let joined = Joined::open(&state_dir)?;
+    if let Some(pushed) = joined.as_ref().and_then(Joined::config) {
+        // A hub's config that this version cannot read any more is no reason to see nothing.
+        match configuration::load(Some(&pushed)) {
+            Ok(pushed) => loaded = pushed,
+            Err(error) => tracing::error!("the hub's config is not used: {error:#}"),
+        }
+    }
     loaded.log_warnings();
     let path = loaded.path.clone();
-    let adjust: Adjust =
-        if run.only_modules { Arc::new(|settings| configuration::only_modules(&settings)) } else { Arc::new(Ok) };
+    let adjust = adjusting(run.only_modules, joined.clone());
     let settings = adjust(loaded.settings)?;
     let startup = Startup {
-        state_dir: run.state.unwrap_or_else(|| state_dir(Some(&settings))),
+        state_dir,
         settings,
         port_rule: PortRule::AsConfigured,
         identity: Identity { user: run.user, group: run.group },
@@ -137,10 +147,21 @@ pub(crate) fn run(run: Run) -> anyhow::Result<ExitCode> {
     }
     let runtime = runtime()?;
     runtime.block_on(async {
-        let reload = reload_from(&canary, path.clone(), adjust);
+        let find: Find = match joined.clone() {
+            Some(joined) => Arc::new(move || joined.config().unwrap_or_else(|| own.clone())),
+            None => Arc::new(move || own.clone()),
+        };
+        let reload = reload_from(&canary, Arc::clone(&find), adjust);
+        let member = joined.map(|joined| {
+            let conversation = joined::run(joined, Arc::clone(&canary), find, Arc::clone(&reload));
+            tokio::runtime::Handle::current().spawn(conversation)
+        });
         let hangup = tokio::runtime::Handle::current().spawn(reload_on_hangup(Arc::clone(&reload)));
         canary.run(path.display().to_string(), reload, told_to_stop()).await;
         hangup.abort();
+        if let Some(member) = member {
+            member.abort();
+        }
     });
     end(runtime);
     Ok(ExitCode::SUCCESS)
@@ -154,14 +175,27 @@ pub(crate) fn end(runtime: tokio::runtime::Runtime) {
 /// What a command makes of the file's settings before a canary gets them.
 pub(crate) type Adjust = Arc<dyn Fn(Settings) -> anyhow::Result<Settings> + Send + Sync>;
 
+/// Where the file is that a canary runs on; it may change.
+pub(crate) type Find = Arc<dyn Fn() -> PathBuf + Send + Sync>;
+
+fn adjusting(only_modules: bool, joined: Option<Joined>) -> Adjust {
+    Arc::new(move |settings| {
+        let settings = if only_modules { configuration::only_modules(&settings)? } else { settings };
+        Ok(match &joined {
+            Some(joined) => joined.adjust(settings),
+            None => settings,
+        })
+    })
+}
+
 /// Reloading from a file.
-pub(crate) fn reload_from(canary: &Arc<Canary>, path: PathBuf, adjust: Adjust) -> Reload {
+pub(crate) fn reload_from(canary: &Arc<Canary>, find: Find, adjust: Adjust) -> Reload {
     let canary = Arc::clone(canary);
     let turn = std::sync::Mutex::new(());
     Arc::new(move || {
         // One at a time, from the file to the last port: the file as it is last is what holds.
         let _turn = turn.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let loaded = configuration::load(Some(&path)).map_err(|error| format!("{error:#}"))?;
+        let loaded = configuration::load(Some(&find())).map_err(|error| format!("{error:#}"))?;
         loaded.log_warnings();
         canary.reload(&adjust(loaded.settings).map_err(|error| error.to_string())?)
     })

@@ -51,7 +51,7 @@ impl Drop for Hub {
 fn a_hub_is_copied_while_it_runs_and_put_back_when_it_does_not() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
-    let (state, copy, tokens, certificate) = (path("state"), path("copy.db"), path("tokens"), path("state/hub.crt"));
+    let (state, copy, tokens, certificate) = (path("state"), path("copy.db"), path("tokens"), path("state/ca.crt"));
     let hub = Hub::start(Path::new(&state));
     std::fs::write(&tokens, &hub.token).expect("written");
     let (good, told) = aviary(&[

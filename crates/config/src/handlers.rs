@@ -31,12 +31,19 @@ pub struct Handler {
 }
 
 impl Handler {
-    /// One that stands in no file.
+    /// A destination that stands in no file.
     #[must_use]
-    pub fn built_in(name: &str, class: &str, mut options: Map<String, Value>) -> Self {
+    pub fn beside(name: &str, class: &str, mut options: Map<String, Value>) -> Self {
         options.insert("class".to_owned(), class.into());
-        let (name, class) = (name.to_owned(), class.to_owned());
-        Self { name, class, options, formatter: None, location: None, key: OUTPUTS.key, places: BTreeMap::new() }
+        Self {
+            name: name.to_owned(),
+            class: class.to_owned(),
+            options,
+            formatter: None,
+            location: None,
+            key: OUTPUTS.key,
+            places: BTreeMap::new(),
+        }
     }
 
     /// The format text: the formatter's, or the event's line alone.

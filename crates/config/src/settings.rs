@@ -76,10 +76,18 @@ impl Settings {
         self
     }
 
-    /// The same with one more destination.
+    /// The same with one more destination, in place of any of its name.
     #[must_use]
     pub fn with_handler(mut self, handler: Handler) -> Self {
+        self.handlers.retain(|known| known.name != handler.name);
         self.handlers.push(handler);
+        self
+    }
+
+    /// The same with another value for a key, which must be of the key's shape.
+    #[must_use]
+    pub fn with_value(mut self, name: &str, value: Value) -> Self {
+        self.values.insert(name.to_owned(), value);
         self
     }
 

@@ -68,6 +68,13 @@ pub struct Token {
 }
 
 impl Token {
+    /// What a sensor's certificate allows.
+    #[must_use]
+    pub fn of_sensor(source: Source) -> Self {
+        let Source { sensor, site, nodes } = source;
+        Self { name: sensor.clone(), scopes: vec![Scope::Ingest], sensor: Some(sensor), site, nodes }
+    }
+
     /// The source that it stands for, if it may send events.
     #[must_use]
     pub fn source(&self) -> Option<Source> {

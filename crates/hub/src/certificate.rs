@@ -6,15 +6,13 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rcgen::{CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose};
+use aviary_event::Timestamp;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use sha2::{Digest as _, Sha256};
 
-/// Years that a certificate of ours is good for: as long as a hub stands, since nobody but its own sensors and people
-/// trusts it, by its fingerprint.
-const YEARS: i32 = 10;
+use crate::Authority;
 
 /// Why there is no certificate.
 #[derive(Debug, thiserror::Error)]
@@ -44,11 +42,15 @@ pub struct Certificate {
     pub fingerprint: String,
 }
 
-/// Reads a certificate and key in PEM.
+/// Reads a certificate and key in PEM. Clients may come with a certificate of the hub's authority.
 ///
 /// # Errors
 /// Names the file and what is wrong with it.
-pub fn read_certificate(certificate: &Path, key: &Path) -> Result<Certificate, CertificateError> {
+pub fn read_certificate(
+    certificate: &Path,
+    key: &Path,
+    authority: &Authority,
+) -> Result<Certificate, CertificateError> {
     let file = |path: &Path, reason: String| CertificateError::File { path: path.to_owned(), reason };
     let text = fs::read(certificate).map_err(|error| file(certificate, format!("cannot be read: {error}")))?;
     let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&text)
@@ -62,41 +64,33 @@ pub fn read_certificate(certificate: &Path, key: &Path) -> Result<Certificate, C
     let secret = PrivateKeyDer::from_pem_slice(&text)
         .map_err(|error| file(key, format!("is no private key in PEM: {error}")))?;
     let mut config = ServerConfig::builder()
-        .with_no_client_auth()
+        .with_client_cert_verifier(authority.verifier()?)
         .with_single_cert(chain, secret)
         .map_err(|error| file(key, format!("does not go with `{}`: {error}", certificate.display())))?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Certificate { config: Arc::new(config), fingerprint })
 }
 
-/// Reads the certificate in a folder, or makes one there that signs itself for these names.
+/// Reads the certificate in a folder, or has the authority give one for these names.
 ///
 /// # Errors
 /// When it cannot be made, written or read.
-pub fn own_certificate(folder: &Path, names: &[String], year: i32) -> Result<Certificate, CertificateError> {
+pub fn own_certificate(
+    folder: &Path,
+    names: &[String],
+    authority: &Authority,
+    now: Timestamp,
+) -> Result<Certificate, CertificateError> {
     let (certificate, key) = (folder.join("hub.crt"), folder.join("hub.key"));
     if !certificate.exists() {
-        let made = make(names, year).map_err(|error| CertificateError::Make { reason: error.to_string() })?;
+        let made = authority.for_hub(names, now)?;
         write(&key, &made.1, 0o600)?;
         write(&certificate, &made.0, 0o644)?;
     }
-    read_certificate(&certificate, &key)
+    read_certificate(&certificate, &key, authority)
 }
 
-fn make(names: &[String], year: i32) -> Result<(String, String), rcgen::Error> {
-    let mut params = CertificateParams::new(names.to_vec())?;
-    params.distinguished_name = DistinguishedName::new();
-    // Nothing that tells a stranger what this is.
-    params.distinguished_name.push(DnType::CommonName, names.first().cloned().unwrap_or_default());
-    params.not_before = rcgen::date_time_ymd(year - 1, 1, 1);
-    params.not_after = rcgen::date_time_ymd(year + YEARS, 1, 1);
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    let key = KeyPair::generate()?;
-    Ok((params.self_signed(&key)?.pem(), key.serialize_pem()))
-}
-
-fn write(path: &Path, text: &str, mode: u32) -> Result<(), CertificateError> {
+pub(crate) fn write(path: &Path, text: &str, mode: u32) -> Result<(), CertificateError> {
     let file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(path);
     let written = file.and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()));
     written.map_err(|error| CertificateError::File {

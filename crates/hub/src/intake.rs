@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use aviary_event::Timestamp;
+use aviary_event::{Event, Port, Timestamp};
 use aviary_insight::news;
 use aviary_store::{Record, Store, StoreError};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
+use crate::sensors::Sensors;
 use crate::{
     Arrival, Channels, Feed, News, People, Refusal, Room, SUPPRESSION, Senders, Source, Suppressions, Tally, senders,
 };
@@ -28,6 +29,7 @@ pub enum Word {
 pub struct Hub {
     store: Arc<dyn Store>,
     feed: Feed,
+    sensors: Sensors,
     rules: RwLock<Arc<Suppressions>>,
     people: People,
     senders: RwLock<Arc<Senders>>,
@@ -44,10 +46,12 @@ impl Hub {
     /// # Errors
     /// When the store cannot be read.
     pub async fn new(store: Arc<dyn Store>, clock: fn() -> Timestamp) -> Result<Self, StoreError> {
+        let sensors = Sensors::read(Arc::clone(&store), clock).await?;
         let people = People::new(Arc::clone(&store), clock);
         let hub = Self {
             store,
             people,
+            sensors,
             feed: Feed::default(),
             rules: RwLock::default(),
             senders: RwLock::default(),
@@ -131,6 +135,12 @@ impl Hub {
         &self.room
     }
 
+    /// The hub's own sensors.
+    #[must_use]
+    pub const fn sensors(&self) -> &Sensors {
+        &self.sensors
+    }
+
     /// Now, by the hub's clock.
     #[must_use]
     pub fn now(&self) -> Timestamp {
@@ -146,6 +156,7 @@ impl Hub {
         let now = self.now();
         let rules = Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner));
         let mut records: Vec<Record> = Vec::with_capacity(lines.len());
+        let mut drills: Vec<(String, u16)> = Vec::new();
         let mut words: Vec<Word> = Vec::with_capacity(lines.len());
         let mut newest = None;
         for line in lines {
@@ -155,6 +166,12 @@ impl Hub {
                     let sighting = record.sighting.as_ref();
                     let rule = sighting.and_then(|sighting| rules.hiding(&event, sighting, now));
                     record.hidden = rule.map(|rule| rule.name.clone());
+                    if let Some((word, port)) =
+                        drill_of(&event).filter(|(word, _)| self.sensors.is_drill(&source.sensor, word))
+                    {
+                        record.hidden = Some(DRILL.to_owned());
+                        drills.push((word.to_owned(), port));
+                    }
                     words.push(Word::Accepted(record.id));
                     records.push(record);
                 }
@@ -170,6 +187,9 @@ impl Hub {
         let told: HashMap<Uuid, Arc<Record>> =
             listened.iter().map(|record| (record.id, Arc::new(record.clone()))).collect();
         let taken = self.store.take(records).await?;
+        for (word, port) in &drills {
+            self.sensors.saw(&source.sensor, word, *port);
+        }
         let mut fresh = taken.fresh.into_iter();
         for word in &mut words {
             let Word::Accepted(id) = *word else { continue };
@@ -189,5 +209,17 @@ impl Hub {
         }
         self.tally.took(&source.sensor, &words, newest, now);
         Ok(words)
+    }
+}
+
+/// The rule under which events of drills are hidden from people, and the member of `aviary` that says of which drill.
+const DRILL: &str = "drill";
+
+/// The word of the drill that an event is of, and the port that the touch came from.
+fn drill_of(event: &Event) -> Option<(&str, u16)> {
+    let word = event.aviary.as_ref()?.more.get(DRILL)?.as_str()?;
+    match event.src.as_ref()?.port {
+        Port::Number(port) => Some((word, u16::try_from(port).ok()?)),
+        Port::Text(_) => None,
     }
 }

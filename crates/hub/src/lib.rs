@@ -4,8 +4,10 @@
 //! each line.
 
 mod access;
+mod alarm;
 mod alerting;
 mod arrival;
+mod authority;
 mod certificate;
 mod channels;
 pub mod clock;
@@ -20,12 +22,15 @@ mod room;
 mod rules;
 mod seal;
 mod senders;
+pub mod sensors;
 mod tally;
 mod ways;
 
 pub use access::{Scope, Token, TokenError, find_token, make_token};
+pub use alarm::{KINDS, SENSOR_STATE};
 pub use alerting::{DELIVERED, POLICY, alert, test_channel};
 pub use arrival::{Arrival, Refusal, Source};
+pub use authority::{Authority, Issued, fingerprint};
 pub use aviary_outputs::{Key, keys};
 pub use certificate::{Certificate, CertificateError, own_certificate, read_certificate};
 pub use channels::{CHANNEL, Channel, ChannelError, Channels, HIDDEN};

@@ -4,6 +4,7 @@ mod alerts;
 mod embedded;
 mod people;
 mod retention;
+mod sensors;
 mod ways;
 
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 /// 2026-11-25T00:00:00Z
-fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     Timestamp::parse_rfc3339("2026-11-25T00:00:00Z").expect("a time")
 }
 

@@ -31,7 +31,10 @@ async fn open() -> Open {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let (folder, hub) = fresh().await;
     let hub = Arc::new(hub);
-    let certificate = own_certificate(folder.path(), &["localhost".to_owned()], 2026).expect("a certificate");
+    let now = aviary_hub::clock::now;
+    let authority = aviary_hub::Authority::open(folder.path(), now()).expect("an authority");
+    let certificate =
+        own_certificate(folder.path(), &["localhost".to_owned()], &authority, now()).expect("a certificate");
     let mut ways = Ways::default();
     for way in [Way::Lines, Way::SyslogUdp, Way::SyslogTcp, Way::SyslogTls] {
         ways.open(way, "127.0.0.1:0".parse().expect("an address")).await.expect("open");
@@ -109,7 +112,7 @@ async fn every_way_brings_events_of_a_sender_that_is_known_by_its_address() {
     let framed = format!("{} {new}<14>{}\0", new.len(), event("10.0.0.5"));
     tcp.write_all(framed.as_bytes()).await.expect("sent");
     let mut roots = rustls::RootCertStore::empty();
-    let pem = std::fs::read(open.folder.path().join("hub.crt")).expect("a certificate");
+    let pem = std::fs::read(open.folder.path().join("ca.crt")).expect("a certificate");
     let certificate =
         <rustls::pki_types::CertificateDer<'_> as rustls::pki_types::pem::PemObject>::from_pem_slice(&pem);
     roots.add(certificate.expect("a certificate")).expect("a root");

@@ -37,7 +37,7 @@ pub enum Fact {
     Mac(String),
     /// A name that the actor's machine gave itself.
     Name(String),
-    /// Something is wrong with the hub itself: what.
+    /// Something of one's own does not do what it is for, or does again, with the time.
     Trouble(String),
 }
 

@@ -3,10 +3,13 @@
 use aviary_event::{Event, Port, TROUBLE, Timestamp, Value};
 use uuid::Uuid;
 
-use crate::{Actor, Credential, Fact, Stage, Stamp};
+use crate::{Actor, Credential, Fact, Source, Stage, Stamp};
 
 /// Longest text of a fact, in characters. What is longer is in the event.
 const LONGEST: usize = 200;
+
+/// The realm of what the hub tells of itself.
+const HUB: &str = "hub";
 
 /// Keys of `logdata` under which services write user names.
 const USERS: [&str; 3] = ["USERNAME", "USER", "LOGINNAME"];
@@ -72,6 +75,14 @@ impl Sighting {
             }
         }
         Some(Self { id, at, actor, stage, facts, tried: Credential::of(event) })
+    }
+
+    /// What the hub tells of itself and its own: an actor of its own realm, so that nobody else's events come between.
+    #[must_use]
+    pub fn of_trouble(id: Uuid, at: Timestamp, whose: &str, what: &str, facts: Vec<Fact>) -> Self {
+        let actor = Actor { realm: HUB.to_owned(), source: Source::Text(short(whose)) };
+        let facts = facts.into_iter().chain([Fact::Trouble(short(what))]).collect();
+        Self { id, at, actor, stage: Stage::Touch, facts, tried: None }
     }
 
     /// When, and which event.

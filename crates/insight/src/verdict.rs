@@ -39,7 +39,7 @@ pub enum Reason {
         #[serde(flatten)]
         first: Stamp,
     },
-    /// Something is wrong with the hub itself: alerts may not arrive.
+    /// Something of one's own does not do what it is for.
     Trouble {
         /// What.
         what: String,

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::backoff::Backoff;
 use crate::throttle::{TEST, Throttle};
-use crate::{DeliveryError, Failure, Health, Output, Pacing, State};
+use crate::{DRILL, DeliveryError, Failure, Health, Output, Pacing, State};
 
 /// Events as a [`Source`] gives them.
 pub type Batch<'a> = Pin<Box<dyn Future<Output = Vec<Arc<Event>>> + Send + 'a>>;
@@ -213,6 +213,10 @@ impl Courier {
                 return true;
             }
             if event.is_lifecycle() && !self.output.takes_lifecycle() {
+                return false;
+            }
+            let is_drill = event.aviary.as_ref().is_some_and(|ours| ours.more.contains_key(DRILL));
+            if is_drill && !self.output.takes_drills() {
                 return false;
             }
             // If even the question panics, the event goes the ordinary way, where panics are dealt with.

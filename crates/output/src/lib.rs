@@ -21,7 +21,7 @@ pub use delivery::{Batch, Source, run};
 pub use destination::{Body, Destination, Message};
 pub use format::{LineFormat, moment};
 pub use health::{Health, HealthReport, State};
-pub use output::{Blueprint, Delivery, DeliveryError, Entry, Failure, Output, Rejection, Someday};
+pub use output::{Blueprint, DRILL, Delivery, DeliveryError, Entry, Failure, Output, Rejection, Someday};
 pub use route::Route;
 pub use routed::routed;
 pub use telling::Telling;

@@ -17,6 +17,9 @@ pub type Delivery<'a> = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send 
 /// Something that may never happen.
 pub type Someday<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
+/// The member of `aviary` that says of which drill of the canary's own an event is.
+pub const DRILL: &str = "drill";
+
 /// A destination of events.
 pub trait Output: Send + 'static {
     /// Hands over a batch in order. The loop limits the time it may take.
@@ -32,6 +35,11 @@ pub trait Output: Send + 'static {
     /// Whether life-cycle events go here: yes for logs, only on request for alerts.
     fn takes_lifecycle(&self) -> bool {
         true
+    }
+
+    /// Whether events of the canary's own drills go there: to a hub, which asked for them, and to nobody else.
+    fn takes_drills(&self) -> bool {
+        false
     }
 
     /// How many events of one kind go there; the loop holds back the others and tells how many there were.

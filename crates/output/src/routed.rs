@@ -52,6 +52,10 @@ impl Output for Routed {
         self.route.lifecycle().unwrap_or_else(|| self.output.takes_lifecycle())
     }
 
+    fn takes_drills(&self) -> bool {
+        self.output.takes_drills()
+    }
+
     fn rate(&self) -> Option<Rate> {
         self.rate.or_else(|| self.output.rate())
     }

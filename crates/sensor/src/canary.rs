@@ -239,6 +239,21 @@ impl Canary {
         journal.peek(journal.stats().head)
     }
 
+    /// Expects a touch of its own from an address: its events carry `word`, and go to hubs only.
+    pub fn expect_drill(&self, from: std::net::SocketAddr, word: &Arc<str>) {
+        self.reporter.drills().expect(from, word);
+    }
+
+    /// Takes what else comes from those addresses for what it is, once a drill is over.
+    pub fn end_drill(&self, word: &str) {
+        self.reporter.drills().forget(word);
+    }
+
+    /// How it is doing, as `aviary status` shows it.
+    pub async fn status(self: &Arc<Self>, config: &str) -> serde_json::Value {
+        control::status(self, config).await
+    }
+
     /// The reporter.
     #[must_use]
     pub(crate) const fn reporter(&self) -> &Arc<Reporter> {

@@ -211,7 +211,7 @@ async fn tail(mut stream: UnixStream, canary: &Canary, history: u64) -> io::Resu
     }
 }
 
-async fn status(canary: &Arc<Canary>, config: &str) -> Value {
+pub(crate) async fn status(canary: &Arc<Canary>, config: &str) -> Value {
     let stats = canary.reporter().journal().stats();
     let rules = canary.reporter().rules();
     let mut outputs = Vec::new();

@@ -7,6 +7,7 @@ mod connections;
 mod control;
 mod conversation;
 mod datagrams;
+mod drills;
 mod errand;
 mod follow;
 mod ground;

@@ -15,6 +15,7 @@ use aviary_service::{SessionId, Told};
 use jiff::tz::TimeZone;
 use uuid::{Builder, Uuid};
 
+use crate::drills::Drills;
 use crate::machine::Machine;
 use crate::tally::Tally;
 use crate::who::Who;
@@ -68,6 +69,7 @@ impl Rules {
 pub(crate) struct Reporter {
     journal: Journal,
     who: Arc<Who>,
+    drills: Drills,
     rules: std::sync::RwLock<Arc<Rules>>,
     ids: Ids,
     ignored: AtomicU64,
@@ -103,6 +105,7 @@ impl Reporter {
         Self {
             journal,
             who: Arc::default(),
+            drills: Drills::default(),
             rules: std::sync::RwLock::new(Arc::new(rules)),
             ids: Ids::new(),
             ignored: AtomicU64::new(0),
@@ -144,6 +147,12 @@ impl Reporter {
     #[must_use]
     pub(crate) const fn who(&self) -> &Arc<Who> {
         &self.who
+    }
+
+    /// Touches that the canary makes of itself.
+    #[must_use]
+    pub(crate) const fn drills(&self) -> &Drills {
+        &self.drills
     }
 
     /// An id for an event that does not go through the journal.
@@ -326,6 +335,7 @@ impl Reporter {
             ours.more.insert("fingerprint".to_owned(), Value::Map(notes.clone()));
         }
         self.who.describe(context.peer, context.local.port()).write(&mut event);
+        self.drills.mark(&mut event, context.peer);
         Some(event)
     }
 

@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aviary_hub::{Hub, Keep, Scope, Token, make_token, read_certificate};
+use aviary_hub::sensors::Pace;
+use aviary_hub::{Authority, Hub, Keep, Scope, Token, make_token, read_certificate};
 use aviary_store::Networks;
 
 use super::reset_password;
@@ -47,6 +48,15 @@ pub(super) struct Arguments {
     /// Lets channels write files and start programs on this machine
     #[arg(long)]
     local_channels: bool,
+    /// Seconds from one proof of each sensor that it detects to the next
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u32).range(5..=86_400))]
+    drill_every: u32,
+    /// Seconds that the events of a proof may take
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(5..=3600))]
+    drill_deadline: u32,
+    /// Seconds after which a sensor that is not heard of is silent
+    #[arg(long, value_name = "SECONDS", default_value_t = 90, value_parser = clap::value_parser!(u32).range(6..=86_400))]
+    silent_after: u32,
     /// State folder
     #[arg(long, value_name = "FOLDER")]
     state: Option<PathBuf>,
@@ -78,24 +88,26 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     process::start_logging();
     let folder = upkeep::folder(arguments.state.as_deref());
     process::make_private(&folder)?;
+    let authority = Arc::new(Authority::open(&folder, aviary_hub::clock::now())?);
     let certificate = match (&arguments.certificate, &arguments.key) {
-        (Some(certificate), Some(key)) => read_certificate(certificate, key)?,
-        _ => certificate(&folder, &arguments.name, arguments.listen)?,
+        (Some(certificate), Some(key)) => read_certificate(certificate, key, &authority)?,
+        _ => certificate(&folder, &arguments.name, arguments.listen, &authority)?,
     };
     let runtime = process::runtime()?;
     runtime.block_on(async {
         let standing = Standing::open(&folder, certificate, arguments.listen, arguments.local_channels).await?;
-        println!("Aviary hub at https://{} (state in {})", standing.address, folder.display());
-        println!("certificate SHA-256 {}", standing.certificate.fingerprint);
+        say(&format!("Aviary hub at https://{} (state in {})", standing.address, folder.display()));
+        say(&format!("certificate SHA-256 {}", standing.certificate.fingerprint));
         let ways = arguments.ways.open().await?;
         for (way, address) in ways.addresses() {
-            println!("{} at {address}", way.word());
+            say(&format!("{} at {address}", way.word()));
         }
         if let Some(token) = first_token(&standing.hub).await? {
-            println!("\nA token for everything, shown this once:\n  {token}");
+            say(&format!("\nA token for everything, shown this once:\n  {token}"));
         }
         let host = reached(arguments, standing.address);
-        print!("{}", standing.set_up(&host).await?);
+        say(standing.set_up(&host).await?.trim_end());
+        standing.command(authority, arguments.certificate.is_none(), pace(arguments));
         let keep = Keep { age: Some(arguments.keep), bytes: arguments.keep_size };
         let more =
             ways.run(Arc::clone(&standing.hub), Some(standing.certificate.config.clone()), process::told_to_stop());
@@ -106,12 +118,28 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Says something at the start. Who started it may read no further than they care to.
+fn say(text: &str) {
+    if !text.is_empty() {
+        let _ = process::print_line(text);
+    }
+}
+
 /// Host and port by which people reach the hub.
 fn reached(arguments: &Arguments, address: SocketAddr) -> String {
     match arguments.name.first() {
         Some(name) => format!("{name}:{}", address.port()),
         None if address.ip().is_unspecified() => format!("localhost:{}", address.port()),
         None => address.to_string(),
+    }
+}
+
+fn pace(arguments: &Arguments) -> Pace {
+    let micros = |seconds: u32| i64::from(seconds) * 1_000_000;
+    Pace {
+        every: micros(arguments.drill_every),
+        deadline: micros(arguments.drill_deadline),
+        silent: micros(arguments.silent_after),
     }
 }
 

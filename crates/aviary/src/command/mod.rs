@@ -1,10 +1,10 @@
 //! The subcommands of `aviary`.
 
+mod companion;
 mod completions;
 pub(crate) mod config;
 mod drill;
 mod hub;
-mod joined;
 mod module;
 mod outputs;
 mod reload;
@@ -18,6 +18,7 @@ mod up;
 mod upkeep;
 mod ways_in;
 
+pub(crate) use drill::knock;
 use std::path::PathBuf;
 use std::process::ExitCode;
 

@@ -28,7 +28,7 @@ const AGAIN: Duration = Duration::from_secs(2);
 /// password over many users, and a worm.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  aviary simulate --events 100000 > events.ndjson\n  \
-    aviary simulate --hub https://127.0.0.1:8443 --token-file tokens --verify hub.crt --start now --rate 500")]
+    aviary simulate --hub https://127.0.0.1:8443 --token-file tokens --verify ca.crt --start now --rate 500")]
 pub(super) struct Arguments {
     /// How many sensors
     #[arg(long, value_name = "COUNT", default_value_t = 200, value_parser = clap::value_parser!(u16).range(1..=10_000))]

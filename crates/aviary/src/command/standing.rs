@@ -5,7 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use aviary_hub::{Certificate, Channels, Hub, Keep, Seal, own_certificate, retain};
+use aviary_hub::sensors::{CERTIFICATE_DAYS, Pace};
+use aviary_hub::{Authority, Certificate, Channels, Hub, Keep, Seal, own_certificate, retain};
 use aviary_store::{Networks, Options, Sqlite};
 use tokio::net::TcpListener;
 
@@ -32,6 +33,11 @@ impl Standing {
         Ok(Self { hub, address: listener.local_addr()?, certificate, listener })
     }
 
+    /// Takes the sensors that the authority knows, and more; `pinned` when the hub's certificate is of the authority, too.
+    pub(super) fn command(&self, authority: Arc<Authority>, pinned: bool, pace: Pace) {
+        self.hub.sensors().open(authority, pinned, pace, CERTIFICATE_DAYS);
+    }
+
     /// How to make the first admin; nothing when there is one.
     pub(super) async fn set_up(&self, host: &str) -> anyhow::Result<String> {
         let Some(token) = self.hub.people().first_link().await? else { return Ok(String::new()) };
@@ -52,12 +58,18 @@ impl Standing {
         tokio::select! {
             _ = work => {}
             () = retain(&self.hub, keep) => {}
+            () = self.hub.watch() => {}
         }
     }
 }
 
 /// The hub's own certificate. This machine reaches it by it whatever its names are.
-pub(super) fn certificate(folder: &Path, names: &[String], listen: SocketAddr) -> anyhow::Result<Certificate> {
+pub(super) fn certificate(
+    folder: &Path,
+    names: &[String],
+    listen: SocketAddr,
+    authority: &Authority,
+) -> anyhow::Result<Certificate> {
     if names.iter().any(String::is_empty) {
         bail!("`--name` is empty");
     }
@@ -69,6 +81,5 @@ pub(super) fn certificate(folder: &Path, names: &[String], listen: SocketAddr) -
     names.extend(["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()]);
     names.sort();
     names.dedup();
-    let year = i32::try_from(aviary_hub::clock::now().as_seconds() / 31_556_952 + 1970).unwrap_or(2026);
-    Ok(own_certificate(folder, &names, year)?)
+    Ok(own_certificate(folder, &names, authority, aviary_hub::clock::now())?)
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use aviary_config::{Handler, Settings};
 use aviary_sensor::{Canary, Identity, PortRule, Reload, Startup};
 
-use super::joined::{Joined, has_hub};
+use super::companion::{Companion, has_hub};
 use super::ways_in::address;
 use crate::configuration;
 use crate::paint::{Ink, Style, Table};
@@ -60,8 +60,8 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let state_dir = arguments.state.clone().unwrap_or_else(|| process::state_dir(Some(&settings)));
     let runtime = process::runtime()?;
     let wanted = !arguments.canary_only && !has_hub(&settings);
-    let joined = if wanted { Some(runtime.block_on(Joined::open(&state_dir, arguments.listen))?) } else { None };
-    let output = joined.as_ref().map(Joined::output);
+    let joined = if wanted { Some(runtime.block_on(Companion::open(&state_dir, arguments.listen))?) } else { None };
+    let output = joined.as_ref().map(Companion::output);
     let adjust: process::Adjust = Arc::new(move |settings| {
         let settings = without_consoles(settings);
         Ok(match &output {
@@ -89,7 +89,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let shown = show_events(&canary, arguments.json);
     runtime.block_on(async {
         let reload = match path.clone() {
-            Some(path) => process::reload_from(&canary, path, adjust),
+            Some(path) => process::reload_from(&canary, Arc::new(move || path.clone()), adjust),
             None => Arc::new(|| Err("this canary has no config file; start it with --config".to_owned())) as Reload,
         };
         let runtime = tokio::runtime::Handle::current();

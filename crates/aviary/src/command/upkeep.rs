@@ -60,7 +60,9 @@ pub(super) fn run(command: &Command) -> anyhow::Result<ExitCode> {
         Command::Backup { file, which } => {
             let bytes = backup(&which.store(), file)?;
             println!("{bytes} bytes in `{}`", file.display());
-            println!("The hub's certificate and key are not in it; keep them, too: sensors know the hub by them.");
+            println!(
+                "`ca.crt`, `ca.key` and `channels.key` are not in it; keep them, too: sensors know the hub by the first two."
+            );
         }
         Command::Restore { file, which } => {
             let store = which.store();

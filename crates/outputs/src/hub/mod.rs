@@ -150,6 +150,10 @@ impl Output for Hub {
         })
     }
 
+    fn takes_drills(&self) -> bool {
+        true
+    }
+
     fn batch_limit(&self) -> usize {
         self.batch
     }

@@ -1,19 +1,32 @@
 //! How each service is touched: the least that an intruder would do, carrying the drill's mark.
 
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpStream, UdpSocket};
+use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 
 /// How long a touch waits for the service to speak before it goes on.
 const TURN: Duration = Duration::from_millis(400);
 
-/// Touches a service and gives the port that it was touched from.
-pub(super) async fn knock(service: &str, address: &str, port: u16, mark: &str) -> io::Result<u16> {
-    let mut stream = TcpStream::connect((address, port)).await?;
-    let source = stream.local_addr()?.port();
+/// Touches a service of this machine and gives the port that it was touched from; `announce` hears of it before.
+pub(crate) async fn knock(
+    service: &str,
+    address: &str,
+    port: u16,
+    mark: &str,
+    announce: impl FnOnce(SocketAddr),
+) -> io::Result<u16> {
+    let to: IpAddr = address.parse().map_err(io::Error::other)?;
+    let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // From the address that is touched: it is this machine's.
+    socket.bind(SocketAddr::new(to, 0))?;
+    let source = socket.local_addr()?;
+    announce(source);
+    let source = source.port();
+    let mut stream = socket.connect(SocketAddr::new(to, port)).await?;
     if service == "https" {
         let (address, mark) = (address.to_owned(), mark.to_owned());
         let stream = stream.into_std()?;
@@ -30,9 +43,15 @@ pub(super) async fn knock(service: &str, address: &str, port: u16, mark: &str) -
 }
 
 /// Touches a service over UDP with a datagram that none of them understands, which must be reported as well.
-pub(super) async fn datagram(address: &str, port: u16, mark: &str) -> io::Result<u16> {
+pub(crate) async fn datagram(
+    address: &str,
+    port: u16,
+    mark: &str,
+    announce: impl FnOnce(SocketAddr),
+) -> io::Result<u16> {
     let socket = UdpSocket::bind((if address.contains(':') { "::" } else { "0.0.0.0" }, 0)).await?;
     socket.connect((address, port)).await?;
+    announce(socket.local_addr()?);
     socket.send(mark.as_bytes()).await?;
     Ok(socket.local_addr()?.port())
 }

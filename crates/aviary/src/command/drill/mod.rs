@@ -5,7 +5,7 @@
 //! must hold the mark, any other receiver must have taken the event. At last each output is sent one marked event of its
 //! own, past its `when` and `rate`, and what its receiver answers is shown.
 
-mod knock;
+pub(crate) mod knock;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -187,9 +187,9 @@ async fn touch_all(folder: &Path, targets: &[Target], mark: &str, wait: Duration
         let begun = Instant::now();
         let knocked = async {
             if *datagrams {
-                knock::datagram(address, *port, mark).await
+                knock::datagram(address, *port, mark, drop).await
             } else {
-                knock::knock(service, address, *port, mark).await
+                knock::knock(service, address, *port, mark, drop).await
             }
         };
         let knocked = tokio::time::timeout(wait, knocked).await;

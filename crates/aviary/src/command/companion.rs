@@ -4,11 +4,13 @@ use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use aviary_config::{Handler, Settings};
-use aviary_hub::{Hub, Keep, Scope, Token, find_token, make_token};
+use aviary_hub::sensors::Pace;
+use aviary_hub::{Authority, Hub, Keep, Scope, Token, find_token, make_token};
 use serde_json::{Map, json};
 
 use super::standing::{Standing, certificate};
@@ -23,7 +25,7 @@ const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALH
 const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
 /// A hub that knows this machine's canary.
-pub(super) struct Joined {
+pub(super) struct Companion {
     standing: Standing,
     folder: PathBuf,
     token: String,
@@ -34,7 +36,7 @@ pub(super) fn has_hub(settings: &Settings) -> bool {
     settings.handlers().iter().any(|handler| handler.class == CLASS)
 }
 
-impl Joined {
+impl Companion {
     /// Opens it in `hub` below the canary's state folder.
     ///
     /// # Errors
@@ -42,13 +44,15 @@ impl Joined {
     pub(super) async fn open(state: &Path, listen: Option<SocketAddr>) -> anyhow::Result<Self> {
         let folder = state.join("hub");
         process::make_private(&folder)?;
-        let certificate = certificate(&folder, &[], listen.unwrap_or(LISTEN))?;
+        let authority = Arc::new(Authority::open(&folder, aviary_hub::clock::now())?);
+        let certificate = certificate(&folder, &[], listen.unwrap_or(LISTEN), &authority)?;
         let standing = match listen {
             Some(listen) => Standing::open(&folder, certificate, listen, false).await,
             None if is_free(LISTEN) => Standing::open(&folder, certificate, LISTEN, false).await,
             None => Standing::open(&folder, certificate, SocketAddr::new(LISTEN.ip(), 0), false).await,
         };
         let standing = standing.context("the hub cannot start; `--canary-only` does without")?;
+        standing.command(authority, true, Pace::default());
         let token = token(&standing.hub, &folder.join("canary.token")).await?;
         Ok(Self { standing, folder, token })
     }
@@ -58,8 +62,8 @@ impl Joined {
         let mut options = Map::new();
         options.insert("url".to_owned(), json!(format!("https://{}", self.here())));
         options.insert("token".to_owned(), json!(self.token));
-        options.insert("verify".to_owned(), json!(self.folder.join("hub.crt")));
-        Handler::built_in("hub", CLASS, options)
+        options.insert("verify".to_owned(), json!(self.folder.join("ca.crt")));
+        Handler::beside("hub", CLASS, options)
     }
 
     /// Where it is, as this machine says it.
