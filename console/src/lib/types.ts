@@ -72,8 +72,20 @@ export interface SavedSearch { name: string; query: Record<string, string> }
 export const SENSOR_STATES = ['alive', 'blind', 'late', 'silent', 'never'] as const;
 export type SensorState = (typeof SENSOR_STATES)[number];
 export interface Sensor {
-  name: string; group: string; tags: string[]; site: string; state: SensorState; last_seen: string | null; version: string;
-  addresses: string[]; services: string[]; config_hash: string; enrolled: string; revoked: boolean;
+  name: string; group: string; tags: string[]; site: string; state: SensorState; why?: string; last_seen: string | null;
+  version: string | null; addresses: string[]; services: SensorService[]; config_hash: string | null; config?: string | null;
+  config_wanted?: string | null; enrolled: string; certificate_until?: string | null; revoked: boolean;
+}
+export interface SensorService { service: string; address: string; port: number; protocol: string; state: string }
+export interface Sensors extends Page { sensors: Sensor[] }
+export interface SensorStory extends Sensor {
+  history: { time: string; before?: SensorState; state: SensorState; why: string }[]; clock_skew_seconds: number | null; backlog: number | null;
+}
+export interface ConfigVersion { version: number; by: string; at: string; state: 'draft' | 'trial' | 'applied' | 'rolled back' | 'failed'; why: string }
+export interface Config { group: string; versions: ConfigVersion[]; applied: number | null; current: string; newest: string }
+export interface ListedConfig {
+  name: string; group: string; version: number; applied: number | null; trial: number | null; first: string | null;
+  sensors: number; applied_sensors: number;
 }
 
 export interface Hours { from: string; to: string; days: string[]; zone: string }
@@ -82,9 +94,9 @@ export interface Match {
   hours?: Hours | null;
 }
 export interface Suppression {
-  name: string; reason: string; owner: string; expires: string | null; match: Match; hits: number; last_hit: string | null; version: number;
+  name: string; reason: string; owner: string; expires: string | null; over?: boolean; match: Match; hits: number; last_hit: string | null; version: number;
 }
-export interface Preview { events: number; incidents: number[]; sample: Event[] }
+export interface Preview { events: number; incidents: number[]; sample: Event[]; looked_at?: number; complete?: boolean }
 
 export interface Channel {
   name: string; class: string; options: Record<string, unknown>; version: number;
