@@ -3,6 +3,7 @@
 //! The OpenAPI document is made from the routes; a test compares it with `schema/openapi.json`.
 
 mod access;
+mod console;
 mod events;
 mod incidents;
 mod intake;
@@ -47,6 +48,7 @@ pub fn routes(hub: Arc<Hub>) -> (Router, Document) {
     let shown = document.clone();
     let router = router
         .route("/api/v1/openapi.json", get(move || async move { Json(shown) }))
+        .merge(console::routes())
         .route("/health", get(|| async { "ok" }))
         .fallback(|| async { Problem::not_found("there is nothing at this address") })
         .method_not_allowed_fallback(|| async { Problem::method() })
