@@ -136,6 +136,7 @@ async function paths(hub) {
   });
   await signIn(page, hub.address, 'ada', PASSWORD, '');
   await check('an analyst sees nothing of managing', async () => {
+    hub.state.requests.length = 0;
     expect((await page.locator('#menu a[href="#/people"]').count()) === 0, 'People is in the menu');
     await go(page, '#/people');
     expect(!hub.state.requests.includes('GET /api/v1/people'), 'people were asked for');
