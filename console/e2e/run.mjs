@@ -181,7 +181,7 @@ async function paths(hub) {
     await page.click('dialog button.main');
     await page.waitForSelector('main .tag.good:has-text("Closed")');
     await page.click('button:has-text("Reopen")');
-    await page.waitForSelector('main .tag.high:has-text("Open")');
+    await page.waitForSelector('main .tag.open:has-text("Open")');
   });
   await check('one click leads from an event to a rule, which says first what it would hide', async () => {
     await go(page, '#/events');

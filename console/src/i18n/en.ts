@@ -6,7 +6,7 @@ export const en = {
   'app.menu': 'Menu',
   'app.language': 'Language',
   'app.theme': 'Theme',
-  'theme.auto': 'As the system',
+  'theme.auto': 'System',
   'theme.light': 'Light',
   'theme.dark': 'Dark',
   'nav.watch': 'Watch',

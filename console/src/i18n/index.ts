@@ -1,21 +1,13 @@
 // Texts in the chosen language. Values are put in once: what stands in a value is never read again.
 
 import { en } from './en';
+import { fill, type Values } from './fill';
 import { zh } from './zh';
 import { settings } from '../lib/settings.svelte';
 
 export type Key = keyof typeof en;
 export type Dictionary = Record<Key, string>;
 export const dictionaries: Record<'en' | 'zh', Dictionary> = { en, zh };
-
-export type Values = Record<string, string | number>;
-
-export function fill(text: string, values: Values): string {
-  return text.replace(/\{(\w+)\}/g, (whole, name: string) => {
-    const value = Object.hasOwn(values, name) ? values[name] : undefined;
-    return value === undefined ? whole : String(value);
-  });
-}
 
 export function t(key: Key, values: Values = {}): string {
   return fill(dictionaries[settings.language][key], values);
