@@ -409,13 +409,18 @@ if (HUB) {
     const said = /const POLICY: &str = "([^;]*(?:;[^"]*)?)";/.exec(source)?.[1]?.replace(/\\\n\s*/g, '');
     expect(said === POLICY, `${said}`);
   });
-  const hub = await start();
-  await looks(hub);
-  await paths(hub);
-  await managing(hub);
-  await hub.stop();
-  await firstStart();
-  await hostile();
+  const own = async (run) => {
+    const hub = await start();
+    await run(hub);
+    await hub.stop();
+  };
+  const rest = async () => {
+    await own(paths);
+    await own(managing);
+    await firstStart();
+    await hostile();
+  };
+  await Promise.all([own(looks), rest()]);
 }
 await browser.close();
 console.log(`${passed} passed, ${failed} failed`);
