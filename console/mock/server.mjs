@@ -7,7 +7,8 @@ import { dirname, extname, join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { makeData } from './data.mjs';
 
-const DIST = join(dirname(fileURLToPath(import.meta.url)), '../dist');
+// A build of its own, if told so: cargo may be at `dist` at the same time.
+const DIST = process.env.AVIARY_DIST ?? join(dirname(fileURLToPath(import.meta.url)), '../dist');
 const TYPES = { '.html': 'text/html; charset=utf-8', '.js': 'text/javascript; charset=utf-8', '.css': 'text/css; charset=utf-8', '.svg': 'image/svg+xml' };
 /** The policy of `crates/api/src/console.rs`; the test of the two languages compares them. */
 export const POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
