@@ -1,5 +1,7 @@
 //! The hub over HTTP: real requests against a real socket.
 
+mod console;
+
 use std::sync::Arc;
 
 use aviary_api::routes;
