@@ -44,6 +44,7 @@ pub const SCRIPTS: &[Script] = &[
     Script { file: "article.py", arguments: &[], limit: 600 },
     Script { file: "fingerprints.py", arguments: &[], limit: 300 },
     Script { file: "hosts.py", arguments: &[], limit: 600 },
+    Script { file: "hub_console.py", arguments: &[], limit: 235 },
     Script { file: "chaos.py", arguments: &[], limit: 400 },
     Script { file: "hub_ingest.py", arguments: &[], limit: 240 },
     Script { file: "outputs_chat.py", arguments: &[], limit: 300 },

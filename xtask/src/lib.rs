@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod clients;
+pub mod console;
 pub mod docs;
 pub mod fuzz;
 pub mod house;

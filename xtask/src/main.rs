@@ -10,6 +10,7 @@ usage: cargo xtask COMMAND
   test [--quick]       everything that must hold; --quick leaves out fuzzing and real clients
   new service NAME     a new service folder from the template, and its two lines in the list
   docs [--check]       writes the tables of docs/events.md and schema/, or says what is stale
+  console              builds the web console, which the next build of the hub takes in
   oui FILE...          makes the table of network vendors of the IEEE's listings
   fuzz [NAME] [SECONDS]  fuzzes one target, or all
   bench                runs the benches, the scripts in benches/ and the measurements of bench/";
@@ -37,6 +38,7 @@ fn run() -> Result<ExitCode> {
         ["fuzz"] => return Ok(xtask::fuzz::all(&root, 60)),
         ["fuzz", name] => return Ok(xtask::fuzz::one(&root, name, 600)),
         ["fuzz", name, seconds] => return Ok(xtask::fuzz::one(&root, name, seconds.parse()?)),
+        ["console"] => xtask::console::build(&root)?,
         ["oui", listings @ ..] if !listings.is_empty() => xtask::oui::write(&root, listings)?,
         ["bench"] => return Ok(xtask::measure::all(&root)),
         [] | ["help" | "--help" | "-h"] => println!("{USAGE}"),

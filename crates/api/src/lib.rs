@@ -7,6 +7,7 @@ mod audit;
 mod changes;
 mod channels;
 mod configs;
+mod console;
 mod cookie;
 mod credentials;
 mod deliveries;
@@ -134,6 +135,7 @@ pub fn routes(hub: Arc<Hub>) -> (Router, Document) {
         .route("/api/v1/openapi.json", get(move || async move { Json(shown) }))
         .route("/log", post(opencanary::log))
         .route("/log/", post(opencanary::log))
+        .merge(console::routes())
         .route("/health", get(|| async { "ok" }))
         .fallback(|| async { Problem::not_found("there is nothing at this address") })
         .method_not_allowed_fallback(|| async { Problem::method() })

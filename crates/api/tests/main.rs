@@ -1,6 +1,7 @@
 //! The hub over HTTP: real requests against a real socket.
 
 mod alerts;
+mod console;
 mod document;
 mod grpc;
 mod looking;

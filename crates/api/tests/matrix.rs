@@ -110,6 +110,11 @@ const MATRIX: &[(&str, &str, Who)] = &[
 const BESIDE: &[&str] = &[
     r#".route("/api/v1/openapi.json", get(move || async move { Json(shown) }))"#,
     r#".route("/health", get(|| async { "ok" }))"#,
+    ".merge(console::routes())",
+    r#".route("/", get(|| async { Redirect::to("/console/") }))"#,
+    r#".route("/console", get(|| async { Redirect::to("/console/") }))"#,
+    r#".route("/console/", get(|headers: HeaderMap| async move { page(&headers) }))"#,
+    ".route(",
     r#".route("/log", post(opencanary::log))"#,
     r#".route("/log/", post(opencanary::log))"#,
     r#".route_service("/aviary.hub.v1.Hub/{method}", questions::server(Arc::clone(hub)));"#,

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::Path;
 
 /// Folders that hold nothing of ours.
-const PASSED_OVER: [&str; 8] =
-    [".git", ".venv", "__pycache__", "artifacts", "corpus", "found", "node_modules", "target"];
+const PASSED_OVER: [&str; 9] =
+    [".git", ".venv", "__pycache__", "artifacts", "corpus", "dist", "found", "node_modules", "target"];
 
 /// Path with `/`, from the root, and text of every file that is UTF-8.
 #[derive(Debug, Default)]

@@ -1,0 +1,3 @@
+// What tests take of the mock's data.
+
+export const HOSTILE: string[];
