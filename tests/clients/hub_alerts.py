@@ -333,6 +333,8 @@ def main() -> int:
 
     def restart() -> None:
         source = "10.1.0.2"
+        # Messages go in order: what is still to be told of the channel that never worked must not stand before this one.
+        until("the end of what went before", lambda: hook.about("channel gone"), timeout=60)
         hook.kill()
         hub.post("north", [line(source, "root")])
         until("a failed try", lambda: hub.ledger("hook", source)[0]["attempts"] > 0)

@@ -216,6 +216,9 @@ class Checks:
         line += ["--checks", ",".join(checks), "--phases", "examples,coverage,fuzzing", "--max-time", str(SECONDS)]
         # A stream has no end, and what it says first is looked at elsewhere.
         line += ["--exclude-path", "/api/v1/live", "--request-timeout", "20", "--seed", "1", "--continue-on-failure"]
+        # A channel that somebody made up would have the hub send to whatever address stands in it.
+        for name in ("channels_post", "channels_put", "channels_test"):
+            line += ["--exclude-operation-id", name]
         line += ["--warnings", "off", "--suppress-health-check", "all", "--no-color"]
         for name in without:
             line += ["--exclude-name", name]
@@ -223,7 +226,7 @@ class Checks:
             line += ["--header", f"{name}: {value}"]
         env = os.environ | {"PYTHONPATH": str(HERE), "SCHEMATHESIS_HOOKS": "hub_api_wire"}
         told = {"capture_output": True, "text": True, "env": env, "cwd": self.hub.folder}
-        run = subprocess.run(line, timeout=60, check=False, **told)
+        run = subprocess.run(line, timeout=200, check=False, **told)
         assert run.returncode == 0, run.stdout[-12000:] + run.stderr[-2000:]
         made = re.search(r"(\d+) generated", run.stdout)
         assert made and int(made[1]) >= 100, f"too few cases:\n{run.stdout[-2000:]}"

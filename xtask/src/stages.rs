@@ -18,13 +18,13 @@ const WHOLE: Duration = Duration::from_secs(45 * 60);
 
 /// Fuzz targets at once, which compute, and scripts of clients, which mostly wait.
 const FUZZ_LANES: usize = 2;
-const CLIENT_LANES: usize = 3;
+const CLIENT_LANES: usize = 4;
 
 /// Fuzzing of one target, unless the targets are so many that less remains for each.
 const FUZZ_SECONDS: u64 = 20;
 
 /// Time for fuzzing in all.
-const FUZZ_WHOLE: u64 = 200;
+const FUZZ_WHOLE: u64 = 150;
 
 /// What a stage came to.
 #[derive(Debug)]
@@ -180,7 +180,7 @@ fn real_clients(stages: &mut Stages<'_>) {
         }
     };
     let python = python.to_string_lossy().into_owned();
-    stages.announce("real clients, three scripts at a time");
+    stages.announce("real clients, four scripts at a time");
     let (root, remaining) = (stages.root, stages.remaining());
     let ended = beside(CLIENT_LANES, SCRIPTS, |script| {
         let file = format!("tests/clients/{}", script.file);

@@ -18,12 +18,16 @@ use crate::wire::{Named, Said};
 pub(crate) struct SenderRow {
     /// The sensor whose its lines are.
     name: String,
-    #[serde(flatten)]
-    sender: SenderText,
+    /// Addresses and networks that its lines come from.
+    networks: Vec<String>,
+    /// Where it stands; empty where all sites have networks of their own.
+    site: String,
+    /// The `node_id`s that its lines may have; any if empty.
+    nodes: Vec<String>,
 }
 
 /// What is said of a sender.
-#[derive(Debug, Deserialize, Serialize, ToSchema)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SenderText {
     /// Addresses and networks that its lines come from.
@@ -59,7 +63,7 @@ impl From<ChangeError> for Problem {
 
 impl From<(String, Sender)> for SenderRow {
     fn from((name, Sender { networks, site, nodes }): (String, Sender)) -> Self {
-        Self { name, sender: SenderText { networks, site, nodes } }
+        Self { name, networks, site, nodes }
     }
 }
 
