@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use aviary_event::{Severity, Timestamp};
+use aviary_hub::sensors::State as Proof;
 use aviary_hub::{Hub, Scope};
 use aviary_store::{Heard, IncidentQuery, OverviewQuery, State as Standing};
 use axum::extract::State;
@@ -23,7 +24,7 @@ const NEW: i64 = 24 * HOUR;
 const TREND: i64 = 48;
 /// Incidents, sources and services that are named.
 const TOP: usize = 8;
-/// A sensor that was heard of within this time works, since what it told it has detected.
+/// A sensor that is not enrolled and was heard of within this time works, since what it told it has detected.
 const ALIVE: i64 = 24 * HOUR;
 /// A sensor that was heard of within this time is late, and silent afterwards.
 const LATE: i64 = 7 * 24 * HOUR;
@@ -56,13 +57,13 @@ pub(crate) struct Counts {
 /// Sensors, counted.
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub(crate) struct SensorCounts {
-    /// All that have a token or ever sent something.
+    /// All that are enrolled, have a token, or ever sent something.
     total: usize,
-    /// Heard of within a day.
+    /// Proving that they detect; those that are not enrolled: heard of within a day.
     alive: usize,
-    /// Running, but not detecting.
+    /// Heard of, but not detecting.
     blind: usize,
-    /// Heard of within a week.
+    /// Too slow; those that are not enrolled: heard of within a week.
     late: usize,
     /// Not heard of for longer, or never.
     silent: usize,
@@ -133,7 +134,7 @@ pub(crate) async fn show(State(hub): State<Arc<Hub>>, caller: Caller) -> Result<
     Ok(Json(Overview {
         incidents: Counts { open: open.collect(), new_24h: sums.new },
         latest: latest.rows.into_iter().map(Incident::from).collect(),
-        sensors: sensors(named.collect(), &sums.sensors, now),
+        sensors: sensors(&enrolled(&hub), named.collect(), &sums.sensors, now),
         trend: trend.collect(),
         top_sources: sums
             .sources
@@ -144,10 +145,26 @@ pub(crate) async fn show(State(hub): State<Arc<Hub>>, caller: Caller) -> Result<
     }))
 }
 
-/// Counts sensors that have a token, and those that were heard of.
-fn sensors(named: BTreeSet<&str>, heard: &[Heard], now: Timestamp) -> SensorCounts {
+/// The hub's own sensors, and what they have proven.
+fn enrolled(hub: &Hub) -> BTreeMap<String, Proof> {
+    let rows = hub.sensors().list().into_iter().filter(|row| !row.pass.revoked);
+    rows.map(|row| (row.name, row.state)).collect()
+}
+
+/// Counts the hub's own sensors by what they have proven, and others, which have a token or an address, by when they were
+/// heard of.
+fn sensors(enrolled: &BTreeMap<String, Proof>, named: BTreeSet<&str>, heard: &[Heard], now: Timestamp) -> SensorCounts {
     let mut counts = SensorCounts::default();
-    for heard in heard {
+    for state in enrolled.values() {
+        *(match state {
+            Proof::Alive => &mut counts.alive,
+            Proof::Blind => &mut counts.blind,
+            Proof::Late => &mut counts.late,
+            Proof::Silent | Proof::Never => &mut counts.silent,
+        }) += 1;
+    }
+    let heard: Vec<&Heard> = heard.iter().filter(|heard| !enrolled.contains_key(&heard.sensor)).collect();
+    for heard in &heard {
         let age = now.as_micros().saturating_sub(heard.span.last.as_micros());
         *(if age <= ALIVE {
             &mut counts.alive
@@ -157,9 +174,10 @@ fn sensors(named: BTreeSet<&str>, heard: &[Heard], now: Timestamp) -> SensorCoun
             &mut counts.silent
         }) += 1;
     }
-    let never = named.iter().filter(|name| heard.iter().all(|heard| heard.sensor != **name)).count();
+    let unheard = |name: &&&str| !enrolled.contains_key(**name) && heard.iter().all(|heard| heard.sensor != ***name);
+    let never = named.iter().filter(unheard).count();
     counts.silent += never;
-    counts.total = heard.len() + never;
+    counts.total = enrolled.len() + heard.len() + never;
     counts
 }
 
@@ -176,7 +194,13 @@ mod tests {
             Heard { sensor: sensor.to_owned(), span: Span { first: last, last, events: 1 } }
         };
         let heard = [heard("a", 0), heard("b", 1), heard("c", 3), heard("d", 30)];
-        let counts = sensors(BTreeSet::from(["a", "e"]), &heard, Timestamp::from_micros(0));
+        let now = Timestamp::from_micros(0);
+        let counts = sensors(&BTreeMap::new(), BTreeSet::from(["a", "e"]), &heard, now);
         assert_eq!((counts.total, counts.alive, counts.late, counts.silent), (5, 2, 1, 2));
+        // What an enrolled one has proven counts, not that it is heard of.
+        let enrolled = [("a", Proof::Blind), ("f", Proof::Alive), ("g", Proof::Never)];
+        let enrolled = enrolled.map(|(name, state)| (name.to_owned(), state)).into();
+        let counts = sensors(&enrolled, BTreeSet::from(["a", "e"]), &heard, now);
+        assert_eq!((counts.total, counts.alive, counts.blind, counts.late, counts.silent), (7, 2, 1, 1, 3));
     }
 }
