@@ -40,6 +40,10 @@ const SECRETS: [&str; 13] = [
 /// Members that hold settings of destinations. A webhook's whole address is its secret, and any setting may be one.
 const SETTINGS: [&str; 3] = ["headers", "kwargs", "options"];
 
+/// The kind of configs of groups, and the member of a version that holds the file.
+const CONFIG: &str = "sensor_config";
+const FILE: &str = "text";
+
 /// A change.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct AuditEntry {
@@ -63,14 +67,17 @@ pub(crate) struct AuditEntry {
 
 impl From<AuditRow> for AuditEntry {
     fn from(row: AuditRow) -> Self {
+        // The file of a group's config may hold any secret; `GET /api/v1/configs/{group}` has it whole.
+        let shown =
+            |value| if row.kind == CONFIG { without_secrets(without_files(value)) } else { without_secrets(value) };
         Self {
             time: time(row.at),
             by: row.by,
+            before: row.before.map(shown),
+            after: row.after.map(shown),
             kind: row.kind,
             key: row.key,
             change: row.change.word(),
-            before: row.before.map(without_secrets),
-            after: row.after.map(without_secrets),
         }
     }
 }
@@ -149,6 +156,18 @@ fn without_texts(value: Value) -> Value {
     }
 }
 
+/// A config of a group without its files.
+fn without_files(value: Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let hidden = |(name, value)| if name == FILE { (name, hide(value)) } else { (name, without_files(value)) };
+            members.into_iter().map(hidden).collect()
+        }
+        Value::Array(values) => values.into_iter().map(without_files).collect(),
+        other => other,
+    }
+}
+
 /// What stands for a value: that there is none is no secret, nor is yes or no.
 fn hide(value: Value) -> Value {
     match value {
@@ -161,6 +180,22 @@ fn hide(value: Value) -> Value {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_config_of_a_group_is_shown_without_its_files() {
+        let body = json!({"versions": [{"version": 1, "by": "anna", "text": "url = 'https://hooks.example/T0'"}]});
+        let row = AuditRow {
+            at: aviary_event::Timestamp::from_micros(0),
+            by: "anna".to_owned(),
+            change: aviary_store::Change::Created,
+            kind: CONFIG.to_owned(),
+            key: "racks".to_owned(),
+            before: None,
+            after: Some(body),
+        };
+        let after = AuditEntry::from(row).after.expect("a body");
+        assert_eq!(after, json!({"versions": [{"version": 1, "by": "anna", "text": "***"}]}));
+    }
 
     #[test]
     fn secrets_are_hidden_and_the_rest_is_shown() {
