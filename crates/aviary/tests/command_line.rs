@@ -194,7 +194,7 @@ fn a_console_of_the_config_does_not_show_events_twice_in_up() {
         .iter()
         .map(|output| output["output"].as_str().unwrap().to_owned())
         .collect();
-    assert_eq!(names, ["file", "hub"]);
+    assert_eq!(names, ["file", "hub (here)"]);
     site.aviary(&["reload"]).good();
     redis(port, "last");
     until("the last", || (count("last") > 0).then_some(()));

@@ -36,11 +36,11 @@ fn what_the_canary_reports_is_an_incident_of_its_hub() {
     site.config(json!({"redis.enabled": true, "redis.port": port}));
     let any = ["--listen", "127.0.0.1:0"];
     let told = up(&site, &any, || {
-        assert_eq!(names(&site), ["file", "hub"]);
+        assert_eq!(names(&site), ["file", "hub (here)"]);
         redis(port, "first");
         site.redis_event("first");
         site.aviary(&["reload"]).good();
-        assert_eq!(names(&site), ["file", "hub"]);
+        assert_eq!(names(&site), ["file", "hub (here)"]);
         redis(port, "second");
         site.redis_event("second");
     });
@@ -78,6 +78,15 @@ fn no_hub_starts_where_none_is_wanted() {
     let told = up(&site, &[], || assert_eq!(names(&site), ["file", "central"]));
     assert!(!told.contains("console"), "{told}");
     assert!(!site.path("state/hub").exists());
+}
+
+#[test]
+fn an_output_that_is_called_hub_stays_what_it_is() {
+    let site = Site::new();
+    let mine = json!({"class": "logging.FileHandler", "filename": site.path("mine.log")});
+    let logger = site.logger(json!({"hub": mine}));
+    site.config(json!({"redis.enabled": true, "redis.port": free_port(), "logger": logger}));
+    up(&site, &["--listen", "127.0.0.1:0"], || assert_eq!(names(&site), ["file", "hub", "hub (here)"]));
 }
 
 #[test]

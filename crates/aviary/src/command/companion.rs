@@ -18,6 +18,8 @@ use crate::process;
 
 /// The class of an output to a hub.
 const CLASS: &str = "aviary.hub";
+/// The name of the output to it; an output of the config that is called `hub` is another one.
+const OUTPUT: &str = "hub (here)";
 /// Where the console is, unless that port is taken.
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8443);
 
@@ -63,7 +65,7 @@ impl Companion {
         options.insert("url".to_owned(), json!(format!("https://{}", self.here())));
         options.insert("token".to_owned(), json!(self.token));
         options.insert("verify".to_owned(), json!(self.folder.join("ca.crt")));
-        Handler::beside("hub", CLASS, options)
+        Handler::beside(OUTPUT, CLASS, options)
     }
 
     /// Where it is, as this machine says it.
